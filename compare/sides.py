@@ -1,0 +1,148 @@
+"""One piece of mathematics as two functions of the same arrays: the manual one and torch's.
+
+Everything that judges, measures or diagnoses a stage works on these. Inputs and outputs are dictionaries of
+arrays by name; the manual function also takes `Bounded` arrays and then returns such.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+import manual
+from compare.rounding import Bounded
+from torch_ref import parameters as torch_parameters
+
+Arrays = dict[str, Any]
+
+
+class Sides(Protocol):
+    """Two functions of the same inputs, with the same output names."""
+
+    def manual(self, inputs: Arrays) -> Arrays: ...
+
+    def torch(self, inputs: Arrays) -> Arrays: ...
+
+
+def parameter(name: str) -> str:
+    """The name under which a parameter stands among the inputs."""
+    return f"parameter {name}"
+
+
+def gradient_of(name: str) -> str:
+    """The name under which a parameter's gradient stands among the outputs."""
+    return f"gradient of {name}"
+
+
+def parameters_among(inputs: Arrays) -> Arrays:
+    """The parameters among the inputs, by their own names."""
+    return {k.removeprefix("parameter "): v for k, v in inputs.items() if k.startswith("parameter ")}
+
+
+@dataclass(frozen=True)
+class LayerSides:
+    """A manual layer and its torch module. Inputs: x, dy and the parameters; dy is ∂J/∂output."""
+
+    layer: manual.Layer
+    module: nn.Module
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        params = parameters_among(inputs)
+        y, cache = self.layer.forward(params, inputs["x"])
+        out = {"output": y}
+        if "dy" in inputs:
+            out["input gradient"] = self.layer.input_gradient(params, cache, inputs["dy"])
+            gradients = self.layer.parameter_gradients(params, cache, inputs["dy"])
+            out |= {gradient_of(name): g for name, g in gradients.items()}
+        return out
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        dtype = inputs["x"].dtype
+        module = copy.deepcopy(self.module).to(as_tensor(np.empty(0, dtype)).dtype)
+        params = {k: as_tensor(v).requires_grad_() for k, v in parameters_among(inputs).items()}
+        x = as_tensor(inputs["x"]).requires_grad_()
+        y = torch.func.functional_call(module, params, (x,))
+        out = {"output": y.detach().numpy()}
+        if "dy" in inputs:
+            wanted = {"input gradient": x} | {gradient_of(k): v for k, v in params.items()}
+            gradients = torch.autograd.grad(y, list(wanted.values()), as_tensor(inputs["dy"]), allow_unused=True)
+            for (name, source), g in zip(wanted.items(), gradients, strict=True):
+                out[name] = (torch.zeros_like(source) if g is None else g).numpy()
+        return out
+
+
+@dataclass(frozen=True)
+class LossSides:
+    """A manual loss and torch's. Inputs: output and target."""
+
+    loss: manual.Loss
+    module: Callable[..., torch.Tensor]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        J, cache = self.loss.forward(inputs["output"], inputs["target"])
+        return {"loss": J, "loss gradient": self.loss.gradient(cache)}
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        output = as_tensor(inputs["output"]).requires_grad_()
+        J = self.module(output, as_tensor(inputs["target"]))
+        (gradient,) = torch.autograd.grad(J, output)
+        return {"loss": J.detach().numpy(), "loss gradient": gradient.numpy()}
+
+
+@dataclass(frozen=True)
+class OptimizerSides:
+    """A manual update rule and torch's. Inputs: theta, grad, learning rate, and the state's entries.
+
+    `optimizer` makes the torch optimizer of a list of parameters.
+    """
+
+    rule: manual.Optimizer
+    optimizer: Callable[..., torch.optim.Optimizer]
+    state_names: tuple[str, ...] = field(default=())
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        theta, state = self.rule.update(inputs["theta"], inputs["grad"], self._state(inputs), inputs["learning rate"])
+        return {"theta": theta, **state}
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        theta = nn.Parameter(as_tensor(inputs["theta"]))
+        optimizer = self.optimizer([theta], inputs["learning rate"])
+        state = {k: v if k == "step" else as_tensor(v) for k, v in self._state(inputs).items()}
+        torch_parameters.load_state(optimizer, state)
+        theta.grad = as_tensor(inputs["grad"])
+        optimizer.step()
+        after = torch_parameters.flat_state(optimizer)
+        return {"theta": theta.detach().numpy()} | {k: as_array(v) for k, v in after.items()}
+
+    def _state(self, inputs: Arrays) -> Arrays:
+        return {k: v for k, v in inputs.items() if k not in ("theta", "grad", "learning rate")}
+
+
+def as_tensor(x: Any) -> torch.Tensor:
+    """A tensor of the array's own dtype, over memory of its own."""
+    return torch.from_numpy(np.array(x, copy=True))
+
+
+def as_array(x: Any) -> Any:
+    """A NumPy array over a tensor's memory, or its copy where it lives on a GPU; anything else as it is."""
+    return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x
+
+
+def bounded(inputs: Arrays, precision: Any) -> Arrays:
+    """The inputs as exact Bounded arrays: float arrays only, and made read-only."""
+    return {name: exact(value, precision) for name, value in inputs.items()}
+
+
+def exact(value: Any, precision: Any) -> Any:
+    """A float array as an exact, read-only Bounded; anything else as it is."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return Bounded(view, None, precision)

@@ -1,0 +1,153 @@
+"""Load a data set of 28x28 digits as read-only NumPy arrays.
+
+>>> digits = load("mnist")
+>>> len(digits.train), len(digits.test)
+(60000, 10000)
+"""
+
+import hashlib
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.files import CLASSES, DataError, torchvision_class, unpacked_folder
+
+__all__ = ["NAMES", "DataError", "Dataset", "Digits", "load", "scale"]
+
+NAMES = tuple(CLASSES)
+SIDE = 28
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Images with their labels.
+
+    images: uint8 (N, 784), read-only; the pixels of each image row by row, 0 to 255
+    labels: int64 (N,), read-only; 0 to classes - 1
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for name in ("images", "labels"):
+            # A view, so that the caller's own array stays writable.
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Both parts of a data set; ``classes`` is the number of different labels."""
+
+    name: str
+    train: Digits
+    test: Digits
+    classes: int
+
+    def hash(self) -> str:
+        """sha256 (64 hex digits) of the bytes of train images, train labels, test images, ..."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.test):
+            digest.update(np.ascontiguousarray(part.images).data)
+            digest.update(part.labels.astype("<i8").data)
+        return digest.hexdigest()
+
+
+def scale(images: npt.NDArray[np.uint8], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Pixels 0..255 as a new array of the float type ``dtype`` and the same shape, in [0, 1].
+
+    Meant for one batch at a time: MNIST is 55 MB as bytes and 439 MB as float64.
+    """
+    scaled = images.astype(dtype)
+    scaled /= 255
+    return scaled
+
+
+def load(name: str = "mnist", data_dir: Path | None = None) -> Dataset:
+    """Load ``name``, one of NAMES, from ``data_dir``, or from where it lies by default.
+
+    By default mnist is the shipped copy, and any other set lies in the user's cache. ``data_dir``
+    is a torchvision root or the folder with the idx files themselves, packed or only unpacked.
+    mnist is never downloaded; another set is, where none of its files is there.
+
+    Raises ValueError for an unknown name and DataError for data missing or damaged.
+    """
+    cls = torchvision_class(name)
+    classes = len(cls.classes)
+    try:
+        folder = unpacked_folder(name, data_dir)
+        train = _read(cls, folder, True, classes)
+        test = _read(cls, folder, False, classes)
+    except OSError as error:
+        raise DataError(
+            f"{data_dir or name}: expected files that can be read, found {error}; "
+            "see to the files and their permissions"
+        ) from error
+    return Dataset(name, train, test, classes)
+
+
+def _read(cls: Any, folder: Path, train: bool, classes: int) -> Digits:
+    """Let torchvision read one part from ``folder``, after a look at what it would let pass."""
+    stem = "train" if train else "t10k"
+    image_file = folder / f"{stem}-images-idx3-ubyte"
+    label_file = folder / f"{stem}-labels-idx1-ubyte"
+    image_count = _check_idx(image_file, 3)
+    label_count = _check_idx(label_file, 1)
+    if image_count != label_count:
+        raise DataError(
+            f"{label_file}: expected {image_count} labels as {image_file.name} has images, "
+            f"found {label_count}; replace one by its true counterpart"
+        )
+
+    # torchvision would read <root>/<class>/raw only, and would prefer an old processed/*.pt, which
+    # nothing here has checked, to the files in raw.
+    reader = type(cls.__name__, (cls,), {"raw_folder": str(folder), "processed_folder": ""})
+    try:
+        part = reader(str(folder), train=train, download=False)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{image_file}: expected idx files that torchvision can read, found {reason}; "
+            "put a good copy in their place"
+        ) from error
+
+    labels = part.targets.numpy()
+    if labels.max() >= classes:
+        index = int(labels.argmax())
+        raise DataError(
+            f"{label_file}: expected labels from 0 to {classes - 1}, found {labels[index]} at "
+            f"index {index}; put a good copy in its place"
+        )
+    return Digits(part.data.numpy().reshape(image_count, SIDE * SIDE), labels)
+
+
+def _check_idx(path: Path, dims: int) -> int:
+    """The number of items in an idx file of bytes with ``dims`` axes; DataError where amiss."""
+    remedy = "put a good copy in its place"
+    with path.open("rb") as file:
+        header = file.read(4 + 4 * dims)
+    size = path.stat().st_size
+    if len(header) < 4 + 4 * dims:
+        raise DataError(f"{path}: expected an idx header of {4 + 4 * dims} bytes, found {size} bytes; {remedy}")
+    magic, *shape = struct.unpack(f">{1 + dims}I", header)
+    # 0x08 is the idx code for unsigned bytes; the lowest byte is the number of axes.
+    if magic != 0x0800 + dims:
+        raise DataError(f"{path}: expected magic {0x0800 + dims}, found {magic}; {remedy}")
+    if dims == 3 and shape[1:] != [SIDE, SIDE]:
+        raise DataError(f"{path}: expected images of {SIDE}x{SIDE}, found {shape[1]}x{shape[2]}; {remedy}")
+    if shape[0] == 0:
+        raise DataError(f"{path}: expected at least one item, found 0; {remedy}")
+    expected = len(header) + math.prod(shape)
+    if size != expected:
+        raise DataError(f"{path}: expected {expected} bytes for {shape[0]} items, found {size}; {remedy}")
+    return int(shape[0])

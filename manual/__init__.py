@@ -1,0 +1,53 @@
+"""Backpropagation by hand, in NumPy alone: a paper that runs.
+
+Read in this order: `layer` (the notation), `linear`, `activations`, `losses`, `network`, `optimizers`,
+`training`. Nothing here imports torch or any sibling package; that independence is the evidence.
+"""
+
+from manual.activations import Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from manual.layer import Array, Cache, Layer, Params
+from manual.linear import Linear
+from manual.losses import (
+    BinaryCrossEntropy,
+    BinaryCrossEntropyWithLogits,
+    HalfSquaredError,
+    Loss,
+    MeanSquaredError,
+    SoftmaxCrossEntropy,
+)
+from manual.models import mlp
+from manual.network import Network
+from manual.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from manual.schedules import Constant, Cosine, Exponential, OneCycle, Schedule, StepDecay
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Array",
+    "BinaryCrossEntropy",
+    "BinaryCrossEntropyWithLogits",
+    "Cache",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "HalfSquaredError",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "Loss",
+    "MeanSquaredError",
+    "Network",
+    "OneCycle",
+    "Optimizer",
+    "Params",
+    "RMSprop",
+    "ReLU",
+    "Schedule",
+    "Sigmoid",
+    "SoftmaxCrossEntropy",
+    "StepDecay",
+    "Tanh",
+    "mlp",
+]

@@ -1,0 +1,33 @@
+"""Named stacks of layers."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from manual.activations import ReLU
+from manual.initialization import Initializer, torch_default
+from manual.layer import Layer
+from manual.linear import Linear
+from manual.network import Network
+
+
+def mlp(
+    sizes: Sequence[int],
+    activation: Layer | None = None,
+    output_activation: Layer | None = None,
+    initializer: Initializer = torch_default,
+) -> Network:
+    """A multilayer perceptron: Linear layers of the given widths with an activation between them.
+
+    sizes (784, 16, 16, 10) makes Linear, g, Linear, g, Linear, which holds 13,002 parameters. `activation` is
+    g, ReLU if not given; `output_activation`, if given, follows the last Linear. Raises ValueError for fewer
+    than two sizes or a size below 1.
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"mlp takes at least two sizes, input and output, got {tuple(sizes)}")
+    layers: list[Layer] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [Linear(inputs, outputs, initializer=initializer), activation or ReLU()]
+    layers.pop()
+    if output_activation is not None:
+        layers.append(output_activation)
+    return Network(tuple(layers))
