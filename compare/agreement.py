@@ -1,6 +1,6 @@
 """Two tensors side by side: do they agree, and if not, where and by how much."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +73,8 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> 
         flat = int(ratio.argmax())  # NaN counts as the largest
         fraction = float(ratio.flat[flat])
         if not fraction <= 1:  # not `> 1`, which NaN would pass
-            same = (value == torch) | (np.isnan(value) & np.isnan(torch))  # ∞ beside ∞, NaN beside NaN
+            # ∞ beside ∞, NaN beside NaN; and after an overflow either may come of the other
+            same = (value == torch) | (np.isnan(value) & np.isnan(torch)) | np.isinf(allowed)
             ratio = np.where(same, 0, np.where(np.isnan(difference), np.inf, ratio))
             difference = np.where(same, 0, difference)
             flat = int(ratio.argmax())
@@ -98,6 +99,8 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> 
 
 def _looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
     """Tolerance over signal; 0 where the tolerance is underflow alone, whatever the signal."""
+    if np.isinf(largest_allowed):
+        return np.inf
     if largest_allowed <= 2 * tiny or not np.isfinite(magnitude):
         return 0.0
     return largest_allowed / magnitude if magnitude > 0 else np.inf
@@ -112,11 +115,11 @@ class Disagreement:
     tensor: str
     verdict: Verdict
     notes: tuple[str, ...] = ()
-    evidence: Any = field(default=None, repr=False, compare=False)  # what the diagnosis works on
+    causes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         line = f"step {self.step}, {self.stage}, {self.tensor}: {self.verdict.describe()}"
-        return "\n".join([line, *self.notes])
+        return "\n  ".join([line, *self.notes])
 
     def as_json(self) -> dict[str, Any]:
         """What report.json says of it."""
@@ -135,6 +138,7 @@ class Disagreement:
             "of": v.size,
             "rule": v.rule,
             "problem": v.problem,
+            "causes": list(self.causes),
             "notes": list(self.notes),
         }
 

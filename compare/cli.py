@@ -42,6 +42,10 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     _add_run_options(mnist)
+    check = commands.add_parser("check", help="check derivations against torch")
+    check.add_argument("file", nargs="?", type=Path, help="a Python file that calls compare.check")
+    check.add_argument("--all", action="store_true", help="check every pair that the project ships")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the reports to a file")
     return top
 
 
@@ -99,6 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(arguments)
     process.settle()
+    if args.command == "check":
+        from compare import check_command
+
+        return check_command.run(args.file, args.all, args.json)
     return _mnist(args)
 
 
@@ -128,7 +136,7 @@ def _mnist(args: argparse.Namespace) -> int:
         return mnist.run(experiment, args.data_dir, args.logdir, args.name, log_every, console)
     except data.DataError as problem:
         return _complain(str(problem), 3)
-    except (UsageError, ValueError) as problem:
+    except UsageError as problem:
         return _complain(str(problem))
     except KeyboardInterrupt:
         return 130

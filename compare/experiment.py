@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn, optim
 
+import data
 import manual
 import manual.models
 import torch_ref.models
@@ -47,17 +51,21 @@ class Experiment:
     def __post_init__(self) -> None:
         for name, table in CHOICES.items():
             choose(name.replace("_", " "), getattr(self, name), table)
-        if len(self.sizes) < 2 or any(size < 1 for size in self.sizes):
+        if len(self.sizes) < 2 or not all(is_whole(size) and size >= 1 for size in self.sizes):
             raise UsageError(
                 "sizes must be two or more whole numbers of at least 1, input first, output last, "
                 f"got {'-'.join(map(str, self.sizes))}"
             )
         for name in ("batch_size", "epochs", "max_steps"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', ' ')} must be at least 1, got {value}")
-        if self.seed < 0:
-            raise UsageError(f"seed must be 0 or more, got {self.seed}")
+            if value is None and name == "max_steps":
+                continue
+            if not is_whole(value) or value < 1:
+                raise UsageError(f"{name.replace('_', ' ')} must be a whole number of at least 1, got {value!r}")
+        if not is_whole(self.seed) or self.seed < 0:
+            raise UsageError(f"seed must be a whole number of at least 0, got {self.seed!r}")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise UsageError(f"device must be cpu, or cuda where torch sees a GPU, got {self.device!r}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise UsageError(f"learning rate must be a finite number above 0, got {self.learning_rate}")
         allowed = pairs.OPTIMIZERS[self.optimizer].options
@@ -72,6 +80,23 @@ class Experiment:
         except ValueError as problem:
             raise UsageError(str(problem)) from None
 
+    @property
+    def parameters(self) -> int:
+        """The number of weights and biases."""
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
+
+    def require_memory(self) -> None:
+        """Raise UsageError for what cannot fit into this machine, before any of it is taken."""
+        numbers = self.parameters + self.batch_size * sum(self.sizes)
+        needed = COPIES * numbers * np.dtype(self.dtype).itemsize
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else needed
+        if needed > memory:
+            sizes = "-".join(map(str, self.sizes))
+            raise UsageError(
+                f"a run must fit into the {memory / 1e9:,.0f} GB of this machine, but sizes {sizes} with batches of "
+                f"{self.batch_size:,} take {needed / 1e9:,.0f} GB: use narrower layers or smaller batches"
+            )
+
     def rule(self) -> manual.Optimizer:
         """The manual update rule."""
         return pairs.OPTIMIZERS[self.optimizer].manual(**self.optimizer_options)
@@ -81,6 +106,15 @@ class Experiment:
         return {**dataclasses.asdict(self), "optimizer_options": dict(self.optimizer_options)}
 
 
+# θ and ∇ on either side, both before and after the update, and a bound for each: what a step holds at least.
+COPIES = 8
+
+
+def is_whole(x: Any) -> bool:
+    """Whether x is an integer, and not True or False."""
+    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
+
+
 CHOICES: dict[str, Any] = {
     "activation": pairs.ACTIVATIONS,
     "loss": pairs.LOSSES,
@@ -88,13 +122,14 @@ CHOICES: dict[str, Any] = {
     "schedule": pairs.SCHEDULES,
     "initialization": pairs.INITIALIZATIONS,
     "dtype": {"float64": np.float64, "float32": np.float32},
+    "dataset": dict.fromkeys(data.NAMES),
 }
 
 
 def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
     """The table's entry; UsageError naming the choices where there is none."""
     if name not in table:
-        raise UsageError(f"{what} must be one of {', '.join(table)}, got {name!r}")
+        raise UsageError(f"{what} must be one of {', '.join(table)}, got {name!r}: choose one of them")
     return table[name]
 
 
@@ -113,8 +148,9 @@ class Sides(NamedTuple):
 
 
 def build(experiment: Experiment, steps: int, steps_per_epoch: int) -> Sides:
-    """Both sides of a run of so many steps. UsageError for a device that is not there."""
+    """Both sides of a run of so many steps. UsageError for too large a run, and for a device that is not there."""
     e = experiment
+    e.require_memory()
     activation, loss = pairs.ACTIVATIONS[e.activation], pairs.LOSSES[e.loss]
     output = pairs.ACTIVATIONS[loss.output] if loss.output else None
     dtype = CHOICES["dtype"][e.dtype]

@@ -18,11 +18,18 @@ RUNG = 2.0**29  # u(float32) / u(float64)
 
 
 def neighbours(inputs: Arrays, draws: int = DRAWS) -> Iterator[Arrays]:
-    """float32 inputs within a few units in the last place of the given ones, a different rounding each."""
+    """float32 inputs a few units in the last place nearer to zero than the given ones, a different rounding each.
+
+    Nearer to zero, so that a probability stays one.
+    """
     rng = np.random.default_rng(0)
     for _ in range(draws):
         yield {
-            name: (x * (1 + rng.integers(-8, 9, np.shape(x)) * 2.0**-23)).astype(np.float32) if is_float(x) else x
+            name: x.astype(np.float32)
+            if name == "target" and is_float(x)  # a target may have to stay what it is: 0 or 1, or a probability
+            else (x * (1 - rng.integers(0, 17, np.shape(x)) * 2.0**-23)).astype(np.float32)
+            if is_float(x)
+            else x
             for name, x in inputs.items()
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import torch
 import data
 import manual.training
 import torch_ref.training
-from compare.experiment import Experiment, UsageError, build
+from compare.experiment import Experiment, Sides, UsageError, build
 from compare.pairs import LOSSES, OPTIMIZERS
 from compare.rate import RateJudge
 from compare.rounding import Precision
@@ -23,6 +23,7 @@ from compare.stages import StepJudge, TorchStep
 from torch_ref import parameters as torch_parameters
 
 SIDES = ("manual", "torch_ref")
+HASHED_EPOCHS = 10  # of the batch order, in the start certificate: a million would take an hour
 
 
 @dataclass
@@ -48,17 +49,24 @@ class Observer(Protocol):
     def on_epoch(self, run: Lockstep) -> None: ...
 
 
-class Diverged(Exception):
+class Stopped(Exception):
+    """A run that cannot go on."""
+
+
+class Diverged(Stopped):
     """A number is no longer finite."""
 
 
 class Lockstep:
     """Trains both sides of one experiment on one stream of batches and judges every step.
 
+    `build` makes the two sides of the experiment; another one may put in a network of your own.
     Raises UsageError where the experiment and the data do not fit together.
     """
 
-    def __init__(self, experiment: Experiment, dataset: data.Dataset) -> None:
+    def __init__(
+        self, experiment: Experiment, dataset: data.Dataset, build: Callable[[Experiment, int, int], Sides] = build
+    ) -> None:
         e, count = experiment, len(dataset.train)
         if e.batch_size > count:
             raise UsageError(
@@ -91,7 +99,17 @@ class Lockstep:
         self.certificate = self._certificate()
 
     def run(self, observers: Sequence[Observer] = ()) -> None:
-        """Train to the end. Raises Diverged when a number is no longer finite; what was judged stays judged."""
+        """Train to the end. Raises Stopped when the run cannot go on; what was judged stays judged."""
+        try:
+            self._run(observers)
+        except (Stopped, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if self.judge.disagreements:  # what is wrong has been said, and this comes of it
+                raise Stopped(f"the manual side cannot go on: {type(error).__name__}: {error}") from error
+            raise
+
+    def _run(self, observers: Sequence[Observer]) -> None:
         for epoch, batch in self._batches():
             if epoch != self.progress.epoch:
                 self._end_epoch(observers)
@@ -128,8 +146,15 @@ class Lockstep:
             self.torch_theta, self.torch_state = self.theta, self.state
 
         started = time.perf_counter()
+        ours = failure = None
         rate = float(sides.schedule(now.step))
-        ours = manual.training.step(sides.network, sides.loss, sides.optimizer, self.theta, self.state, x, target, rate)
+        try:
+            with np.errstate(all="ignore"):  # what overflows is named by _require_finite
+                ours = manual.training.step(
+                    sides.network, sides.loss, sides.optimizer, self.theta, self.state, x, target, rate
+                )
+        except Exception as error:  # the judge will say at which stage
+            failure = error
         manual_done = time.perf_counter()
 
         torch_rate = float(sides.torch_optimizer.param_groups[0]["lr"])
@@ -155,6 +180,9 @@ class Lockstep:
         )
         self.judge.judge(now.step, record)
         self.rate_judge.judge(self.judge, now.step, torch_rate)
+        if failure is not None:
+            raise failure
+        assert ours is not None
         self._count_kinks(x, ours.outputs, record.outputs)
         self.theta, self.state = ours.theta, ours.state
         self.torch_theta, self.torch_state = record.theta_after, record.state_after
@@ -210,7 +238,8 @@ class Lockstep:
             observer.on_epoch(self)
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        return self.sides.network.predict(self.theta, x)
+        with np.errstate(all="ignore"):
+            return self.sides.network.predict(self.theta, x)
 
     @torch.no_grad()
     def _torch_predict(self, x: np.ndarray) -> Any:
@@ -219,10 +248,11 @@ class Lockstep:
     def _certificate(self) -> dict[str, dict[str, str]]:
         """SHA-256 of what both sides start from: θ₀, the batch order, and the data as each side holds it."""
         e, digits = self.experiment, self.dataset.train
-        order = data.order_hash(len(digits), e.batch_size, e.seed, e.epochs)
+        epochs = min(-(-self.steps // self.steps_per_epoch), HASHED_EPOCHS)
+        order = data.order_hash(len(digits), e.batch_size, e.seed, epochs)
+        dataset = self.dataset.hash()
         flat = as_array(torch_parameters.flat(self.sides.model))
-        whole = slice(0, len(digits))
-        sample = data.scale(digits.images[whole][:1000], self.dtype)
+        sample = data.scale(digits.images[:1000], self.dtype)
         return {
             "theta": {"manual": _sha256(self.theta), "torch_ref": _sha256(flat)},
             "batches": {"manual": order, "torch_ref": order},
@@ -230,7 +260,7 @@ class Lockstep:
                 "manual": _sha256(sample),
                 "torch_ref": _sha256(as_array(torch.from_numpy(sample).to(e.device))),
             },
-            "dataset": {"manual": self.dataset.hash(), "torch_ref": self.dataset.hash()},
+            "dataset": {"manual": dataset, "torch_ref": dataset},
         }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import data
 from compare import report as reports
 from compare import terminal
 from compare.experiment import Experiment, UsageError
-from compare.lockstep import Diverged, Lockstep
+from compare.lockstep import Lockstep, Stopped
 from compare.process import THREAD_VARIABLES
 
 
@@ -91,14 +92,16 @@ def run(
             log = EventLog(folder, log_every)
             stack.callback(log.close)
             observers.append(log)
-        observers.append(stack.enter_context(terminal.LiveBar(console, lockstep.steps)))
+        bar = stack.enter_context(terminal.LiveBar(console, lockstep.steps))
+        observers.append(bar)
         try:
             lockstep.run(observers)
-        except Diverged as problem:
+        except Stopped as problem:
             stopped, code = str(problem), reports.EXIT_USAGE
         except KeyboardInterrupt:
             stopped, code = "interrupted", reports.EXIT_INTERRUPTED
 
+    bar.show_disagreements(lockstep)
     result = reports.report(lockstep, time.perf_counter() - started, stopped)
     write_json(folder / "report.json", result)
     if result["verdict"] == "disagrees" and code != reports.EXIT_INTERRUPTED:
@@ -108,7 +111,7 @@ def run(
     console.print(f"report: {folder / 'report.json'}", highlight=False, soft_wrap=True)
     console.print(terminal.closing(result), highlight=False)
     if stopped:
-        console.print(f"handgrad mnist: {stopped}", highlight=False, soft_wrap=True, markup=False)
+        print(f"handgrad mnist: {stopped}", file=sys.stderr)
     return code
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 import manual
-from compare.agreement import Disagreement, StageRow, judge
+from compare.agreement import Disagreement, StageRow, Verdict, judge
+from compare.findings import Finding, Report
 from compare.rounding import Bounded, Precision
 
 
@@ -28,6 +31,14 @@ class RateJudge:
         """Judge torch's learning rate of this step into the rows of the step's judge."""
         if not self.varies:
             return
+        stage = f"learning rate · {type(self.schedule).__name__}"
+        verdict = self.verdict(step, theirs)
+        run.rows.setdefault(stage, StageRow(stage)).add(step, "η", verdict)
+        if not verdict.agrees and all(d.stage != stage for d in run.disagreements):
+            run.disagreements.append(Disagreement(step, stage, "η", verdict))
+
+    def verdict(self, step: int, theirs: float) -> Verdict:
+        """Judge torch's learning rate of this step; the steps must come in order."""
         value = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
         ours = value if isinstance(value, Bounded) else Bounded(np.asarray(value), None, self.precision)
         own = 0.0 if ours.error is None else float(ours.error)
@@ -38,8 +49,20 @@ class RateJudge:
             ratio = abs(rate / last_rate) if last_rate else 1.0
             allowed = (last_allowed + last_own) * ratio + own
         self.before = rate, own, allowed
-        stage = f"learning rate · {type(self.schedule).__name__}"
-        verdict = judge(Bounded(ours.value, np.asarray(allowed), self.precision), np.asarray(theirs))
-        run.rows.setdefault(stage, StageRow(stage)).add(step, "η", verdict)
-        if not verdict.agrees and all(d.stage != stage for d in run.disagreements):
-            run.disagreements.append(Disagreement(step, stage, "η", verdict))
+        return judge(Bounded(ours.value, np.asarray(allowed), self.precision), np.asarray(theirs))
+
+
+def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: int, name: str) -> Report:
+    """Judge a schedule against the scheduler `make(optimizer)` over so many steps."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], lr=schedule.learning_rate)
+    scheduler = make(optimizer)
+    judge_of_rate = RateJudge(schedule, varies=True)
+    worst, at = None, 0
+    for step in range(steps):
+        verdict = judge_of_rate.verdict(step, float(optimizer.param_groups[0]["lr"]))
+        if worst is None or verdict.fraction > worst.fraction:
+            worst, at = verdict, step
+        optimizer.step()
+        scheduler.step()
+    assert worst is not None
+    return Report(name, (Finding("learning rate", worst, f"step {at}", steps),))

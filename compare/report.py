@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from compare.json_values import finite
 from compare.lockstep import Lockstep
 
 EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -58,15 +58,6 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
             for r in rows
         ],
     }
-
-
-def finite(x: Any) -> Any:
-    """The same with NaN and ±∞ as None: JSON has no word for them."""
-    if isinstance(x, float):
-        return x if math.isfinite(x) else None
-    if isinstance(x, dict):
-        return {key: finite(value) for key, value in x.items()}
-    return [finite(value) for value in x] if isinstance(x, list) else x
 
 
 def sentence(r: dict[str, Any]) -> str:

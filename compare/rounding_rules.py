@@ -1,76 +1,19 @@
-"""What each NumPy ufunc makes of its operands' errors, and the rounding it adds on the two sides.
+"""What each elementwise ufunc makes of its operands' errors, and the rounding it adds on the two sides.
 
 A rule gets the precision, the result v, and the operands as (value, error) with error None for exact. It
-returns the error of v, or None where v is exact.
+returns a new array, the error of v, or None where v is exact.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from compare.rounding import Precision
-
-# The elementary functions of NumPy's SIMD loops are within 4 ulp (NumPy 1.22 release notes, on SVML); torch's
-# (SLEEF, 1 ulp) are tighter. One ulp is at most 2u of the value.
-LIBRARY_ULPS = 4
-
-Operand = tuple[Any, Any]
-
-
-def apply(p: Precision, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
-    """Run `ufunc` on Bounded inputs; NoRoundingRule where there is no rule for it."""
-    from compare.rounding import Bounded, NoRoundingRule
-    from compare.rounding_functions import reduce_ufunc
-
-    if method == "reduce":
-        return reduce_ufunc(p, ufunc, inputs, kwargs)
-    if method == "at" and ufunc is np.add:
-        return _add_at(p, *inputs)
-    rule = RULES.get(ufunc)
-    if rule is None or method != "__call__" or "where" in kwargs:
-        raise NoRoundingRule(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
-    operands = [operand(p, x) for x in inputs]
-    v = ufunc(*[value for value, _ in operands], **kwargs)
-    with np.errstate(all="ignore"):  # a bound may overflow to ∞; that is an answer, not an accident
-        error = rule(p, v, *operands)
-    if error is None and v.dtype.kind != "f":
-        return v  # an exact comparison is an ordinary mask
-    return Bounded(v, error, p)
-
-
-def operand(p: Precision, x: Any) -> Operand:
-    """(value, error) of anything a ufunc may be given.
-
-    A Python number that float16 holds exactly (0, ½, 2, 1/16) means itself. Any other (0.1, 0.999) stands for a
-    real number that each side had to round.
-    """
-    from compare.rounding import Bounded
-
-    if isinstance(x, Bounded):
-        return x.value, x.error
-    if isinstance(x, float) and x != 0 and not _is_short(x):
-        return x, 2 * p.unit * abs(x)
-    return x, None
-
-
-def _is_short(x: float) -> bool:
-    return abs(x) < 2048 and x * 2048 == int(x * 2048) and abs(x) * 2048 < 2**22
-
-
-def _is_power_of_two(x: Any) -> bool:
-    """Multiplying by such a number, or by a mask of 0 and 1, rounds nothing."""
-    if isinstance(x, (int, float)):
-        return abs(np.frexp(float(x))[0]) in (0.5, 0.0)
-    return getattr(x, "dtype", None) == np.bool_
-
-
-def rounding(p: Precision, v: Any, operations: float = 1) -> Any:
-    """The rounding of `operations` operations on either side, first order: 2 k u |v| + η."""
-    return (2 * operations * p.unit) * np.abs(v, dtype=np.float64) + p.tiny
+from compare.rounding_elementary import ELEMENTARY, LIBRARY_ULPS, Operand, Rule, rounding
+from compare.rounding_model import NoRoundingRule, Precision
 
 
 def plus(*errors: Any) -> Any:
@@ -80,7 +23,7 @@ def plus(*errors: Any) -> Any:
 
 
 def carried(a: Operand, b: Operand, product: Callable[..., Any] = np.multiply) -> Any:
-    """|ab − a'b'| ≤ |a| e_b + e_a |b| + e_a e_b, for any bilinear product."""
+    """|ab − a'b'| ≤ (|a| + e_a) e_b + e_a |b|, for any bilinear product."""
     (va, ea), (vb, eb) = a, b
     terms = []
     if eb is not None:
@@ -90,63 +33,78 @@ def carried(a: Operand, b: Operand, product: Callable[..., Any] = np.multiply) -
     return plus(*terms)
 
 
+def _no_error(p: Precision, v: Any, *operands: Operand) -> None:
+    return None
+
+
 def _add(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
-    return plus((2 * p.unit) * np.abs(v, dtype=np.float64), a[1], b[1])
+    error = np.abs(v, dtype=np.float64)
+    error *= 2 * p.unit
+    if a[1] is not None:
+        error += a[1]
+    if b[1] is not None:
+        error += b[1]
+    return error
+
+
+def _scale(x: Any) -> float | None:
+    """|x| where x is a Python power of two or 0, by which scaling rounds nothing but underflow."""
+    if isinstance(x, (int, float)) and abs(math.frexp(x)[0]) in (0.5, 0.0):
+        return abs(float(x))
+    return None
+
+
+def _scaled(p: Precision, v: Any, source: Any, scale: float) -> Any:
+    """What scaling by 2ᵏ loses: nothing, or η where it shrinks a number below the smallest normal one."""
+    if scale >= 1 or scale == 0:
+        return None
+    small = np.abs(v) < p.tiny
+    return p.tiny * (small & (source != 0)) if np.any(small) else None
 
 
 def _multiply(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
-    own = None if _is_power_of_two(a[0]) or _is_power_of_two(b[0]) else rounding(p, v)
+    own: Any = None
+    if (scale := _scale(a[0])) is not None:
+        own = _scaled(p, v, b[0], scale)
+    elif (scale := _scale(b[0])) is not None:
+        own = _scaled(p, v, a[0], scale)
+    elif np.bool_ not in (getattr(a[0], "dtype", None), getattr(b[0], "dtype", None)):  # a mask selects
+        own = rounding(p, v)
     return plus(own, carried(a, b))
 
 
 def _divide(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
-    own = None if _is_power_of_two(b[0]) else rounding(p, v, 2)  # 2: x / y may be x · (1/y)
-    (_, ea), (vb, eb) = a, b
+    """|a/b − a'/b'| = |(a − a') − (b − b') a/b| / |b'| ≤ (e_a + |a/b| e_b) / |b'|."""
+    (va, ea), (vb, eb) = a, b
+    if scale := _scale(vb):
+        own = _scaled(p, v, va, 1 / scale)
+    else:  # x / y may be x · (1/y): two operations, the first of which may underflow
+        own = rounding(p, v, 2) + p.tiny * np.abs(va, dtype=np.float64)
     if eb is None:
         return plus(own, None if ea is None else ea / np.abs(vb))
     room = np.abs(vb) - eb  # the smallest |b'|
-    spread = (np.abs(v) * eb + (0 if ea is None else ea)) / np.where(room > 0, room, 1)
+    spread = ((np.abs(v) + p.tiny) * eb + (0 if ea is None else ea)) / np.where(room > 0, room, 1)  # v may underflow
     return plus(own, np.where((room > 0) | (eb == 0), spread, np.inf))
-
-
-def _matmul(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
-    n = a[0].shape[-1]
-    absolute = np.abs(a[0]).astype(np.float64, copy=False) @ np.abs(b[0])
-    return plus((2 * p.gamma(n)) * absolute + n * p.tiny, carried(a, b, np.matmul))
 
 
 def _power(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
     (va, ea), (vb, eb) = a, b
-    own = rounding(p, v, 2 * LIBRARY_ULPS) + 2 * p.unit * np.abs(vb * v)  # or |b| multiplications
+    vb, size = np.asarray(vb, np.float64), np.abs(v, dtype=np.float64)
+    own = (4 * LIBRARY_ULPS + 2 * np.abs(vb)) * p.unit * size + p.tiny  # by the library, or |b| multiplications
+    low = high = np.abs(va, dtype=np.float64)
+    shift: Any = 0.0
     if ea is not None:
-        nearest = np.where(np.asarray(vb) >= 1, np.abs(va) + ea, np.abs(va) - ea)
-        slope = np.abs(vb) * np.power(np.where(nearest > 0, nearest, np.nan), np.asarray(vb) - 1.0)
-        own = own + np.where(ea > 0, np.where(nearest > 0, slope * ea, np.inf), 0)
-    if eb is not None:
-        rate = np.abs(np.log(np.abs(va)))  # |aᵇ' − aᵇ| ≤ |aᵇ| (e^(|log a| e_b) − 1)
-        own = own + np.abs(v) * np.expm1(rate * eb)
-    return own
-
-
-def smooth(steepest: Callable[[Any, Any], Any], ulps: float = LIBRARY_ULPS) -> Callable[..., Any]:
-    """The rule of y = f(x): e_y = (the steepest slope within x ± e) e + the function's own rounding.
-
-    One ulp is 2u of a value at most, so k ulps count as 2k roundings.
-    """
-
-    def rule(p: Precision, v: Any, x: Operand) -> Any:
-        value, error = x
-        own = rounding(p, v, 2 * ulps)
-        if error is None:
-            return own
-        return own + np.where(error > 0, steepest(value, error) * error, 0)  # a slope may be ∞
-
-    return rule
-
-
-def _away_from_zero(x: Any, e: Any) -> Any:
-    """The smallest |x'| within x ± e."""
-    return np.maximum(np.abs(x) - e, 0)
+        low, high = np.maximum(low - ea, 0), high + ea
+        # The slope |b| |x|^(b−1) is largest at one end; and |xᵇ − yᵇ| ≤ |x − y|ᵇ for 0 < b < 1 and x, y ≥ 0.
+        steepest = np.where(vb >= 1, high, low)
+        shift = np.abs(vb) * steepest**vb * (ea / steepest)
+        shift = np.where((vb > 0) & (vb < 1), np.fmin(shift, ea ** np.where(vb > 0, vb, 1)), shift)
+        shift = np.where((ea > 0) & (vb != 0), shift, 0)
+    if eb is not None:  # |aᵇ' − aᵇ| ≤ |aᵇ| (e^(|log a| e_b) − 1)
+        rate = np.maximum(np.abs(np.log(low)), np.abs(np.log(high)))
+        growth = (size + p.tiny + shift) * np.expm1(rate * eb)
+        shift = shift + np.where((eb == 0) | ((high == 0) & (vb > eb)), 0, growth)
+    return own + shift
 
 
 def _keeps_size(p: Precision, v: Any, *operands: Operand) -> Any:
@@ -154,22 +112,40 @@ def _keeps_size(p: Precision, v: Any, *operands: Operand) -> Any:
     errors = [e for _, e in operands if e is not None]
     if not errors:
         return None
-    error = errors[0]
-    for e in errors[1:]:
-        error = np.maximum(error, e)
-    return np.broadcast_to(error, v.shape) if np.shape(error) != v.shape else error
+    return np.maximum(*errors) if len(errors) == 2 else np.array(errors[0])  # not the operand's own array
+
+
+def _logaddexp(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    """max + log(1 + e^−d), d = |a − b|.
+
+    The function has slopes of at most 1. Of the formula, e^−d ≤ 1 and the logarithm ≤ log 2 are off by 2u LIBRARY_ULPS
+    each, 1 + e^−d rounds, and so does d, by u d, which the slope e^−d / (1 + e^−d) makes 0.28 u at most.
+    """
+    own = rounding(p, v) + 2 * p.unit * (4 * LIBRARY_ULPS + 2)
+    return plus(own, _keeps_size(p, v, a, b))
 
 
 def _comparison(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
-    """A mask whose error is 1 where rounding decides."""
+    """A mask whose error is 1 where rounding decides; None where it decides nothing."""
     reach = plus(a[1], b[1])
     if reach is None:
         return None
-    undecided = (np.abs(np.subtract(a[0], b[0], dtype=np.float64)) <= reach) & (reach > 0)
-    return undecided.astype(np.float64)
+    apart = np.abs(np.subtract(a[0], b[0], dtype=np.float64)) > reach
+    undecided = ~apart & (reach > 0)
+    return undecided.astype(np.float64) if np.any(undecided) else None
 
 
-def _jump(f: Callable[[Any], Any]) -> Callable[..., Any]:
+def undecided(x: Operand) -> Any:
+    """Where rounding decides whether x is 0, a mask's False; None where nowhere."""
+    value, error = x
+    return None if error is None else _comparison(None, None, (value, error), (0, None))  # type: ignore[arg-type]
+
+
+def _logical(p: Precision, v: Any, *operands: Operand) -> Any:
+    return _keeps_size(p, v, *((value, undecided((value, error))) for value, error in operands))
+
+
+def _jump(f: Callable[[Any], Any]) -> Rule:
     """sign, floor and their kind: exact, but for the jump where x ± e crosses one."""
 
     def rule(p: Precision, v: Any, x: Operand) -> Any:
@@ -178,99 +154,71 @@ def _jump(f: Callable[[Any], Any]) -> Callable[..., Any]:
     return rule
 
 
-def _exact_only(p: Precision, v: Any, *operands: Operand) -> Any:
-    from compare.rounding import NoRoundingRule
+def _heaviside(p: Precision, v: Any, x: Operand, h: Operand) -> Any:
+    jump = undecided(x)
+    return None if jump is None and h[1] is None else plus(0.0, None if jump is None else jump * (1 + abs(h[0])), h[1])
 
+
+def _exact_only(p: Precision, v: Any, *operands: Operand) -> Any:
     if any(e is not None and np.any(e) for _, e in operands):
         raise NoRoundingRule("a remainder or a whole-number division of rounded numbers")
-    return None
+    return rounding(p, v) if np.any(np.abs(v) * p.unit > 1) else None  # a whole number that may not fit
 
 
-def _no_error(p: Precision, v: Any, *operands: Operand) -> None:
-    return None
+def _remainder(p: Precision, v: Any, *operands: Operand) -> Any:
+    _exact_only(p, v, *operands)
+    return rounding(p, v)  # fmod is exact, adding the divisor for its sign is not
 
 
-def _add_at(p: Precision, target: Any, index: Any, new: Any) -> None:
-    """np.add.at: a sum of as many terms as land on one element."""
-    from compare.rounding import NoRoundingRule
-
-    value, error = operand(p, new)
-    if target.error is None and target.value.base is not None:
-        raise NoRoundingRule("np.add.at on a view")
-    absolute = np.abs(target.value, dtype=np.float64)
-    np.add.at(absolute, index, np.abs(value))
-    counts = np.zeros(target.shape)
-    np.add.at(counts, index, np.ones(np.shape(value)))
-    spread = 0 if target.error is None else target.error
-    target.error = spread + 2 * p.unit * counts / (1 - p.unit * counts) * absolute
-    if error is not None:
-        np.add.at(target.error, index, error)
-    np.add.at(target.value, index, value)
+def _finite(p: Precision, v: Any, x: Operand) -> Any:
+    return None if x[1] is None or np.all(np.isfinite(x[1])) else (~np.isfinite(x[1])).astype(np.float64)
 
 
-RULES: dict[np.ufunc, Callable[..., Any]] = {
+RULES: dict[np.ufunc, Rule] = ELEMENTARY | {
     np.add: _add,
     np.subtract: _add,
     np.multiply: _multiply,
     np.divide: _divide,
-    np.matmul: _matmul,
     np.power: _power,
     np.float_power: _power,
     np.square: lambda p, v, x: _multiply(p, v, x, x),
     np.reciprocal: lambda p, v, x: _divide(p, v, (1, None), x),
-    np.sqrt: smooth(lambda x, e: 1 / (np.sqrt(x) + np.sqrt(np.maximum(x - e, 0))), 0.5),
-    np.cbrt: smooth(lambda x, e: _away_from_zero(x, e) ** (-2 / 3) / 3),
-    np.exp: smooth(lambda x, e: np.exp(x + e)),
-    np.exp2: smooth(lambda x, e: np.log(2) * np.exp2(x + e)),
-    np.expm1: smooth(lambda x, e: np.exp(x + e)),
-    np.log: smooth(lambda x, e: 1 / np.maximum(x - e, 0)),
-    np.log2: smooth(lambda x, e: 1 / np.maximum(x - e, 0) / np.log(2)),
-    np.log10: smooth(lambda x, e: 1 / np.maximum(x - e, 0) / np.log(10)),
-    np.log1p: smooth(lambda x, e: 1 / np.maximum(1 + x - e, 0)),
-    np.tanh: smooth(lambda x, e: 1 / np.cosh(np.minimum(_away_from_zero(x, e), 350)) ** 2),
-    np.sinh: smooth(lambda x, e: np.cosh(np.abs(x) + e)),
-    np.cosh: smooth(lambda x, e: np.sinh(np.abs(x) + e)),
-    np.arctan: smooth(lambda x, e: 1 / (1 + _away_from_zero(x, e) ** 2)),
-    np.arcsinh: smooth(lambda x, e: 1 / np.sqrt(1 + _away_from_zero(x, e) ** 2)),
-    np.sin: smooth(lambda x, e: 1.0),
-    np.cos: smooth(lambda x, e: 1.0),
-    np.maximum: _keeps_size,
-    np.minimum: _keeps_size,
-    np.fmax: _keeps_size,
-    np.fmin: _keeps_size,
-    np.absolute: _keeps_size,
-    np.fabs: _keeps_size,
-    np.negative: _keeps_size,
-    np.positive: _keeps_size,
-    np.conjugate: _keeps_size,
-    np.greater: _comparison,
-    np.greater_equal: _comparison,
-    np.less: _comparison,
-    np.less_equal: _comparison,
-    np.equal: _comparison,
-    np.not_equal: _comparison,
-    np.sign: _jump(np.sign),
-    np.floor: _jump(np.floor),
-    np.ceil: _jump(np.ceil),
-    np.rint: _jump(np.rint),
-    np.trunc: _jump(np.trunc),
-    np.heaviside: lambda p, v, x, h: _comparison(p, v, x, (0, None)),
-    np.floor_divide: _exact_only,
-    np.remainder: _exact_only,
-    np.logical_not: _keeps_size,
-    np.invert: _keeps_size,
-    np.logical_and: _keeps_size,
-    np.logical_or: _keeps_size,
-    np.logical_xor: _keeps_size,
-    np.bitwise_and: _keeps_size,
-    np.bitwise_or: _keeps_size,
-    np.isfinite: _no_error,
-    np.isnan: _no_error,
-    np.isinf: _no_error,
-    np.signbit: _no_error,
-    np.logaddexp: lambda p, v, a, b: plus(
-        rounding(p, v, 2 * LIBRARY_ULPS) + 2 * p.unit * np.abs(np.maximum(a[0], b[0])),
-        _keeps_size(p, v, a, b),
-    ),
+    np.logaddexp: _logaddexp,
     np.hypot: lambda p, v, a, b: plus(rounding(p, v, 2 * LIBRARY_ULPS), a[1], b[1]),
+    np.heaviside: _heaviside,
+    np.floor_divide: _exact_only,
+    np.fmod: _exact_only,
+    np.remainder: _remainder,
+    np.isfinite: _finite,
+    np.isnan: _finite,
+    np.isinf: _finite,
+    np.signbit: lambda p, v, x: undecided(x),
 }
+for _names, _rule in {
+    "maximum minimum fmax fmin absolute fabs negative positive conjugate": _keeps_size,
+    "greater greater_equal less less_equal equal not_equal": _comparison,
+    "logical_not invert logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor": _logical,
+}.items():
+    RULES |= {getattr(np, name): _rule for name in _names.split()}
+RULES |= {f: _jump(f) for f in (np.sign, np.floor, np.ceil, np.rint, np.trunc)}
+
+# Where the last operand makes the result infinite without any overflow.
+POLES: dict[np.ufunc, float] = {np.log: 0, np.log2: 0, np.log10: 0, np.log1p: -1, np.divide: 0, np.reciprocal: 0}
+
+
+def exactly_infinite(ufunc: np.ufunc, v: Any, operands: list[Operand]) -> Any:
+    """Where v is an infinity that both sides must have: from an exact ∞, or at a pole that is hit exactly."""
+    values = [np.asarray(x, np.float64) for x, _ in operands]
+    errors = [0.0 if e is None else e for _, e in operands]
+    exact: Any = np.logical_and.reduce(np.broadcast_arrays(*(e == 0 for e in errors)))
+    from_infinity: Any = False
+    for x, e in zip(values, errors, strict=True):
+        from_infinity = from_infinity | (np.isinf(x) & (e == 0))
+    steady = exact
+    if ufunc in (np.add, np.subtract):
+        steady = np.logical_and.reduce(np.broadcast_arrays(*(e < np.inf for e in errors)))
+    elif ufunc in (np.multiply, np.divide):  # no factor can be 0 or change its sign
+        pairs = zip(values, errors, strict=True)
+        steady = np.logical_and.reduce(np.broadcast_arrays(*((e == 0) | (np.abs(x) > e) for x, e in pairs)))
+    at_pole = exact & (values[-1] == POLES.get(ufunc, np.nan))
+    return np.isinf(v) & ((from_infinity & steady) | at_pole)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,10 +47,13 @@ def parameters_among(inputs: Arrays) -> Arrays:
 
 @dataclass(frozen=True)
 class LayerSides:
-    """A manual layer and its torch module. Inputs: x, dy and the parameters; dy is ∂J/∂output."""
+    """A manual layer and its torch twin. Inputs: x, dy and the parameters; dy is ∂J/∂output.
+
+    The twin is a module, which is given the parameters under its own names, or any function `twin(x, **params)`.
+    """
 
     layer: manual.Layer
-    module: nn.Module
+    twin: Callable[..., torch.Tensor]
 
     def manual(self, inputs: Arrays) -> Arrays:
         params = parameters_among(inputs)
@@ -63,18 +66,55 @@ class LayerSides:
         return out
 
     def torch(self, inputs: Arrays) -> Arrays:
-        dtype = inputs["x"].dtype
-        module = copy.deepcopy(self.module).to(as_tensor(np.empty(0, dtype)).dtype)
-        params = {k: as_tensor(v).requires_grad_() for k, v in parameters_among(inputs).items()}
-        x = as_tensor(inputs["x"]).requires_grad_()
-        y = torch.func.functional_call(module, params, (x,))
-        out = {"output": y.detach().numpy()}
+        return torch_layer(self.twin, inputs)
+
+
+def torch_layer(twin: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
+    """The twin's output and, by autograd, its gradients, in the dtype of x."""
+    params = {k: as_tensor(v).requires_grad_() for k, v in parameters_among(inputs).items()}
+    x = as_tensor(inputs["x"]).requires_grad_()
+    if isinstance(twin, nn.Module):
+        y = torch.func.functional_call(copy.deepcopy(twin).to(x.dtype), params, (x,))
+    else:
+        y = twin(x, **params)
+    out = {"output": as_array(y)}
+    if "dy" in inputs:
+        wanted = {"input gradient": x} | {gradient_of(k): v for k, v in params.items()}
+        if not y.requires_grad:
+            return out | {name: np.zeros(source.shape, inputs["x"].dtype) for name, source in wanted.items()}
+        gradients = torch.autograd.grad(y, list(wanted.values()), as_tensor(inputs["dy"]), allow_unused=True)
+        for (name, source), g in zip(wanted.items(), gradients, strict=True):
+            out[name] = as_array(torch.zeros_like(source) if g is None else g)
+    return out
+
+
+@dataclass(frozen=True)
+class FunctionSides:
+    """A forward and a backward function, for a person who has no class, and a torch twin.
+
+    `forward(x, **params)` returns y, and then `backward(dy, x, **params)` is called; or it returns (y, cache), and then
+    `backward(dy, cache)` is. `backward` returns ∂J/∂x, or a dictionary with ∂J/∂x under "x" and each parameter's
+    gradient under its name.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    twin: Callable[..., torch.Tensor]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        params, x = parameters_among(inputs), inputs["x"]
+        result = self.forward(x, **params)
+        y, arguments = (result[0], (result[1],)) if isinstance(result, tuple) else (result, (x,))
+        out = {"output": y}
         if "dy" in inputs:
-            wanted = {"input gradient": x} | {gradient_of(k): v for k, v in params.items()}
-            gradients = torch.autograd.grad(y, list(wanted.values()), as_tensor(inputs["dy"]), allow_unused=True)
-            for (name, source), g in zip(wanted.items(), gradients, strict=True):
-                out[name] = (torch.zeros_like(source) if g is None else g).numpy()
+            named = {} if isinstance(result, tuple) else params
+            gradients = self.backward(inputs["dy"], *arguments, **named)
+            gradients = gradients if isinstance(gradients, dict) else {"x": gradients}
+            out |= {"input gradient" if k == "x" else gradient_of(k): g for k, g in gradients.items()}
         return out
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        return torch_layer(self.twin, inputs)
 
 
 @dataclass(frozen=True)
@@ -97,14 +137,13 @@ class LossSides:
 
 @dataclass(frozen=True)
 class OptimizerSides:
-    """A manual update rule and torch's. Inputs: theta, grad, learning rate, and the state's entries.
+    """One update by a manual rule and by torch's. Inputs: theta, grad, learning rate, and the state's entries.
 
-    `optimizer` makes the torch optimizer of a list of parameters.
+    `optimizer(parameters, learning_rate)` makes the torch optimizer.
     """
 
     rule: manual.Optimizer
     optimizer: Callable[..., torch.optim.Optimizer]
-    state_names: tuple[str, ...] = field(default=())
 
     def manual(self, inputs: Arrays) -> Arrays:
         theta, state = self.rule.update(inputs["theta"], inputs["grad"], self._state(inputs), inputs["learning rate"])
@@ -122,6 +161,32 @@ class OptimizerSides:
 
     def _state(self, inputs: Arrays) -> Arrays:
         return {k: v for k, v in inputs.items() if k not in ("theta", "grad", "learning rate")}
+
+
+@dataclass(frozen=True)
+class TrajectorySides:
+    """Many updates, each side keeping its own state. Inputs: theta, grads (steps, size), learning rate."""
+
+    rule: manual.Optimizer
+    optimizer: Callable[..., torch.optim.Optimizer]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        theta, out = inputs["theta"], {}
+        state = self.rule.init(theta)
+        for k in range(len(inputs["grads"])):
+            theta, state = self.rule.update(theta, inputs["grads"][k], state, inputs["learning rate"])
+            out[f"theta after step {k + 1}"] = theta
+        return out | {name: value for name, value in state.items() if np.shape(value)}
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        theta, out = nn.Parameter(as_tensor(inputs["theta"])), {}
+        optimizer = self.optimizer([theta], inputs["learning rate"])
+        for k, grad in enumerate(inputs["grads"]):
+            theta.grad = as_tensor(grad)
+            optimizer.step()
+            out[f"theta after step {k + 1}"] = theta.detach().numpy().copy()
+        state = torch_parameters.flat_state(optimizer)
+        return out | {name: as_array(v) for name, v in state.items() if np.shape(v)}
 
 
 def as_tensor(x: Any) -> torch.Tensor:

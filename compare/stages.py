@@ -19,6 +19,8 @@ import numpy as np
 import manual
 from compare import ladder
 from compare.agreement import Disagreement, StageRow, Verdict, judge, mismatched
+from compare.causes import Case
+from compare.explain import explain
 from compare.rounding import Bounded, NoRoundingRule, Precision
 from compare.rounding_functions import plain
 from compare.sides import Arrays, LayerSides, LossSides, OptimizerSides, Sides, exact, gradient_of, parameter
@@ -42,17 +44,6 @@ class TorchStep:
     state_after: Arrays
 
 
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """What a diagnosis needs of a stage that disagrees."""
-
-    sides: Sides
-    inputs: Arrays
-    output: str  # the name of the tensor among the outputs of the sides
-    manual: np.ndarray
-    torch: np.ndarray
-
-
 # The two sides of the stage, torch's inputs to it, and the output in question; made only when it is needed.
 Probe = Callable[[], tuple[Sides, Arrays, str]]
 
@@ -62,6 +53,24 @@ class _Unbounded:
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache
+
+
+@dataclasses.dataclass(frozen=True)
+class _Raised:
+    """What stands for the result of manual code that raised an exception."""
+
+    error: Exception
+
+    def verdict(self, size: int) -> Verdict:
+        return mismatched(f"the manual code raises {type(self.error).__name__}: {self.error}", size)
+
+
+_LOST = object()  # what nobody can judge, because the code that makes its input raised an exception
+
+
+def _pair(result: Any) -> tuple[Any, Any]:
+    """The result of a forward or an update as two."""
+    return (result, _LOST) if isinstance(result, _Raised) else result
 
 
 class StepJudge:
@@ -79,8 +88,9 @@ class StepJudge:
         torch_loss: Callable[..., Any],
         torch_optimizer: Callable[..., Any],
         precision: Precision,
+        training_step: Callable[..., Any] = manual_step,
     ) -> None:
-        self.network = network
+        self.network, self.training_step = network, training_step
         self.precision = precision
         layers = tuple(JudgedLayer(layer, i, self) for i, layer in enumerate(network.layers))
         self.judged = (
@@ -94,17 +104,19 @@ class StepJudge:
         self.rows: dict[str, StageRow] = {}
         self.disagreements: list[Disagreement] = []
         self._at_fault: set[tuple[str, str]] = set()
+        self.record: TorchStep
+        self.previous: TorchStep | None = None
 
     def judge(self, step: int, record: TorchStep) -> None:
         """Judge every stage of this step."""
-        self.step, self.record = step, record
+        self.step, self.record, self.finite = step, record, True
         self.params = self.network.views(record.theta)
         self.gradients = self.network.views(record.grad)
         for row in self.rows.values():
             row.last_fraction = 0.0
         p = self.precision
         with np.errstate(all="ignore"):  # the manual step itself has already warned
-            manual_step(
+            self.training_step(
                 *self.judged,
                 exact(record.theta, p),
                 {k: exact(v, p) for k, v in record.state.items()},
@@ -112,31 +124,90 @@ class StepJudge:
                 exact(record.target, p),
                 record.learning_rate,
             )
+        self.previous = record
 
     # --- for the judged layers, loss and optimizer below ------------------------------------------------
 
     def run(self, function: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
-        """The function's result, and whether the ladder must judge it because no rounding rule applies."""
-        if not any(isinstance(a, _Unbounded) for a in args):
-            try:
-                return function(*args), False
-            except NoRoundingRule:
-                pass
-        return function(*(a.cache if isinstance(a, _Unbounded) else plain(a) for a in args)), True
+        """The function's result, and whether the ladder must judge it because no rounding rule applies.
+
+        An exception is a result too, `_Raised`. What would need the result of code that raised one is `_LOST`.
+        """
+        if any(a is _LOST for a in args):
+            return _LOST, False
+        try:
+            if not any(isinstance(a, _Unbounded) for a in args):
+                try:
+                    return function(*args), False
+                except NoRoundingRule:
+                    pass
+            return function(*(a.cache if isinstance(a, _Unbounded) else plain(a) for a in args)), True
+        except Exception as error:
+            return _Raised(error), False
 
     def settle(self, stage: str, tensor: str, ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> Any:
         """Judge one tensor, and return torch's in its place."""
+        if ours is _LOST or not self.finite:
+            return exact(theirs, self.precision)
         row = self.rows.setdefault(stage, StageRow(stage))
         verdict = self._verdict((stage, tensor), ours, theirs, by_ladder, probe)
         row.add(self.step, tensor, verdict)
+        self.finite = bool(np.isfinite(theirs).all())  # nothing can be said of what is made of NaN
         if not verdict.agrees and (stage, tensor) not in self._at_fault:
             self._at_fault.add((stage, tensor))
-            sides, inputs, output = probe()
-            evidence = Evidence(sides, inputs, output, plain(ours), theirs)
-            self.disagreements.append(Disagreement(self.step, stage, tensor, verdict, (), evidence))
+            self._disagree(stage, tensor, ours, theirs, verdict, probe)
         return exact(theirs, self.precision)
 
+    def _disagree(self, stage: str, tensor: str, ours: Any, theirs: Any, verdict: Verdict, probe: Probe) -> None:
+        """Keep the disagreement, with its causes and the referee's opinion."""
+        sides, inputs, output = probe()
+        notes: list[str] = []
+        causes: tuple[str, ...] = ()
+        if isinstance(theirs, np.ndarray) and not isinstance(ours, _Raised):
+            value = np.asarray(plain(ours))
+            error = getattr(ours, "error", None)
+            allowed = np.zeros(value.shape) if error is None else np.asarray(error)
+            case = Case(
+                output, inputs, value, theirs, allowed + self.precision.tiny, sides.torch(inputs),
+                self.record.learning_rate, self._one_step_before(tensor, output), self._parameters_after(stage),
+            )  # fmt: skip
+            try:
+                with np.errstate(all="ignore"):
+                    diagnosis, notes = explain(sides, [case])
+                causes = tuple(cause.name for cause in diagnosis.causes)
+            except Exception as error:  # the verdict stands, whatever the diagnosis makes of it
+                notes = [f"no diagnosis, because it failed itself: {type(error).__name__}: {error}"]
+            if tensor == "theta" and verdict.at:
+                notes = [self._whose(verdict.at[0]), *notes]
+        self.disagreements.append(Disagreement(self.step, stage, tensor, verdict, tuple(notes), causes))
+
+    def _one_step_before(self, tensor: str, output: str) -> np.ndarray | None:
+        """Torch's gradient of the same parameter, or of all of them for an update, one step before."""
+        if self.previous is None:
+            return None
+        if tensor == "theta":
+            return self.previous.grad
+        if not output.startswith("gradient of"):
+            return None
+        where, shape = self.network.layout[tensor]
+        return self.previous.grad[where].reshape(shape)
+
+    def _parameters_after(self, stage: str) -> Arrays:
+        """The parameters of the stage's layer after the update."""
+        first = stage.split(" · ")[0]
+        return self.network.views(self.record.theta_after)[int(first)] if first.isdigit() else {}
+
+    def _whose(self, position: int) -> str:
+        """Which parameter a position in θ belongs to."""
+        for name, (where, shape) in self.network.layout.items():
+            if where.start <= position < where.stop:
+                index = np.unravel_index(position - where.start, shape)
+                return f"θ[{position}] is {name}[{', '.join(str(int(i)) for i in index)}]"
+        return ""
+
     def _verdict(self, key: tuple[str, str], ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> Verdict:
+        if isinstance(ours, _Raised):
+            return ours.verdict(np.size(theirs))
         if not isinstance(theirs, np.ndarray):  # the step count of an optimizer
             same = type(ours) is type(theirs) and ours == theirs
             return judge(theirs_ := np.zeros(1), theirs_) if same else mismatched(
@@ -185,7 +256,8 @@ class JudgedLayer(manual.Layer):
         return probe
 
     def forward(self, params: manual.Params, x: Any) -> tuple[Any, Any]:
-        (y, cache), by_ladder = self.judge.run(self.layer.forward, params, x)
+        result, by_ladder = self.judge.run(self.layer.forward, params, x)
+        y, cache = _pair(result)
         settled = self.judge.settle(
             self._stage("forward"), f"{self.index}.output", y, self.judge.record.outputs[self.index],
             by_ladder, self._probe("output", backward=False),
@@ -209,9 +281,9 @@ class JudgedLayer(manual.Layer):
         gradients, by_ladder = self.judge.run(self.layer.parameter_gradients, params, cache, dy)
         settled = {}
         for name, theirs in self.judge.gradients[self.index].items():
-            missing = mismatched_array(theirs) if name not in gradients else gradients[name]
+            ours = gradients.get(name, mismatched_array(theirs)) if isinstance(gradients, dict) else gradients
             settled[name] = self.judge.settle(
-                self._stage("parameter gradients"), f"{self.index}.{name}", missing, theirs,
+                self._stage("parameter gradients"), f"{self.index}.{name}", ours, theirs,
                 by_ladder, self._probe(gradient_of(name)),
             )  # fmt: skip
         return settled
@@ -234,7 +306,8 @@ class JudgedLoss(manual.Loss):
         return lambda: (self.judge.loss_sides, {"output": record.outputs[-1], "target": record.target}, output)
 
     def forward(self, output: Any, target: Any) -> tuple[Any, Any]:
-        (J, cache), by_ladder = self.judge.run(self.loss.forward, output, target)
+        result, by_ladder = self.judge.run(self.loss.forward, output, target)
+        J, cache = _pair(result)
         stage = f"loss · {type(self.loss).__name__}"
         J = self.judge.settle(stage, "J", J, self.judge.record.loss, by_ladder, self._probe("loss"))
         return J, _Unbounded(plain(cache)) if by_ladder else cache
@@ -255,14 +328,17 @@ class JudgedOptimizer(manual.Optimizer):
 
     def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> tuple[Any, Any]:
         j, record = self.judge, self.judge.record
-        (theta, new), by_ladder = j.run(self.rule.update, theta, grad, state, learning_rate)
+        result, by_ladder = j.run(self.rule.update, theta, grad, state, learning_rate)
+        theta, new = _pair(result)
         inputs = {"theta": record.theta, "grad": record.grad, "learning rate": learning_rate, **record.state}
 
         def probe(name: str) -> Probe:
             return lambda: (j.optimizer_sides, inputs, name)
 
         stage = f"update · {type(self.rule).__name__}"
-        for name, theirs in {"theta": record.theta_after, **record.state_after}.items():
-            ours = theta if name == "theta" else new.get(name, np.empty((0,)))
-            j.settle(stage, name, ours, theirs, by_ladder, probe(name))
+        nothing = np.empty((0,), record.theta.dtype)
+        j.settle(stage, "theta", theta, record.theta_after, by_ladder, probe("theta"))
+        for name in dict.fromkeys([*record.state_after, *(new if isinstance(new, dict) else ())]):
+            ours = new.get(name, nothing) if isinstance(new, dict) else new
+            j.settle(stage, name, ours, record.state_after.get(name, nothing), by_ladder, probe(name))
         return theta, new

@@ -41,12 +41,16 @@ class LiveBar:
 
     def on_step(self, run: Lockstep) -> None:
         """Show new disagreements at once, and refresh the bar every 20 steps."""
-        for d in run.judge.disagreements[self.reported :]:
-            self.console.print(f"disagrees: {d}", style="red", markup=False, highlight=False)
-        self.reported = len(run.judge.disagreements)
+        self.show_disagreements(run)
         now = run.progress
         if now.step % 20 == 0 and self.console.is_terminal:
             self.bar.update(self.task, completed=now.step + 1, epoch=now.epoch + 1, status=self._status(run))
+
+    def show_disagreements(self, run: Lockstep) -> None:
+        """Show those that have not been shown yet."""
+        for d in run.judge.disagreements[self.reported :]:
+            self.console.print(f"disagrees: {d}", style="red", markup=False, highlight=False)
+        self.reported = len(run.judge.disagreements)
 
     def on_epoch(self, run: Lockstep) -> None:
         """A line for the log."""

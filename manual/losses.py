@@ -11,6 +11,9 @@ import numpy as np
 from manual.activations import logistic
 from manual.layer import Array, Cache
 
+# What torch.nn.BCELoss never divides by less than: 1e−12, but written in float32 whatever the dtype of the numbers.
+LEAST_VARIANCE = float(np.float32(1e-12))
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -67,7 +70,7 @@ class BinaryCrossEntropy(Loss):
     """J = −1/(NK) Σ_nk [y log p + (1 − y) log(1 − p)], on probabilities p = ŷ in [0, 1].
 
     As in torch.nn.BCELoss a logarithm is never taken to be below −100, and the denominator of the gradient
-    never below 1e−12; both keep a saturated p finite. On logits use `BinaryCrossEntropyWithLogits`.
+    never below `LEAST_VARIANCE`; both keep a saturated p finite. On logits use `BinaryCrossEntropyWithLogits`.
     """
 
     def forward(self, output: Array, target: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -81,7 +84,7 @@ class BinaryCrossEntropy(Loss):
     def gradient(self, cache: tuple[Array, Array]) -> Array:
         p, y = cache
         # ∂J/∂p_nk = (p_nk − y_nk) / (p_nk (1 − p_nk)) / (NK)
-        return (p - y) / np.maximum(p * (1 - p), 1e-12) / p.size
+        return (p - y) / np.maximum(p * (1 - p), LEAST_VARIANCE) / p.size
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ class Adam(Optimizer):
     def descend(self, theta: Array, g: Array, state: State, learning_rate: float) -> tuple[Array, State]:
         """The part that Adam and AdamW share: θ ← θ − η m̂ / (√v̂ + ε)."""
         t = state["step"] + 1
-        m = self.beta1 * state["exp_avg"] + (1 - self.beta1) * g  # m ← β₁m + (1 − β₁)g
+        m = state["exp_avg"]
+        m = m + (1 - self.beta1) * (g - m)  # m ← β₁m + (1 − β₁)g, as a step from m towards g
         v = self.beta2 * state["exp_avg_sq"] + (1 - self.beta2) * (g * g)  # v ← β₂v + (1 − β₂)g²
         m_hat = m / (1 - self.beta1**t)  # m̂ = m / (1 − β₁ᵗ)
         v_hat = v / (1 - self.beta2**t)  # v̂ = v / (1 − β₂ᵗ)
@@ -143,7 +144,8 @@ class RMSprop(Optimizer):
         v = alpha * state["square_avg"] + (1 - alpha) * (g * g)  # v ← αv + (1 − α)g²
         new = {"step": state["step"] + 1, "square_avg": v}
         if self.centered:
-            m = alpha * state["grad_avg"] + (1 - alpha) * g  # m ← αm + (1 − α)g
+            m = state["grad_avg"]
+            m = m + (1 - alpha) * (g - m)  # m ← αm + (1 − α)g, as a step from m towards g
             new["grad_avg"] = m
             v = v - m * m
         d = g / (np.sqrt(v) + self.eps)

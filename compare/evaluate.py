@@ -1,0 +1,148 @@
+"""Both sides on the same inputs: every output judged, with the rule that gave its tolerance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compare import ladder
+from compare.agreement import Verdict, judge, mismatched
+from compare.causes import Case
+from compare.experiment import UsageError
+from compare.rounding import Bounded, NoRoundingRule, Precision
+from compare.sides import Arrays, Sides, bounded
+
+EXACT, BOUND, LADDER, EXCUSED = "exact draw", "rounding bound", "precision ladder", "excused by the precision ladder"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of one output on one draw."""
+
+    verdict: Verdict
+    case: Case | None  # None where there are no two arrays to compare
+    reason: str = ""  # why the ladder had to be used
+
+
+def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Evaluation]:
+    """Judge every output of the two sides. `exact` asks for equality bit for bit where neither side rounds.
+
+    Raises UsageError where the twin itself does not work. A manual side that raises, changes its arguments, or
+    returns something else than arrays is an answer, not an accident: it is reported as a verdict.
+    """
+    dtype = next(v.dtype for v in inputs.values() if _is_float(v))
+    precision = Precision.of(dtype)
+    theirs = run_twin(sides, inputs)
+    locked = {k: _read_only(v) for k, v in inputs.items()}
+    try:
+        plain = dict(sides.manual(locked))
+    except Exception as problem:
+        return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
+    ours, reason = _on_bounds(sides, inputs, precision)
+    tolerances: dict[str, float] = {}
+    if reason:
+        ours, tolerances = plain, ladder.tolerance(sides, inputs)
+    kappa: dict[str, float] = {}
+    found = {}
+    rounds_nowhere = exact and _rounds_nowhere(sides, inputs, plain, theirs)
+    for name, torch in theirs.items():
+        if name not in plain:
+            found[name] = Evaluation(mismatched(f"the manual side returns no {name}", torch.size), None)
+            continue
+        value = plain[name]
+        if not isinstance(value, (np.ndarray, np.generic)):
+            text = f"the manual side returns {type(value).__name__} for the {name} where an array belongs"
+            found[name] = Evaluation(mismatched(text, torch.size), None)
+            continue
+        value, result = np.asarray(value), ours[name]
+        if not isinstance(result, Bounded):
+            result = Bounded(value, np.full(value.shape, tolerances[name]) if name in tolerances else None, precision)
+        allowed = _allowed(result, precision)
+        if rounds_nowhere:
+            verdict = judge(value, torch)._replace(rule=EXACT)
+            allowed = np.zeros(value.shape)
+        else:
+            verdict = judge(Bounded(value, result.error, precision), torch)._replace(rule=LADDER if reason else BOUND)
+            if not (verdict.agrees or verdict.problem or reason) and np.isfinite(verdict.fraction):
+                kappa = kappa or ladder.conditioning(sides, inputs)
+                second = judge(Bounded(value, result.error, precision), torch, 1 + kappa.get(name, 0.0))
+                if second.agrees:
+                    verdict = second._replace(rule=EXCUSED)
+                else:
+                    allowed = allowed * (1 + kappa.get(name, 0.0))
+        found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs), reason)
+    for name in plain.keys() - theirs.keys():
+        found[name] = Evaluation(mismatched(f"the manual side returns a {name} that torch does not have", 0), None)
+    return found
+
+
+def run_twin(sides: Sides, inputs: Arrays) -> Arrays:
+    """Torch's outputs. UsageError where the twin raises or is not deterministic."""
+    try:
+        first, second = sides.torch(inputs), sides.torch(inputs)
+    except UsageError:
+        raise
+    except Exception as problem:
+        raise UsageError(
+            f"the torch twin must accept the manual side's inputs and parameters, but it raised "
+            f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
+        ) from problem
+    for name, y in first.items():
+        if not np.array_equal(y, second[name], equal_nan=True):
+            raise UsageError(
+                f"the torch twin must be deterministic, but its {name} differs between two calls with the same "
+                "inputs: call .eval() on it, or seed it"
+            )
+    return first
+
+
+def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arrays, str]:
+    """The manual outputs with their bounds, or the reason why there are none."""
+    try:
+        with np.errstate(all="ignore"):
+            return dict(sides.manual(bounded(inputs, precision))), ""
+    except NoRoundingRule as reason:
+        return {}, str(reason)
+    except Exception as problem:
+        return {}, f"{type(problem).__name__}: {problem}"
+
+
+def _allowed(result: Bounded, precision: Precision) -> np.ndarray:
+    error = np.zeros(result.shape) if result.error is None else np.asarray(result.error)
+    return np.broadcast_to(error + precision.tiny, result.shape)
+
+
+def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays) -> bool:
+    """Whether the other precision gives both sides' results exactly, so that nothing can have been rounded."""
+    narrow = any(_is_float(v) and v.dtype == np.float32 for v in inputs.values())
+    other = np.float64 if narrow else np.float32
+    again = {k: v.astype(other) if _is_float(v) else v for k, v in inputs.items()}
+    if any(_is_float(v) and not np.array_equal(v, again[k]) for k, v in inputs.items()):
+        return False
+    try:
+        with np.errstate(all="ignore"):
+            pairs = [(sides.torch(again), theirs), (sides.manual(again), plain)]
+    except Exception:
+        return False
+    return all(low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high) for low, high in pairs)
+
+
+def _what_it_raised(problem: Exception) -> str:
+    text = str(problem).splitlines()[0] if str(problem) else ""
+    if isinstance(problem, ValueError) and "read-only" in text:
+        return f"the derivation must not change its arguments, but it writes into one in place ({text}): copy it first"
+    return f"the derivation raises {type(problem).__name__}: {text}"
+
+
+def _read_only(x: Any) -> Any:
+    if not isinstance(x, np.ndarray):
+        return x
+    copy = x.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"

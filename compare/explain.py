@@ -1,0 +1,71 @@
+"""The words for a tensor that differs: its causes, and the referee's opinion at the worst element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from compare import referee
+from compare.causes import Case
+from compare.diagnosis import Diagnosis, diagnose
+from compare.optimizer_causes import explain_update
+from compare.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
+
+
+def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) -> tuple[Diagnosis, list[str]]:
+    """The diagnosis of one output over several cases, and the lines for the report."""
+    if isinstance(sides, (TrajectorySides, OptimizerSides)):
+        diagnosis = Diagnosis(explain_update(sides, cases))
+        return diagnosis, diagnosis.lines()
+    diagnosis = diagnose(sides, cases)
+    lines = diagnosis.lines()
+    worst = max((c for c in cases if c.differs()), key=_excess, default=None)
+    if worst is not None:
+        opinion = second_opinion(sides, worst)
+        if opinion is not None:
+            lines.append(str(opinion))
+            if forward_differs and opinion.side() == "it agrees with manual":
+                lines.append("the forward passes already differ: this gradient is right, for another function")
+        elif forward_differs and "gradient" in worst.output:
+            lines.append("the forward passes already differ: this gradient may be right for another function")
+    return diagnosis, lines
+
+
+def second_opinion(sides: Sides, case: Case) -> referee.Opinion | None:
+    """The referee's opinion at the worst element; None where the output is no gradient of a forward pass."""
+    if case.manual.shape != case.torch.shape:
+        return None
+    wrt, output = differentiated(case.output, case.inputs)
+    if wrt is None:
+        return None
+    k = np.unravel_index(int(_gap(case).argmax()), case.torch.shape)
+    index = tuple(int(i) for i in k)
+    try:
+        return referee.opinion(
+            sides, case.inputs, wrt, output, index,
+            float(case.manual[index]), float(case.torch[index]), float(case.allowed[index]),
+        )  # fmt: skip
+    except Exception:
+        return None
+
+
+def differentiated(output: str, inputs: Arrays) -> tuple[str | None, str]:
+    """Which input a gradient is with respect to, and of which output."""
+    if output == "input gradient":
+        return "x", "output"
+    if output.startswith("gradient of "):
+        return parameter(output.removeprefix("gradient of ")), "output"
+    if output == "loss gradient":
+        return "output", "loss"
+    return None, ""
+
+
+def _gap(case: Case) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        ratio = np.abs(case.manual - case.torch) / case.allowed
+    return np.where(np.isnan(ratio), np.inf, ratio)
+
+
+def _excess(case: Case) -> float:
+    return float(_gap(case).max()) if case.manual.shape == case.torch.shape else np.inf

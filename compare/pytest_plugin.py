@@ -1,0 +1,81 @@
+"""The pytest plugin: a check's report as the failure, and a summary of every check with its headroom.
+
+Loaded by pytest wherever handgrad is installed, so it does not import torch until a test does. The reports
+travel as `user_properties`, which pytest-xdist carries from its workers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compare.listeners import LISTENERS
+
+PROPERTY = "handgrad"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --handgrad-report."""
+    group = parser.getgroup("handgrad")
+    group.addoption("--handgrad-report", metavar="FILE.json", help="write every report of compare.check to this file")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the report, not the traceback through `check`, and hand on what the test checked."""
+    report: Any = yield
+    if call.when == "call":
+        checks = _drain()
+        report.user_properties.extend((PROPERTY, json.dumps(r.as_json())) for r in checks)
+        findings = sys.modules.get("compare.findings")
+        if findings is not None and call.excinfo is not None and isinstance(call.excinfo.value, findings.CheckFailed):
+            report.longrepr = str(call.excinfo.value)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Listen to the checks of this test."""
+    LISTENERS.append(_heard.append)
+    try:
+        return (yield)
+    finally:
+        LISTENERS.remove(_heard.append)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Every check with its closest call, and the JSON file. A difference that its test expects is in small letters."""
+    found = []
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "call":
+                found += [
+                    {"test": report.nodeid, "passed": report.passed, **json.loads(value)}
+                    for key, value in report.user_properties
+                    if key == PROPERTY
+                ]
+    path = config.getoption("--handgrad-report")
+    if path:
+        Path(path).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if not found:
+        return
+    terminalreporter.section("handgrad: checks and the fraction of the bound they use")
+    for check in sorted(found, key=lambda c: -(c["closest_call"] if c["closest_call"] is not None else 1e300)):
+        closest = check["closest_call"]
+        used = "∞" if closest is None else f"{closest:.3f}" if closest < 1000 else f"{closest:.1e}"
+        word = "agrees " if check["agrees"] else "differs" if check["passed"] else "DIFFERS"
+        terminalreporter.write_line(f"{word} {used:>9}  {check['name']}  ({check['test']})")
+
+
+_heard: list[Any] = []
+
+
+def _drain() -> list[Any]:
+    heard = list(_heard)
+    _heard.clear()
+    return heard

@@ -1,0 +1,50 @@
+"""The standard model of floating-point arithmetic: u and η of a dtype, γ_n, and which constants round."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+class NoRoundingRule(TypeError):
+    """The code used something whose rounding `Bounded` cannot follow; the precision ladder takes over."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What the standard model needs to know of a dtype."""
+
+    dtype: np.dtype[Any]
+    unit: float  # u, half the distance from 1 to the next number
+    tiny: float  # the smallest normal number
+    largest: float = np.inf  # the largest number
+
+    @staticmethod
+    def of(dtype: Any) -> Precision:
+        """The precision of a float dtype; TypeError for any other."""
+        try:
+            return PRECISIONS[np.dtype(dtype)]
+        except KeyError:
+            raise TypeError(
+                f"a rounding bound needs float64, float32 or float16 numbers, got {np.dtype(dtype)}: convert them first"
+            ) from None
+
+    def gamma(self, n: int) -> float:
+        """γ_n = n u / (1 − n u), and ∞ where n u ≥ 1 and the model says nothing."""
+        nu = n * self.unit
+        return nu / (1 - nu) if nu < 1 else np.inf
+
+
+PRECISIONS = {
+    np.dtype(t): Precision(np.dtype(t), *(float(x) for x in (np.finfo(t).eps / 2, np.finfo(t).tiny, np.finfo(t).max)))
+    for t in (np.float64, np.float32, np.float16)
+}
+
+
+def is_short(x: float) -> bool:
+    """Whether float16, 11 bits and a largest number of 2¹⁶ − 2⁵, holds x; ∞ and NaN are what they are."""
+    mantissa, exponent = math.frexp(x)
+    return not math.isfinite(x) or (-13 <= exponent <= 16 and (mantissa * 2048).is_integer())

@@ -1,0 +1,128 @@
+"""`handgrad check FILE` finds and runs every check of a file, and says 0, 1 or 2."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compare.cli import main
+
+RIGHT = """
+import numpy as np, torch
+from compare import check
+
+def forward(x): return x ** 2
+def backward(dy, x): return 2 * x * dy
+def twin(x): return x ** 2
+
+check((forward, backward), twin, x=(3, 4), name="square")
+"""
+WRONG = RIGHT.replace("2 * x * dy", "x * dy").replace('"square"', '"half a square"')
+IN_FUNCTIONS = RIGHT.replace("check((", "def check_it(): check((").replace("name=", "seed=1, name=")
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "my_layer.py"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+@pytest.mark.parametrize("text", [RIGHT, IN_FUNCTIONS], ids=["top level", "in a function"])
+def test_a_right_derivation_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    assert main(["check", written(tmp_path, text)]) == 0
+    out = capsys.readouterr().out
+    assert "square: agrees" in out
+    assert "1 check · all agree" in out
+
+
+def test_every_check_of_a_file_runs_though_the_first_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    assert main(["check", written(tmp_path, WRONG + RIGHT), "--json", str(report)]) == 1
+    out = capsys.readouterr().out
+    assert "half a square: 1 of 2 tensors differ" in out
+    assert "square: agrees" in out
+    assert "2 checks · 1 differ" in out
+    first, second = json.loads(report.read_text("utf-8"))
+    assert (first["agrees"], second["agrees"]) == (False, True)
+    (wrong,) = [f for f in first["findings"] if not f["agrees"]]
+    assert wrong["tensor"] == "input gradient"
+    assert wrong["causes"] == ["a factor ½ too much (a 2 is missing)"]
+
+
+def test_all_runs_every_shipped_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    from compare.shipped import shipped
+
+    assert main(["check", "--all"]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(list(shipped()))} checks · all agree" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "expected a file or --all"),
+        (["--all", "FILE"], "expected a file or --all, and not both"),
+        (["no_such_file.py"], "must exist, but there is no no_such_file.py: give the path of a Python file"),
+    ],
+)
+def test_nothing_to_run_exits_2_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    file = written(tmp_path, RIGHT)
+    assert main(["check", *(file if a == "FILE" else a for a in arguments)]) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1", "must call compare.check, at its top level or in functions named check_… or test_…"),
+        ("import no_such_module", "must run, but it raises ModuleNotFoundError: No module named 'no_such_module'"),
+        ("x = (", "must run, but it raises SyntaxError"),
+        ("from compare import check\ncheck(1, 2)", "exactly one of x= (a layer), output= (a loss) and theta="),
+        (RIGHT.replace("x=(3, 4)", "x=(0, 4)"), "x must have at least one element, got shape (0, 4)"),
+        (RIGHT.replace("def twin(x): return x ** 2", "def twin(x): return x @ x"), "but it raised RuntimeError"),
+        (
+            RIGHT.replace("def twin(x): return x ** 2", "def twin(x): return x * torch.rand(())"),
+            "must be deterministic",
+        ),
+        (RIGHT.replace("twin, x", "torch.nn.Linear(4, 4), x"), "must have the manual side's names and shapes"),
+        (RIGHT.replace("(forward, backward)", "forward"), "forward(params, x) and input_gradient(params, cache, dy)"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_exits_2_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    assert main(["check", written(tmp_path, text)]) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("2 * x * dy", "1 / 0"), "the derivation raises ZeroDivisionError"),
+        (("def backward(dy, x): return 2 * x * dy", "def backward(dy, x):\n    x *= 2\n    return x * dy"),
+         "must not change its arguments, but it writes into one in place"),
+        (("2 * x * dy", "list(2 * x * dy)"), "returns list for the input gradient where an array belongs"),
+        (("2 * x * dy", "(2 * x * dy).T"), "shape (4, 3) beside torch's (3, 4)"),
+        (("2 * x * dy", "{}"), "the manual side returns no input gradient"),
+        (("2 * x * dy", "{'x': 2 * x * dy, 'w': dy}"), "returns a gradient of w that torch does not have"),
+        (("2 * x * dy", "(2 * x * dy).astype(np.float32)"), "dtype float32 beside torch's float64"),
+        (("2 * x * dy", "2 * x * dy * np.nan"), "manual nan, torch"),
+    ],
+)  # fmt: skip
+def test_a_derivation_that_misbehaves_is_a_finding_and_not_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], words: str
+) -> None:
+    text = RIGHT.replace(*change)
+    assert text != RIGHT
+    assert main(["check", written(tmp_path, text)]) == 1
+    captured = capsys.readouterr()
+    assert words in captured.out
+    assert "Traceback" not in captured.out + captured.err

@@ -1,0 +1,15 @@
+"""Every pair that the project ships agrees, in float64 and in float32."""
+
+import pytest
+
+from compare import check
+from compare.shipped import shipped
+
+PAIRS = {name: rest for name, *rest in shipped()}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_pair_agrees(name: str, dtype: str) -> None:
+    ours, twin, arguments = PAIRS[name]
+    check(ours, twin, name=f"{name} {dtype}", dtype=dtype, **arguments)

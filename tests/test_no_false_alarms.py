@@ -1,0 +1,63 @@
+"""A right derivation is never called wrong: a thinned grid of everything with everything, on real digits.
+
+The whole grid, 1,300 runs of 200 steps, is benchmarks/false_alarms.py.
+"""
+
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import data
+from compare.experiment import Experiment
+from compare.lockstep import Lockstep
+
+STEPS = 30
+EVERY = 17  # has no factor in common with the length of any axis, so each value of each is met
+
+
+def benchmark() -> ModuleType:
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "false_alarms.py"
+    spec = importlib.util.spec_from_file_location("false_alarms", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look for their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+FALSE_ALARMS = benchmark()
+RUNS = list(FALSE_ALARMS.grid(STEPS))
+THINNED = RUNS[::EVERY]
+
+
+def test_the_grid_is_whole() -> None:
+    assert len(RUNS) == 5 * 5 * 13 * 2 * 2
+    assert len({names[:5] for names, _ in RUNS}) == len(RUNS)
+    assert len({names[:3] + names[5:] for names, _ in RUNS}) == 5 * 5 * 13
+
+
+def test_the_thinned_grid_meets_every_value() -> None:
+    for axis in range(6):
+        met = Counter(names[axis] for names, _ in THINNED)
+        assert set(met) == {names[axis] for names, _ in RUNS}
+        assert min(met.values()) >= 2
+
+
+@pytest.mark.parametrize(("names", "experiment"), THINNED, ids=[" · ".join(names) for names, _ in THINNED])
+def test_no_false_alarm(names: tuple[str, ...], experiment: Experiment, mnist: data.Dataset) -> None:
+    run = Lockstep(experiment, FALSE_ALARMS.digits(STEPS, mnist))
+    run.run()
+    rows = run.judge.rows.values()
+    assert run.judge.disagreements == []
+    assert run.progress.step == STEPS - 1
+    assert sum(r.numbers for r in rows) > 30 * 13002
+    assert sum(r.vacuous for r in rows) == 0
+    assert max(r.closest for r in rows) <= 1
+    # Every layer forward, and backward but for the first; three times parameters; loss, its gradient, update; η.
+    layers = len(run.sides.network.layers)
+    assert len(rows) == layers + (layers - 1) + 3 + 3 + (names[5] != "constant")
