@@ -40,7 +40,7 @@ def faults() -> Iterator[Fault]:
         )  # fmt: skip
         yield replace(gradient, magnitude=label)
         value = catalogue_losses.broken(
-            "cross-entropy", f"{label} in the value", {"loss": off_by(size)}, {"loss": ("a constant factor|single",)}
+            "cross-entropy", f"{label} in the value", {"loss": off_by(size)}, {"loss": (f"constant factor of (1 + {label.replace('e-', 'e-0') if len(label) == 4 else label})|(1 + 0.0001)",)}
         )
         yield replace(value, magnitude=label)
     for dtype in (np.float32, np.float16):

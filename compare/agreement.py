@@ -73,9 +73,10 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> 
         flat = int(ratio.argmax())  # NaN counts as the largest
         fraction = float(ratio.flat[flat])
         if not fraction <= 1:  # not `> 1`, which NaN would pass
-            # ∞ beside ∞, NaN beside NaN; and after an overflow either may come of the other
-            same = (value == torch) | (np.isnan(value) & np.isnan(torch)) | np.isinf(allowed)
-            ratio = np.where(same, 0, np.where(np.isnan(difference), np.inf, ratio))
+            # ∞ beside ∞, NaN beside NaN; after an overflow either may come of the other, but no finite number
+            same = (value == torch) | (np.isnan(value) & np.isnan(torch))
+            same |= np.isinf(allowed) & ~np.isfinite(value) & ~np.isfinite(torch)
+            ratio = np.where(same, 0, np.where(np.isnan(ratio), np.inf, ratio))
             difference = np.where(same, 0, difference)
             flat = int(ratio.argmax())
             fraction = float(ratio.flat[flat])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compare.causes import Candidate, Case, again, again_with
+from compare.causes_of_activations import elementwise
 from compare.sides import Sides, parameter, parameters_among
 
 LARGEST_BATCH = 64  # of which single examples are looked at
@@ -29,8 +30,6 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
     yield from _again(sides, case, 10, "the upstream gradient is left out (taken as 1)", {"dy": np.ones_like(dy)})
     yield from _again(sides, case, 11, "the derivative is evaluated at −x", {"x": -x})
     if y is not None and y.shape == x.shape:
-        from compare.causes_of_activations import elementwise
-
         at_activation = "g' is evaluated at the activation instead of z"
         own = "the layer's own output stands where its input belongs"
         yield from _again(sides, case, 10, at_activation if elementwise(sides, case) else own, {"x": y})
@@ -45,7 +44,7 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
 
 def of_parameter_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
     """A parameter's gradient with its sum over the batch, or its factors, gone wrong."""
-    x, dy, t = case.inputs["x"], case.inputs["dy"], case.torch
+    x, dy = case.inputs["x"], case.inputs["dy"]
     y, N = case.results.get("output"), case.batch
     if x.ndim >= 2 and dy.ndim >= 1 and dy.shape[0] == N > 1:
         total = {"x": x.sum(axis=0, keepdims=True), "dy": dy.sum(axis=0, keepdims=True)}

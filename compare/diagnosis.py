@@ -1,8 +1,8 @@
 """What went wrong, in words.
 
 A cause is a statement about numbers: "if torch's derivation had this fault, it would give exactly what the manual
-side gives". Each candidate array is made from torch's own quantities (compare/causes.py), multiplied by the named
-constants, and compared to the manual result within that result's rounding bound, on every case at hand. A
+side gives". Each candidate array is made from torch's own quantities (compare/candidates.py), multiplied by the
+named constants, and compared to the manual result within that result's rounding bound, on every case at hand. A
 cause is named only where this leaves nothing, so nothing is ever guessed.
 """
 
@@ -10,13 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare import causes
-from compare.causes import Case, Cause, Labelled
+from compare import noise
+from compare.candidates import candidates
+from compare.causes import Candidate, Case, Cause, Labelled, constants
+from compare.regions import near_one, region, region_name, single_element
 from compare.sides import Sides
+
+FITTED = 20  # the complexity of a constant factor that has no name
+PART = 5  # and of a cause that explains a part of the tensor only
+ALSO = 4  # other names for the same numbers are listed up to so much more complexity
+FEW = 3  # with fewer numbers than this a rearrangement or another formula may fit by chance
 
 
 @dataclass(frozen=True)
@@ -45,86 +52,146 @@ class Diagnosis:
         return [*out, *self.facts]
 
 
+class Explanation(NamedTuple):
+    """What explains a case: the residual as a fraction of the bound, and the fitted factor, from low to high."""
+
+    complexity: int
+    residual: float
+    low: float = 1.0
+    high: float = 1.0
+
+
+Explanations = dict[tuple[str, ...], Explanation]
+
+
 def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
     """Name the causes that explain the difference of one output on every one of the cases.
 
     All cases are of the same output; each holds the manual and the torch result and the bound of that case.
     """
-    cases = [case for case in cases if case.differs()]
+    cases = [case for case in cases if case.differs() or case.manual.dtype != case.torch.dtype]
     if not cases:
         return Diagnosis(())
-    impure = causes.impurity(sides, cases[0])
-    if impure:
-        return Diagnosis((Cause(impure, 0.0),))
-    for level in (whole_tensor, parts_of_tensor):
-        found = level(sides, cases)
-        if found is not None:
-            return found
-    if causes.is_rounding_noise(sides, cases[0]):
-        return Diagnosis((Cause(causes.precision_name(sides, cases[0]), 0.0),))
-    return Diagnosis((), pattern=causes.region_name(cases[0]), facts=(ratio_facts(cases[0]),))
+    sure = noise.impurity(sides, cases[0]) or noise.widened(cases[0])
+    if sure:
+        return Diagnosis((Cause(sure, 0.0),))
+    found = _simplest(sides, cases)
+    if found is not None:
+        return found
+    single = single_element(cases)
+    if single is not None:
+        return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
+    lower = noise.lower_precision(sides, cases)
+    if lower:
+        return Diagnosis((Cause(lower, 0.0),))
+    return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
-def whole_tensor(sides: Sides, cases: list[Case]) -> Diagnosis | None:
-    """A cause that explains every element."""
-    explanations = _common(_explanations(sides, case) for case in cases)
-    return _simplest(explanations)
+def _simplest(sides: Sides, cases: list[Case]) -> Diagnosis | None:
+    """The least complex explanation of the whole tensor, or of the part that differs; None where there is none."""
+    whole = _best(_common(sides, cases, [None] * len(cases)))
+    if whole is not None and whole[0] <= FITTED + PART:
+        return Diagnosis(whole[1])
+    part = None
+    regions = [region(case) for case in cases]
+    if all(r is not None and r.orderly for r in regions):
+        part = _best(_common(sides, cases, [r.mask for r in regions if r is not None]))
+    if part is not None and (whole is None or part[0] + PART < whole[0]):
+        return Diagnosis(part[1], " or ".join(sorted({r.name for r in regions if r is not None})))
+    return Diagnosis(whole[1]) if whole is not None else None
 
 
-def parts_of_tensor(sides: Sides, cases: list[Case]) -> Diagnosis | None:
-    """A cause that explains the elements that differ, where others agree."""
-    if any(case.manual.shape != case.torch.shape for case in cases):
+def _best(found: Explanations) -> tuple[int, tuple[Cause, ...]] | None:
+    """The least complex of the explanations, and others of about the same complexity as its alternatives."""
+    if not found:
         return None
-    regions = [found for found in map(causes.region, cases) if found is not None]
-    if len(regions) < len(cases):
+    ordered = sorted(found.items(), key=lambda item: item[1].complexity)
+    names, best = ordered[0]
+    others = tuple(
+        " and ".join(_worded(n, e))
+        for n, e in ordered[1:]
+        if e.complexity <= best.complexity + ALSO and len(n) <= len(names)
+    )
+    return best.complexity, tuple(Cause(name, best.residual, others[:3]) for name in _worded(names, best))
+
+
+def _worded(names: tuple[str, ...], e: Explanation) -> tuple[str, ...]:
+    if names[-1:] != ("a constant factor",):
+        return names
+    return (*names[:-1], f"a constant factor of {near_one((e.low + e.high) / 2)}")
+
+
+def _common(sides: Sides, cases: list[Case], masks: list[Any]) -> Explanations:
+    """The explanations that hold in every case, with the largest complexity and residual."""
+    common: Explanations | None = None
+    numbers = sum(int(mask.sum()) if mask is not None else c.manual.size for c, mask in zip(cases, masks, strict=True))
+    for case, mask in zip(cases, masks, strict=True):
+        alive = None if common is None else set(common)
+        here: Explanations = {}
+        for names, e in _explanations(sides, case, mask, numbers, alive):
+            if names not in here or e.complexity < here[names].complexity:
+                here[names] = e
+        if common is not None:
+            here = {n: e for n in common if n in here and (e := _both(common[n], here[n])) is not None}
+        common = here
+        if not common:
+            return {}
+    return common or {}
+
+
+def _both(a: Explanation, b: Explanation) -> Explanation | None:
+    """One explanation of two cases; None where a fitted factor is not the same."""
+    low, high = max(a.low, b.low), min(a.high, b.high)
+    if low > high:
         return None
-    explanations = _common(_explanations(sides, case, mask) for case, (_, mask) in zip(cases, regions, strict=True))
-    found = _simplest(explanations)
-    names = sorted({name for name, _ in regions})
-    if found is None:
-        if not all(mask.sum() == 1 for _, mask in regions):
-            return None
-        factors = {
-            f"{case.manual[mask][0] / case.torch[mask][0]:.12g}" for case, (_, mask) in zip(cases, regions, strict=True)
-        }
-        text = f"a single element is off: manual is {' or '.join(sorted(factors))} times torch"
-        return Diagnosis((Cause(text, 0.0),), pattern=" or ".join(names))
-    return Diagnosis(found.causes, " or ".join(names))
+    return Explanation(max(a.complexity, b.complexity), max(a.residual, b.residual), low, high)
 
 
-def _explanations(sides: Sides, case: Case, mask: Any = None) -> Iterator[tuple[int, str, float]]:
-    """(complexity, name, residual) of every candidate that gives the manual numbers."""
-    for complexity, name, candidate in causes.candidates(sides, case):
-        if candidate.shape != case.manual.shape:
+def _explanations(
+    sides: Sides, case: Case, mask: Any, numbers: int, alive: set[tuple[str, ...]] | None
+) -> Iterator[tuple[tuple[str, ...], Explanation]]:
+    """Every candidate, times a constant, that gives the manual numbers. `alive` are the names still in question."""
+    named = constants(case)
+    for candidate in candidates(sides, case):
+        if candidate.array.shape != case.manual.shape:
             continue
-        for extra, label, residual in _scaled(case, candidate, mask):
-            if name or label:
-                yield complexity + extra, " and ".join(part for part in (name, label) if part), residual
+        if numbers < FEW and candidate.complexity > 5:
+            return
+        if mask is not None and mask.sum() < FEW and candidate.complexity > 5:
+            return
+        if alive is not None and not any(n[: len(candidate.names)] == candidate.names for n in alive):
+            continue
+        yield from _scaled(case, candidate, mask, named, numbers)
 
 
-def _scaled(case: Case, candidate: np.ndarray, mask: Any) -> Iterator[tuple[int, str, float]]:
-    """The candidate as it is, and times every named constant that makes it the manual result."""
-    m, s, allowed = case.manual, candidate, case.allowed
+def _scaled(
+    case: Case, candidate: Candidate, mask: Any, named: list[Labelled], numbers: int
+) -> Iterator[tuple[tuple[str, ...], Explanation]]:
+    """The candidate as it is, and times every constant that makes it the manual result."""
+    m, s, allowed = case.manual, candidate.array, np.broadcast_to(case.allowed, case.manual.shape)
     if mask is not None:
-        m, s, allowed = m[mask], s[mask], np.broadcast_to(allowed, case.manual.shape)[mask]
-    largest = np.abs(s).max(initial=0)
+        m, s, allowed = m[mask], s[mask], allowed[mask]
+    size = np.abs(s)
+    k = int(size.argmax())
+    largest = float(size.flat[k])
     if largest == 0:
-        if np.abs(m).max(initial=0) == 0:
-            yield 0, "", 0.0
+        if candidate.names and not np.abs(m).max(initial=0) > 0:
+            yield candidate.names, Explanation(candidate.complexity, 0.0)
         return
-    k = int(np.abs(s).argmax())
-    ratio = m.flat[k] / s.flat[k]
-    for complexity, label, value in (Labelled(0, "", 1.0), *case.constants):
-        if abs(ratio / value - 1) > 1e-6 and abs(m.flat[k] - value * s.flat[k]) > allowed.flat[k]:
+    here, there, room = float(m.flat[k]), float(s.flat[k]), float(allowed.flat[k])
+    for complexity, labels, value in (Labelled(0, (), 1.0), *named):
+        if abs(here - value * there) > 1e-6 * abs(value * there) + room:
             continue
         residual = _residual(m, value * s, allowed, value)
-        if residual <= 1:
-            yield complexity, label, residual
-    spread = allowed.flat[k] / largest
-    if m.size > 1 and np.isfinite(ratio) and 1e-12 < abs(ratio) < 1e12 and abs(ratio - 1) > spread:
+        if residual <= 1 and (candidate.names or labels):
+            yield (*candidate.names, *labels), Explanation(candidate.complexity + complexity, residual)
+    ratio, spread = here / there, room / largest
+    spread += 8 * float(np.finfo(m.dtype).eps) * abs(ratio)
+    if numbers > 1 and 1e-12 < abs(ratio) < 1e12 and abs(ratio - 1) > spread:
         residual = _residual(m, ratio * s, allowed + spread * np.abs(s), ratio)
         if residual <= 1:
-            yield 20, f"a constant factor of {ratio:.6g}", residual
+            found = Explanation(candidate.complexity + FITTED, residual, ratio - spread, ratio + spread)
+            yield (*candidate.names, "a constant factor"), found
 
 
 def _residual(m: np.ndarray, explained: np.ndarray, allowed: np.ndarray, factor: float) -> float:
@@ -133,41 +200,12 @@ def _residual(m: np.ndarray, explained: np.ndarray, allowed: np.ndarray, factor:
     The bound is that of the manual result; the candidate is torch's rounding times the factor, and a few
     operations of its own.
     """
-    unit = np.finfo(np.float64).eps if m.dtype == np.float64 else np.finfo(m.dtype).eps
-    room = allowed * max(1.0, abs(factor)) + 8 * unit * np.abs(explained) + np.finfo(m.dtype).tiny
+    kind = np.finfo(m.dtype)
+    room = allowed * max(1.0, abs(factor)) + 8 * kind.eps * np.abs(explained) + kind.tiny
     with np.errstate(all="ignore"):
         gap = np.abs(np.subtract(m, explained, dtype=np.float64)) / room
     gap = np.where(np.isfinite(gap), gap, np.inf)
     return float(gap.max(initial=0))
-
-
-def _common(per_case: Iterable[Iterator[tuple[int, str, float]]]) -> dict[str, tuple[int, float]]:
-    """The explanations that hold in every case, with the largest complexity and residual."""
-    common: dict[str, tuple[int, float]] | None = None
-    for found in per_case:
-        here: dict[str, tuple[int, float]] = {}
-        for complexity, name, residual in found:
-            if name not in here or complexity < here[name][0]:
-                here[name] = (complexity, residual)
-        if common is None:
-            common = here
-        else:
-            common = {
-                name: (max(c, here[name][0]), max(r, here[name][1])) for name, (c, r) in common.items() if name in here
-            }
-        if not common:
-            return {}
-    return common or {}
-
-
-def _simplest(explanations: dict[str, tuple[int, float]]) -> Diagnosis | None:
-    """The least complex explanation; others of its kind give the same numbers."""
-    if not explanations:
-        return None
-    least = min(complexity for complexity, _ in explanations.values())
-    first, *others = [name for name, (complexity, _) in explanations.items() if complexity == least]
-    residual = explanations[first][1]
-    return Diagnosis(tuple(Cause(part, residual, tuple(others)) for part in first.split(" and ")))
 
 
 def ratio_facts(case: Case) -> str:

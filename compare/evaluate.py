@@ -9,7 +9,7 @@ import numpy as np
 
 from compare import ladder
 from compare.agreement import Verdict, judge, mismatched
-from compare.causes import Case
+from compare.causes import Case, Output
 from compare.experiment import UsageError
 from compare.rounding import Bounded, NoRoundingRule, Precision
 from compare.sides import Arrays, Sides, bounded
@@ -37,7 +37,8 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     theirs = run_twin(sides, inputs)
     locked = {k: _read_only(v) for k, v in inputs.items()}
     try:
-        plain = dict(sides.manual(locked))
+        # a Bounded here was kept from an earlier call, by a derivation that is not pure
+        plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
     except Exception as problem:
         return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
     ours, reason = _on_bounds(sides, inputs, precision)
@@ -46,6 +47,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         ours, tolerances = plain, ladder.tolerance(sides, inputs)
     kappa: dict[str, float] = {}
     found = {}
+    beside: dict[str, Output] = {}
     rounds_nowhere = exact and _rounds_nowhere(sides, inputs, plain, theirs)
     for name, torch in theirs.items():
         if name not in plain:
@@ -72,7 +74,8 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
                     verdict = second._replace(rule=EXCUSED)
                 else:
                     allowed = allowed * (1 + kappa.get(name, 0.0))
-        found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs), reason)
+        beside[name] = Output(value, torch, allowed)
+        found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), reason)
     for name in plain.keys() - theirs.keys():
         found[name] = Evaluation(mismatched(f"the manual side returns a {name} that torch does not have", 0), None)
     return found
@@ -124,8 +127,12 @@ def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays)
     try:
         with np.errstate(all="ignore"):
             pairs = [(sides.torch(again), theirs), (sides.manual(again), plain)]
+        return _equal(pairs)
     except Exception:
         return False
+
+
+def _equal(pairs: list[tuple[Arrays, Arrays]]) -> bool:
     return all(low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high) for low, high in pairs)
 
 

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from compare import referee
-from compare.causes import Case
-from compare.diagnosis import Diagnosis, diagnose
-from compare.optimizer_causes import explain_update
+from compare.causes import Case, Cause
+from compare.diagnosis import Diagnosis, diagnose, ratio_facts
+from compare.optimizer_causes import explain_update, lower_precision
+from compare.regions import region_name, single_element
 from compare.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
 
 
 def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) -> tuple[Diagnosis, list[str]]:
     """The diagnosis of one output over several cases, and the lines for the report."""
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
-        diagnosis = Diagnosis(explain_update(sides, cases))
+        diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
     diagnosis = diagnose(sides, cases)
     lines = diagnosis.lines()
@@ -30,6 +31,21 @@ def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) 
         elif forward_differs and "gradient" in worst.output:
             lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -> Diagnosis:
+    """The diagnosis of an update rule's output."""
+    cases = [case for case in cases if case.differs()]
+    found = explain_update(sides, cases)
+    if found or not cases:
+        return Diagnosis(found)
+    single = single_element(list(cases))
+    if single is not None:
+        return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
+    lower = lower_precision(sides, cases)
+    if lower:
+        return Diagnosis((Cause(lower, 0.0),))
+    return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
 def second_opinion(sides: Sides, case: Case) -> referee.Opinion | None:

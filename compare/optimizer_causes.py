@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.causes import Case, Cause
+from compare.causes import Case, Cause, Output
+from compare.regions import near_one, single_element
 from compare.rounding import Bounded, Precision
 from compare.sides import Arrays, bounded
 
@@ -29,8 +30,8 @@ SLIPS: dict[str, dict[str, Any]] = {
     "the learning rate is applied twice": {"rate": lambda s: s["rate"] ** 2},
     "a factor ½ too much in the step": {"rate_factor": 0.5},
     "a factor 2 too much in the step": {"rate_factor": 2.0},
-    "the gradient of the previous step is still in it": {"gradients": "last two"},
     "the gradient is never zeroed: it is the sum of all so far": {"gradients": "all"},
+    "the gradient of the previous step is still in it": {"gradients": "last two"},
     "it is the gradient of one step ago": {"gradients": "late"},
     "the weight decay is missing": {"decay": 0.0},
     "the weight decay is doubled": {"decay": lambda s: 2 * s["decay"]},
@@ -68,18 +69,54 @@ SLIPS: dict[str, dict[str, Any]] = {
 
 
 def explain_update(sides: Any, cases: Sequence[Case]) -> tuple[Cause, ...]:
-    """The slips that explain an output of a `TrajectorySides` or of an `OptimizerSides` in every case."""
+    """The slips that explain an output of a `TrajectorySides` or of an `OptimizerSides` in every case.
+
+    They must also give every other output of the same trajectory, those that agree included, where these are at
+    hand; a slip that does nothing to this output is then not a cause of it.
+    """
     cases = [_as_trajectory(c) for c in cases if c.manual.shape == c.torch.shape]
     right = settings_of(sides, cases[0].inputs) if cases else None
-    if right is not None:
-        for size in (1, 2):
-            tried = {names: _residual(right, names, cases) for names in combinations(SLIPS, size)}
-            found = [names for names, residual in tried.items() if residual <= 1]
-            if found:
-                others = tuple(" and ".join(names) for names in found[1:4])
-                return tuple(Cause(name, tried[found[0]], others) for name in found[0])
-    lower = _lower_precision(sides, cases)
-    return (Cause(lower, 0.0),) if lower else ()
+    if right is None or single_element(list(cases)) is not None:
+        return ()
+    for size in (1, 2):
+        tried = {names: _residual(right, names, cases) for names in combinations(_slips(right, cases[0]), size)}
+        found = {names: residual for names, residual in tried.items() if residual <= 1}
+        if found:
+            reduced = {_felt(right, names, cases[0]): residual for names, residual in found.items()}
+            first, *others = reduced
+            also = tuple(" and ".join(names) for names in others[:3])
+            return tuple(Cause(name, reduced[first], also) for name in first)
+    return ()
+
+
+def _slips(right: Settings, case: Case) -> dict[str, dict[str, Any]]:
+    """The known slips, and a constant factor in the step or in the gradient, as the largest first step has it."""
+    slips = dict(SLIPS)
+    name = next((n for n in case.beside if n.startswith("theta after")), case.output)
+    ours = case.beside[name] if name in case.beside else case
+    start = case.inputs["theta"]
+    if name.startswith("theta") and ours.torch.shape == start.shape:
+        k = int(np.abs(ours.torch - start).argmax())
+        moved = ours.torch.flat[k] - start.flat[k]
+        factor = (ours.manual.flat[k] - start.flat[k]) / moved if moved else 1.0
+        if np.isfinite(factor) and factor not in (0.0, 1.0) and abs(factor) < 1e6:
+            slips[f"a constant factor of {near_one(float(factor))} in the step"] = {"rate_factor": float(factor)}
+    return slips
+
+
+def _felt(right: Settings, names: tuple[str, ...], case: Case) -> tuple[str, ...]:
+    """Those of the slips without which this output would be another one."""
+    if len(names) == 1:
+        return names
+    guess = simulate(_with(right, names, case), case.inputs, case.output)
+    kept = tuple(
+        name
+        for name in names
+        if not np.array_equal(
+            simulate(_with(right, tuple(n for n in names if n != name), case), case.inputs, case.output), guess
+        )
+    )
+    return kept or names
 
 
 def _as_trajectory(case: Case) -> Case:
@@ -125,39 +162,50 @@ def settings_of(sides: Any, inputs: Arrays) -> Settings | None:
     }
 
 
+def _with(right: Settings, names: tuple[str, ...], case: Case) -> Settings:
+    """The settings with these slips."""
+    wrong, slips = dict(right), _slips(right, case)
+    for name in names:
+        wrong |= {k: v(right) if callable(v) else v for k, v in slips[name].items()}
+    return wrong
+
+
 def _residual(right: Settings, names: tuple[str, ...], cases: Sequence[Case]) -> float:
     """What the rule with these slips leaves of the difference, as a fraction of the bound, at worst."""
-    wrong = dict(right)
-    for name in names:
-        wrong |= {k: v(right) if callable(v) else v for k, v in SLIPS[name].items()}
-    if wrong == right or (len(names) == 2 and _overlap(names)):
+    wrong = _with(right, names, cases[0])
+    if wrong == right or (len(names) == 2 and _overlap(names, _slips(right, cases[0]))):
         return np.inf
     worst = 0.0
     for case in cases:
-        worst = max(worst, _left(wrong, case))
-        if not worst <= 1:
-            return np.inf
+        for output in dict.fromkeys((case.output, *case.beside)):
+            together = case.beside.get(output, Output(case.manual, case.torch, case.allowed))
+            worst = max(worst, _left(wrong, case.inputs, output, together, needed=output == case.output))
+            if not worst <= 1:
+                return np.inf
     return worst
 
 
-def _overlap(names: tuple[str, ...]) -> bool:
+def _overlap(names: tuple[str, ...], slips: dict[str, dict[str, Any]]) -> bool:
     """Two slips of one setting are one slip."""
-    return bool(SLIPS[names[0]].keys() & SLIPS[names[1]].keys())
+    return bool(slips[names[0]].keys() & slips[names[1]].keys())
 
 
-def _left(settings: Settings, case: Case) -> float:
+def _left(settings: Settings, inputs: Arrays, name: str, output: Output, needed: bool) -> float:
+    """What is left of one output; 0 for one that the rule as written here does not have, unless it is needed."""
     few = slice(0, 8)  # most slips are ruled out by a few elements
-    inputs = {k: v[..., few] if isinstance(v, np.ndarray) else v for k, v in case.inputs.items()}
+    first = {k: v[..., few] if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
     with np.errstate(all="ignore"):
-        guess = simulate(settings, inputs, case.output)
-        if guess is None or not np.allclose(guess, case.manual[few], rtol=1e-4, atol=0):
+        guess = simulate(settings, first, name)
+        if guess is None or np.shape(guess) != output.manual[few].shape:
+            return np.inf if needed else 0.0
+        if not np.allclose(guess, output.manual[few], rtol=1e-4, atol=0):
             return np.inf
-        precision = Precision.of(case.manual.dtype)
-        exact = simulate(settings, bounded(case.inputs, precision), case.output)
+        precision = Precision.of(output.manual.dtype)
+        exact = simulate(settings, bounded(inputs, precision), name)
         if not isinstance(exact, Bounded):
             return np.inf
         error = 0 if exact.error is None else exact.error
-        ratio = np.abs(exact.value - case.manual) / (error + case.allowed)
+        ratio = np.abs(exact.value - output.manual) / (error + output.allowed)
     return float(ratio.max()) if np.isfinite(ratio).all() else np.inf
 
 
@@ -249,7 +297,7 @@ def _denominator(s: Settings, v: Any) -> Any:
     return np.sqrt(v + s["eps"]) if s["eps_inside"] else np.sqrt(v) + s["eps"]
 
 
-def _lower_precision(sides: Any, cases: Sequence[Case]) -> str:
+def lower_precision(sides: Any, cases: Sequence[Case]) -> str:
     """Whether the difference is of the size of a lower precision's rounding, everywhere."""
     for dtype in _narrower(cases):
         lower = Precision(cases[0].manual.dtype, Precision.of(dtype).unit, Precision.of(dtype).tiny)

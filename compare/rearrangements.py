@@ -45,8 +45,6 @@ def rearranged(source: Candidate, m: np.ndarray) -> Iterator[Candidate]:
 def _matching(t: np.ndarray, m: np.ndarray, axis: int) -> np.ndarray | None:
     """An order of t's slices that may give m, found by sorting; None where there is nothing to sort."""
     others = tuple(a for a in range(t.ndim) if a != axis)
-    if not others:
-        return None  # a vector sorted like another says little: its own numbers decide
     keys = [np.abs(a).sum(axis=others) for a in (t, m)]
     if not all(np.isfinite(k).all() for k in keys):
         return None

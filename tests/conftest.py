@@ -6,11 +6,17 @@ from compare import process
 
 process.settle()
 
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 import data
+from compare import cli
 
 torch.set_num_threads(1)
 
@@ -40,3 +46,48 @@ def square() -> data.Dataset:
     images = rng.integers(0, 256, (80, 16), np.uint8)
     labels = rng.integers(0, 16, 80)
     return data.Dataset("square", data.Digits(images[:64], labels[:64]), data.Digits(images[64:], labels[64:]), 16)
+
+
+def write_idx(folder: Path, dataset: data.Dataset) -> None:
+    """The data set as the four unpacked files that torchvision reads."""
+    folder.mkdir(parents=True)
+    for stem, part in (("train", dataset.train), ("t10k", dataset.test)):
+        for name, array in (
+            ("images-idx3", part.images.reshape(-1, 28, 28)),
+            ("labels-idx1", part.labels.astype(np.uint8)),
+        ):
+            header = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+            (folder / f"{stem}-{name}-ubyte").write_bytes(header + array.tobytes())
+
+
+@pytest.fixture(scope="session")
+def few_digits(mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for --data-dir with 200 digits to train on, and 50 to test."""
+    folder = tmp_path_factory.mktemp("data") / "few"
+    write_idx(folder, first(mnist, 200, 50))
+    return folder
+
+
+@dataclass
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def handgrad(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run `handgrad` in this process: handgrad("mnist", "--seed", 3)."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as problem:
+            code = int(problem.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
