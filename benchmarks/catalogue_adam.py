@@ -64,7 +64,9 @@ def faults() -> Iterator[Fault]:
     yield from of_calls("Adam", Adam(), right, ("theta", *moments))
 
     def adam(name: str, ours: Adam, word: str, *tensors: str, **options: Any) -> Fault:
-        return fault(f"Adam: {name}", ours, torch_rule(optim.Adam, **options), dict.fromkeys(("theta", *tensors), (word,)))
+        return fault(
+            f"Adam: {name}", ours, torch_rule(optim.Adam, **options), dict.fromkeys(("theta", *tensors), (word,))
+        )
 
     yield adam("bias correction missing", Bent(correct_m=False, correct_v=False), "the bias correction is missing")
     yield adam("bias correction of m missing", Bent(correct_m=False), "correction of m is missing")
@@ -89,4 +91,6 @@ def faults() -> Iterator[Fault]:
     yield fault("AdamW: weight decay missing", AdamW(weight_decay=0.0), decay, {"theta": ("weight decay is missing",)})
     yield fault("AdamW: weight decay doubled", AdamW(weight_decay=0.6), decay, {"theta": ("weight decay is doubled",)})
     yield fault("AdamW: weight decay halved", AdamW(weight_decay=0.15), decay, {"theta": ("weight decay is halved",)})
-    yield fault("AdamW: decay not times η", Undecayed(weight_decay=0.3), decay, {"theta": ("not multiplied by the lea",)})
+    yield fault(
+        "AdamW: decay not times η", Undecayed(weight_decay=0.3), decay, {"theta": ("not multiplied by the lea",)}
+    )

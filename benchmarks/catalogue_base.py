@@ -97,10 +97,10 @@ class BrokenLoss(manual.Loss):
         return gradient if change is None else change(gradient, output, target)
 
 
-def off_by(relative: float, index: tuple[int, ...] = (1, 2)) -> Change:
+def off_by(relative: float, index: tuple[int, ...] = (1, 2)) -> Callable[..., Any]:
     """One element, or a number, larger by a relative error."""
 
-    def change(value: Any, s: Any, *rest: Any) -> Any:
+    def change(value: Any, *situation: Any) -> Any:
         if value.ndim == 0:
             return value * (1 + relative)
         at = index[-value.ndim :]

@@ -76,7 +76,9 @@ def of_linear() -> Iterator[Fault]:
     yield linear("dW rolled", {DW: lambda v, s: np.roll(v, 1, 1)}, {DW: ("rolled by 1 along axis 1",)})
     yield linear("dx reversed", {DX: lambda v, s: v[:, ::-1]}, {DX: ("reversed along axis 1",)})
     yield linear("only the first example", {DW: lambda v, s: np.outer(s.dy[0], s.x[0])}, {DW: single})
-    yield linear("the last example left out", {DW: lambda v, s: s.dy[:-1].T @ s.x[:-1]}, {DW: ("last example .* left out",)})
+    yield linear(
+        "the last example left out", {DW: lambda v, s: s.dy[:-1].T @ s.x[:-1]}, {DW: ("last example .* left out",)}
+    )
     yield linear("upstream ignored in dx", {DX: lambda v, s: (s.dy * 0 + 1) @ s.params["weight"]}, {DX: ("upstream",)})
     yield linear("upstream ignored in dW", {DW: lambda v, s: (s.dy * 0 + 1).T @ s.x}, {DW: ("upstream",)})
     yield linear("the output in dW", {DW: lambda v, s: s.dy.T @ s.y}, {DW: ("own output",)}, square=True)
@@ -155,7 +157,9 @@ def of_state() -> Iterator[Fault]:
 
 def activation(name: str, right: manual.Layer, twin: nn.Module, change: Change, *causes: str) -> Fault:
     """A fault in the one gradient of an activation."""
-    return Fault(f"{type(right).__name__}: {name}", LAYER, Broken(right, {DX: change}), twin, {"x": (4, 6)}, {DX: causes})
+    return Fault(
+        f"{type(right).__name__}: {name}", LAYER, Broken(right, {DX: change}), twin, {"x": (4, 6)}, {DX: causes}
+    )
 
 
 def of_activations() -> Iterator[Fault]:
@@ -205,7 +209,9 @@ def of_two() -> Iterator[Fault]:
     """Two faults at once, in one tensor and in two."""
     yield linear("sign and 1/N in dW", {DW: lambda v, s: -v / len(s.x)}, {DW: ("sign is flipped", "N times too small")})
     yield linear("dW transposed and 2", {DW: lambda v, s: 2 * v.T}, {DW: ("transposed", "factor 2 too much")}, True)
-    yield linear("dW rolled and negated", {DW: lambda v, s: -np.roll(v, 1, 0)}, {DW: ("rolled by 1", "sign is flipped")})
+    yield linear(
+        "dW rolled and negated", {DW: lambda v, s: -np.roll(v, 1, 0)}, {DW: ("rolled by 1", "sign is flipped")}
+    )
     yield linear(
         "dx by Wᵀ and 1/N",
         {DX: lambda v, s: s.dy @ s.params["weight"].T / len(s.x)},

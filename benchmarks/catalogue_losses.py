@@ -69,7 +69,9 @@ def faults() -> Iterator[Fault]:
     yield broken("MSE", "target − output", {G: lambda g, z, y: 2 * (y - z) / z.size}, {G: ("sign is flipped",)})
     yield broken("MSE", "absolute error in the gradient", {G: lambda g, z, y: np.abs(g)}, {G: ("absolute value",)})
     yield broken("MSE", "target ignored", {G: lambda g, z, y: 2 * z / z.size}, {G: ("target is not subtracted",)})
-    yield broken("MSE", "sign of the error only", {G: lambda g, z, y: np.sign(z - y) / z.size}, {G: ("sign of the error",)})
+    yield broken(
+        "MSE", "sign of the error only", {G: lambda g, z, y: np.sign(z - y) / z.size}, {G: ("sign of the error",)}
+    )
     yield broken("half squared", "2 not cancelled", {G: lambda g, z, y: 2 * g}, {G: ("factor 2 too much",)})
     yield broken("half squared", "1/N missing", {G: lambda g, z, y: g * len(z)}, {G: ("N times too large",)})
     yield broken(
@@ -79,12 +81,33 @@ def faults() -> Iterator[Fault]:
     yield broken("cross-entropy", "1/N missing", {G: lambda g, z, y: g * len(z)}, {G: ("N times too large",)})
     yield broken("cross-entropy", "1/N twice", {G: lambda g, z, y: g / len(z)}, {G: ("N times too small",)})
     yield broken("cross-entropy", "divided by NK", {G: lambda g, z, y: g / z.shape[1]}, {G: ("K times too small",)})
-    yield broken("cross-entropy", "softmax missing", {G: lambda g, z, y: (z - hot(z, y)) / len(z)}, {G: ("softmax is missing",)})
-    yield broken("cross-entropy", "sigmoid for softmax", {G: lambda g, z, y: (logistic(z) - hot(z, y)) / len(z)}, {G: ("sigmoid stands",)})
-    yield broken("cross-entropy", "target ignored", {G: lambda g, z, y: softmax(z) / len(z)}, {G: ("target is not subtracted",)})
-    yield broken("cross-entropy", "softmax over the batch", {G: lambda g, z, y: (softmax(z.T).T - hot(z, y)) / len(z)}, {G: ("the wrong axis",)})
-    yield broken("cross-entropy", "only the true class", {G: lambda g, z, y: np.where(hot(z, y), g, 0)}, {G: ("true class",)})
-    yield broken("cross-entropy", "only the other classes", {G: lambda g, z, y: np.where(hot(z, y), 0, g)}, {G: ("other classes",)})
+    yield broken(
+        "cross-entropy", "softmax missing", {G: lambda g, z, y: (z - hot(z, y)) / len(z)}, {G: ("softmax is missing",)}
+    )
+    yield broken(
+        "cross-entropy",
+        "sigmoid for softmax",
+        {G: lambda g, z, y: (logistic(z) - hot(z, y)) / len(z)},
+        {G: ("sigmoid stands",)},
+    )
+    yield broken(
+        "cross-entropy", "target ignored", {G: lambda g, z, y: softmax(z) / len(z)}, {G: ("target is not subtracted",)}
+    )
+    yield broken(
+        "cross-entropy",
+        "softmax over the batch",
+        {G: lambda g, z, y: (softmax(z.T).T - hot(z, y)) / len(z)},
+        {G: ("the wrong axis",)},
+    )
+    yield broken(
+        "cross-entropy", "only the true class", {G: lambda g, z, y: np.where(hot(z, y), g, 0)}, {G: ("true class",)}
+    )
+    yield broken(
+        "cross-entropy",
+        "only the other classes",
+        {G: lambda g, z, y: np.where(hot(z, y), 0, g)},
+        {G: ("other classes",)},
+    )
     yield broken(
         "cross-entropy", "the softmax's diagonal once more",
         {G: lambda g, z, y: g * softmax(z) * (1 - softmax(z))}, {G: ("p(1 − p), the softmax",)},
@@ -93,13 +116,32 @@ def faults() -> Iterator[Fault]:
     yield broken("cross-entropy", "value negated", {J: lambda v, z, y: -v}, {J: ("sign is flipped",)})
     yield broken("cross-entropy", "value summed", {J: lambda v, z, y: v * len(z)}, {J: ("N times too large",)})
     yield broken("cross-entropy", "float32 inside", {G: _in_float32}, {G: ("float32",)})
-    yield broken("cross-entropy", "classes shifted by one", {G: lambda g, z, y: (softmax(z) - hot(z, (y + 1) % z.shape[1])) / len(z)}, {G: ("classes are shifted by 1",)})
+    yield broken(
+        "cross-entropy",
+        "classes shifted by one",
+        {G: lambda g, z, y: (softmax(z) - hot(z, (y + 1) % z.shape[1])) / len(z)},
+        {G: ("classes are shifted by 1",)},
+    )
     yield broken("BCE", "p(1 − p) missing", {G: lambda g, p, y: (p - y) / p.size}, {G: ("missing in the denominator",)})
     yield broken("BCE", "1/K missing", {G: lambda g, p, y: g * 5}, {G: ("K times too large",)})
-    yield broken("BCE", "the second logarithm left out", {J: lambda v, p, y: -(y * np.log(p)).mean()}, {J: ("log(1 − ŷ) is left out",)})
-    yield broken("BCE", "the gradient of the first logarithm only", {G: lambda g, p, y: -y / p / p.size}, {G: ("the term with y is left",)})
-    yield broken("BCE with logits", "sigmoid missing", {G: lambda g, z, y: (z - y) / z.size}, {G: ("sigmoid is missing",)})
-    yield broken("BCE with logits", "σ' too much", {G: lambda g, z, y: g * logistic(z) * (1 - logistic(z))}, {G: ("factor σ'",)})
+    yield broken(
+        "BCE",
+        "the second logarithm left out",
+        {J: lambda v, p, y: -(y * np.log(p)).mean()},
+        {J: ("log(1 − ŷ) is left out",)},
+    )
+    yield broken(
+        "BCE",
+        "the gradient of the first logarithm only",
+        {G: lambda g, p, y: -y / p / p.size},
+        {G: ("the term with y is left",)},
+    )
+    yield broken(
+        "BCE with logits", "sigmoid missing", {G: lambda g, z, y: (z - y) / z.size}, {G: ("sigmoid is missing",)}
+    )
+    yield broken(
+        "BCE with logits", "σ' too much", {G: lambda g, z, y: g * logistic(z) * (1 - logistic(z))}, {G: ("factor σ'",)}
+    )
     yield broken("BCE with logits", "mean over the batch only", {G: lambda g, z, y: g * 5}, {G: ("K times too large",)})
 
 

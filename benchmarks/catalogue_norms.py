@@ -51,28 +51,53 @@ def of_normalizations() -> Iterator[Fault]:
     def rms(v: Any, s: Situation) -> Any:
         return np.sqrt((s.x * s.x).mean(axis=-1, keepdims=True) + 1e-6)
 
-    yield broken("RMSNorm", "projection missing", {DX: lambda v, s: s.dy * s.params["weight"] / rms(v, s)}, {DX: ("projection term",)})
+    yield broken(
+        "RMSNorm",
+        "projection missing",
+        {DX: lambda v, s: s.dy * s.params["weight"] / rms(v, s)},
+        {DX: ("projection term",)},
+    )
     yield broken("RMSNorm", "1/r missing", {DX: lambda v, s: v * rms(v, s)}, {DX: ("every slice along axis 1",)})
-    yield broken("RMSNorm", "mean in dw", {"gradient of weight": lambda v, s: v / len(s.x)}, {"gradient of weight": ("N times too small",)})
+    yield broken(
+        "RMSNorm",
+        "mean in dw",
+        {"gradient of weight": lambda v, s: v / len(s.x)},
+        {"gradient of weight": ("N times too small",)},
+    )
     yield broken(
         "RMSNorm", "w left out of dx",
         {DX: lambda v, s: RIGHT["RMSNorm"][0].input_gradient({"weight": np.ones(6)}, RIGHT["RMSNorm"][0].forward(s.params, s.x)[1], s.dy)},
         {DX: ("weight is left out",)},
     )  # fmt: skip
-    yield broken("RMSNorm", "x in place of x̂ in dw", {"gradient of weight": lambda v, s: (s.dy * s.x).sum(axis=0)}, {"gradient of weight": ("δ·x",)})
-    yield broken("RMSNorm", "y in place of x̂ in dw", {"gradient of weight": lambda v, s: (s.dy * s.y).sum(axis=0)}, {"gradient of weight": ("δ·y|weight is",)})
+    yield broken(
+        "RMSNorm",
+        "x in place of x̂ in dw",
+        {"gradient of weight": lambda v, s: (s.dy * s.x).sum(axis=0)},
+        {"gradient of weight": ("δ·x",)},
+    )
+    yield broken(
+        "RMSNorm",
+        "y in place of x̂ in dw",
+        {"gradient of weight": lambda v, s: (s.dy * s.y).sum(axis=0)},
+        {"gradient of weight": ("δ·y|weight is",)},
+    )
     yield Fault(
         "RMSNorm: ε missing", LAYER, RMSNorm(6, eps=0.0), RIGHT["RMSNorm"][1], {"x": (4, 6)},
         {OUT: ("ε",), DX: ("ε",), "gradient of weight": ("ε",)}, "1e-6",
     )  # fmt: skip
-    for layer, axis in (("LayerNorm", -1), ("BatchNorm", 0)):
+    for layer in ("LayerNorm", "BatchNorm"):
         right = RIGHT[layer][0]
         assert isinstance(right, Normalization)
 
         def parts(s: Situation, right: Normalization = right) -> tuple[Any, ...]:
             x_hat, sigma = right.forward(s.params, s.x)[1]
             g = s.dy * s.params["weight"]
-            return g, g.mean(axis=right.axis, keepdims=True), x_hat * (g * x_hat).mean(axis=right.axis, keepdims=True), sigma
+            return (
+                g,
+                g.mean(axis=right.axis, keepdims=True),
+                x_hat * (g * x_hat).mean(axis=right.axis, keepdims=True),
+                sigma,
+            )
 
         def without(drop: set[str], parts: Any = parts) -> Change:
             def change(v: Any, s: Situation) -> Any:
@@ -83,9 +108,21 @@ def of_normalizations() -> Iterator[Fault]:
 
         yield broken(layer, "centring missing", {DX: without({"centring"})}, {DX: ("centring term",)})
         yield broken(layer, "projection missing", {DX: without({"projection"})}, {DX: ("projection term",)})
-        yield broken(layer, "both missing", {DX: without({"centring", "projection"})}, {DX: ("centring term", "projection term")})
-        yield broken(layer, "bias gradient averaged", {"gradient of bias": lambda v, s: v / len(s.x)}, {"gradient of bias": ("N times too small",)})
-        yield broken(layer, "weight gradient without x̂", {"gradient of weight": lambda v, s: s.dy.sum(axis=0)}, {"gradient of weight": ("upstream gradient, summed over axis 0",)})
+        yield broken(
+            layer, "both missing", {DX: without({"centring", "projection"})}, {DX: ("centring term", "projection term")}
+        )
+        yield broken(
+            layer,
+            "bias gradient averaged",
+            {"gradient of bias": lambda v, s: v / len(s.x)},
+            {"gradient of bias": ("N times too small",)},
+        )
+        yield broken(
+            layer,
+            "weight gradient without x̂",
+            {"gradient of weight": lambda v, s: s.dy.sum(axis=0)},
+            {"gradient of weight": ("upstream gradient, summed over axis 0",)},
+        )
     yield Fault("LayerNorm: ε 1e-6 for 1e-5", LAYER, Normalization(6, -1, 1e-6), RIGHT["LayerNorm"][1], {"x": (4, 6)}, {OUT: ("ε",), DX: ("ε",), "gradient of weight": ("ε",)}, "1e-6")  # fmt: skip
 
 
@@ -95,10 +132,17 @@ def of_gates() -> Iterator[Fault]:
     at = ("at the activation instead of z",)
     yield broken("GELU", "g' at the activation", {DX: lambda v, s: s.dy * gelu.slope(s.y)}, {DX: at})
     yield broken("GELU", "g' missing", {DX: lambda v, s: s.dy * 1}, {DX: ("g'(z) is missing",)})
-    yield broken("GELU", "only Φ(z)", {DX: lambda v, s: s.dy * 0.5 * (1 + np.tanh(gelu.inner(s.x)))}, {DX: ("y / z stands",)})
+    yield broken(
+        "GELU", "only Φ(z)", {DX: lambda v, s: s.dy * 0.5 * (1 + np.tanh(gelu.inner(s.x)))}, {DX: ("y / z stands",)}
+    )
     yield broken("SiLU", "g' at the activation", {DX: lambda v, s: s.dy * silu.slope(s.y)}, {DX: at})
     yield broken("SiLU", "only σ(z)", {DX: lambda v, s: s.dy * logistic(s.x)}, {DX: ("y / z stands|σ(z) stands",)})
-    yield broken("SiLU", "sigmoid's derivative", {DX: lambda v, s: s.dy * logistic(s.x) * (1 - logistic(s.x))}, {DX: ("the sigmoid's derivative",)})
+    yield broken(
+        "SiLU",
+        "sigmoid's derivative",
+        {DX: lambda v, s: s.dy * logistic(s.x) * (1 - logistic(s.x))},
+        {DX: ("the sigmoid's derivative",)},
+    )
     yield broken("softplus", "g' at −z", {DX: lambda v, s: s.dy * logistic(-s.x)}, {DX: ("evaluated at −x",)})
     yield broken("softplus", "g' at the activation", {DX: lambda v, s: s.dy * logistic(s.y)}, {DX: at})
 
@@ -112,16 +156,35 @@ def of_others() -> Iterator[Fault]:
     def flipped(s: Situation) -> Any:
         return {"weight": s.params["weight"][:, :, ::-1], "bias": s.params["bias"]}
 
-    yield broken("Conv1d", "kernel flipped in forward", {OUT: lambda v, s: conv.forward(flipped(s), s.x)[0]}, {OUT: ("weight is reversed along axis 2",)})
-    yield broken("Conv1d", "kernel flipped in dx", {DX: lambda v, s: conv.input_gradient(flipped(s), s.x, s.dy)}, {DX: ("weight is reversed along axis 2",)})
+    yield broken(
+        "Conv1d",
+        "kernel flipped in forward",
+        {OUT: lambda v, s: conv.forward(flipped(s), s.x)[0]},
+        {OUT: ("weight is reversed along axis 2",)},
+    )
+    yield broken(
+        "Conv1d",
+        "kernel flipped in dx",
+        {DX: lambda v, s: conv.input_gradient(flipped(s), s.x, s.dy)},
+        {DX: ("weight is reversed along axis 2",)},
+    )
     yield broken("Conv1d", "dW reversed", {W: lambda v, s: v[:, :, ::-1]}, {W: ("reversed along axis 2",)})
     yield broken("Conv1d", "dW with its channels swapped", {W: lambda v, s: v.transpose(1, 0, 2)}, {W: ("transposed",)})
-    yield broken("Conv1d", "db averaged over the length", {b: lambda v, s: s.dy.mean(axis=2).sum(axis=0)}, {b: ("K2 times too small",)})
-    yield broken("Conv1d", "db not summed over the length", {b: lambda v, s: s.dy.sum(axis=0)}, {b: ("summed over axis 0",)})
+    yield broken(
+        "Conv1d",
+        "db averaged over the length",
+        {b: lambda v, s: s.dy.mean(axis=2).sum(axis=0)},
+        {b: ("K2 times too small",)},
+    )
+    yield broken(
+        "Conv1d", "db not summed over the length", {b: lambda v, s: s.dy.sum(axis=0)}, {b: ("summed over axis 0",)}
+    )
     root = 3**0.5
     yield broken("attention scores", "√D missing in dx", {DX: lambda v, s: v * root}, {DX: ("√D times too large",)})
     yield broken("attention scores", "D for √D in dx", {DX: lambda v, s: v / root}, {DX: ("√D times too small",)})
-    yield broken("attention scores", "√D missing in forward", {OUT: lambda v, s: v * root}, {OUT: ("√D times too large",)})
+    yield broken(
+        "attention scores", "√D missing in forward", {OUT: lambda v, s: v * root}, {OUT: ("√D times too large",)}
+    )
 
     def overwritten(v: Any, s: Situation) -> Any:
         table = v * 0

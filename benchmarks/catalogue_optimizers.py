@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,15 +40,13 @@ def torch_rule(kind: Any, **options: Any) -> Callable[..., Any]:
 
 
 def fault(
-    name: str, ours: manual.Optimizer, twin: Any, causes: dict[str, tuple[str, ...]], magnitude: str = "structural"
+    name: str, ours: manual.Optimizer, twin: Any, causes: Mapping[str, tuple[str, ...]], magnitude: str = "structural"
 ) -> Fault:
     """A fault of an update rule."""
     return Fault(name, OPTIMIZER, ours, twin, RULE, causes, magnitude)
 
 
-def of_calls(
-    name: str, right: manual.Optimizer, twin: Callable[..., Any], tensors: tuple[str, ...]
-) -> Iterator[Fault]:
+def of_calls(name: str, right: manual.Optimizer, twin: Callable[..., Any], tensors: tuple[str, ...]) -> Iterator[Fault]:
     """Faults that any rule may have: what it is given is wrong. `tensors` are those that a wrong gradient reaches."""
 
     def every(*words: str) -> dict[str, tuple[str, ...]]:
@@ -104,7 +102,9 @@ def faults() -> Iterator[Fault]:
     )  # fmt: skip
     yield sgd("dampening missing", SGD(0.9), {"momentum": 0.9, "dampening": 0.3}, "dampening is missing", buffer)
     yield sgd("dampened by 1 − μ", SGD(0.9, 0.9), momentum, "dampened by 1 − μ", buffer)
-    yield sgd("first gradient dampened", Dampened(0.9, 0.3), {"momentum": 0.9, "dampening": 0.3}, "first gradient", buffer)
+    yield sgd(
+        "first gradient dampened", Dampened(0.9, 0.3), {"momentum": 0.9, "dampening": 0.3}, "first gradient", buffer
+    )
     yield sgd("Nesterov without look-ahead", SGD(0.9), nesterov, "look-ahead is missing")
     yield sgd("look-ahead too much", SGD(0.9, nesterov=True), momentum, "look-ahead too much")
     yield fault(

@@ -39,7 +39,8 @@ def judge(
 def records(sides: Any, batch: int, steps: int) -> Iterator[TorchStep]:
     """What torch does in a few steps on random batches."""
     rng = np.random.default_rng(0)
-    theta, state = sides.theta, {}
+    theta = sides.theta
+    state: dict[str, Any] = {}
     sizes = (sides.network.layers[0].inputs, sides.network.layers[-1].outputs)
     for _ in range(steps):
         x, target = rng.normal(0, 1, (batch, sizes[0])), rng.integers(0, sizes[1], batch)
@@ -59,7 +60,11 @@ def faults() -> Iterator[Fault]:
     yield _fault("weights updated before they propagate", _updating_early, {
         "∂J/∂2.input": ("weight was updated before",), "∂J/∂4.input": ("weight was updated before",),
     })  # fmt: skip
-    yield _fault("gradients accumulate from step to step", _accumulating, {"theta": ("previous step is still in it|never zeroed",)})
+    yield _fault(
+        "gradients accumulate from step to step",
+        _accumulating,
+        {"theta": ("previous step is still in it|never zeroed",)},
+    )
     yield _fault("gradient of one step ago", _late, {"theta": ("one step ago",)})
     yield _fault("the step climbs", _climbing, {"theta": ("climbs",)})
     yield _fault("1/N once more in the update", _averaging, {"theta": ("N times too small|factor",)})

@@ -40,7 +40,14 @@ def faults() -> Iterator[Fault]:
         )  # fmt: skip
         yield replace(gradient, magnitude=label)
         value = catalogue_losses.broken(
-            "cross-entropy", f"{label} in the value", {"loss": off_by(size)}, {"loss": (f"constant factor of (1 + {label.replace('e-', 'e-0') if len(label) == 4 else label})|(1 + 0.0001)",)}
+            "cross-entropy",
+            f"{label} in the value",
+            {"loss": off_by(size)},
+            {
+                "loss": (
+                    f"constant factor of (1 + {label.replace('e-', 'e-0') if len(label) == 4 else label})|(1 + 0.0001)",
+                )
+            },
         )
         yield replace(value, magnitude=label)
     for dtype in (np.float32, np.float16):
@@ -72,4 +79,6 @@ def of_precision(dtype: Any) -> Iterator[Fault]:
         broken = Broken(linear, {tensor: change})
         yield Fault(f"Linear: {word}, {name}", LAYER, broken, twin, shape, {tensor: (word,)}, word)
     inside = Broken(Sigmoid(), {"input gradient": lambda v, s: (s.dy * low(s.y)) * (1 - low(s.y))})
-    yield Fault(f"Sigmoid: {word} activation", LAYER, inside, nn.Sigmoid(), {"x": (4, 6)}, {"input gradient": (word,)}, word)
+    yield Fault(
+        f"Sigmoid: {word} activation", LAYER, inside, nn.Sigmoid(), {"x": (4, 6)}, {"input gradient": (word,)}, word
+    )

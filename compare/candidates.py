@@ -6,7 +6,7 @@ upstream of ones, one example only), the layer's inputs, and torch's own result 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,15 +18,20 @@ from compare.causes_of_mixing import of_mixing
 from compare.rearrangements import rearranged
 from compare.sides import Sides
 
+Names = tuple[str, ...]
 
-def candidates(sides: Sides, case: Case) -> Iterator[Candidate]:
-    """Torch's own result first, then each named change of it, then each with its numbers in other places."""
+
+def candidates(sides: Sides, case: Case, wanted: Callable[[Names], bool]) -> Iterator[Candidate]:
+    """Torch's own result first, then each named change of it, then each with its numbers in other places.
+
+    Only those are made whose names are wanted.
+    """
     yield Candidate(0, (), case.torch)
     what = "gradient" if "gradient" in case.output else "result"
     yield Candidate(5, (f"the {what} is zero",), np.zeros_like(case.manual))
     yield Candidate(6, (f"the {what} is 1 throughout",), np.ones_like(case.manual))
     with np.errstate(all="ignore"):
-        made = [c for c in _of_kind(sides, case) if np.isfinite(c.array).all()]
+        made = [c for named in _of_kind(sides, case) if wanted(named.names) and (c := named.made()) is not None]
     yield from made
     yield from rearranged(Candidate(0, (), case.torch), case.manual)
     for candidate in made:

@@ -7,6 +7,7 @@ The candidates themselves are in `candidates` and in the rooms that it gathers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,11 +25,24 @@ class Labelled(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """What torch would give if it had the named faults."""
+    """What torch would give if it had the named faults; a function makes the numbers only if they are asked for."""
 
     complexity: int
     names: tuple[str, ...]
-    array: np.ndarray
+    source: np.ndarray | Callable[[], np.ndarray | None]
+
+    def made(self) -> Candidate | None:
+        """With its numbers; None where there are none, or where some are not finite."""
+        array = self.source() if callable(self.source) else self.source
+        if array is None or not np.isfinite(array).all():
+            return None
+        return self._replace(source=np.asarray(array))
+
+    @property
+    def array(self) -> np.ndarray:
+        """The numbers of a candidate that has been made."""
+        assert isinstance(self.source, np.ndarray)
+        return self.source
 
 
 @dataclass(frozen=True)
@@ -89,13 +103,14 @@ class Case:
     def sizes(self) -> list[tuple[str, str, int]]:
         """(symbol, words, size) of the axes that a derivation may divide by, the batch first."""
         found = [("N", "the batch", self.batch)]
-        y, x = self.results.get("output", self.inputs.get("output")), self.inputs.get("x")
-        shape = np.shape(y)
+        y: Any = self.results.get("output", self.inputs.get("output"))
+        x: Any = self.inputs.get("x")
+        shape: tuple[int, ...] = () if y is None else np.shape(y)
         if len(shape) == 2:
             found.append(("K", "the number of outputs", shape[1]))
         else:
             found += [(f"K{i}", f"the size of axis {i} of the output", n) for i, n in enumerate(shape) if i]
-        if np.ndim(x) > 1 and np.shape(x) != shape:
+        if x is not None and np.ndim(x) > 1 and np.shape(x) != shape:
             found.append(("D", "the size of the input's last axis", np.shape(x)[-1]))
         return found
 

@@ -22,7 +22,9 @@ def elementwise(sides: Sides, case: Case) -> bool:
         there = sides.torch({**inputs, "x": np.where(moved, -0.5 * x, x)})["output"]
         if not np.array_equal(there[~moved], y[~moved], equal_nan=True):
             return False
-    return x.size > 1 and all(n in ("x", "dy") or not isinstance(v, np.ndarray) or v.size == 1 for n, v in inputs.items())
+    return x.size > 1 and all(
+        n in ("x", "dy") or not isinstance(v, np.ndarray) or v.size == 1 for n, v in inputs.items()
+    )
 
 
 def of_activation(sides: Sides, case: Case) -> Iterator[Candidate]:

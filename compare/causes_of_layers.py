@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -77,23 +79,30 @@ def _of_single_examples(sides: Sides, case: Case) -> Iterator[Candidate]:
     dy, N = case.inputs["dy"], case.batch
     if N > LARGEST_BATCH:
         return
-    alone = []
-    for k in range(N):
+
+    @cache
+    def alone(k: int) -> np.ndarray:
         only = np.zeros_like(dy)
         only[k] = dy[k]
         result = again(sides, case, dy=only)
-        if result is None:
-            return
-        alone.append(result)
-    for k, which in ((0, "first"), (N - 1, "last")):
-        yield Candidate(11, (f"only the {which} example of the batch counts",), alone[k])
-        yield Candidate(11, (f"the {which} example of the batch is left out",), case.torch - alone[k])
-    for order, which in ((alone, "last"), (alone[::-1], "first")):
+        return np.full_like(case.torch, np.nan) if result is None else result
+
+    def left_out(k: int) -> np.ndarray:
+        return case.torch - alone(k)
+
+    def overwritten(order: range) -> np.ndarray:
         left = np.zeros_like(case.torch)
-        for one in order:
-            left = np.where(one != 0, one, left)
+        for k in order:
+            left = np.where(alone(k) != 0, alone(k), left)
+        return left
+
+    for k, which in ((0, "first"), (N - 1, "last")):
+        yield Candidate(11, (f"only the {which} example of the batch counts",), partial(alone, k))
+        words = f"the {which} example of the batch is left out"
+        yield Candidate(11, (words,), partial(left_out, k))
+    for order, which in ((range(N), "last"), (range(N)[::-1], "first")):
         words = f"the examples overwrite each other where they should add up: only the {which} one is left"
-        yield Candidate(12, (words,), left)
+        yield Candidate(12, (words,), partial(overwritten, order))
 
 
 def _misused_parameters(sides: Sides, case: Case, forward: bool) -> Iterator[Candidate]:
@@ -106,7 +115,9 @@ def _misused_parameters(sides: Sides, case: Case, forward: bool) -> Iterator[Can
         yield from _again(sides, case, 10, f"{name} is left out (taken as 1)", {key: np.ones_like(value)})
         yield from _again(sides, case, 11, f"{name} is applied twice", {key: value * value})
         if (value != 0).all():
-            yield from _again(sides, case, 12, f"{name} is divided by where it should be multiplied with", {key: 1 / value})
+            yield from _again(
+                sides, case, 12, f"{name} is divided by where it should be multiplied with", {key: 1 / value}
+            )
         yield from _misused(sides, case, key, name, 10)
 
 
@@ -138,9 +149,9 @@ def _without_eps(sides: Sides, case: Case) -> Iterator[Candidate]:
     if here is None or case.manual.shape != case.torch.shape or here.shape != x.shape:
         return
 
-    def at(s: float) -> np.ndarray | None:
-        found = again_with(sides, case, {"x": s * x})
-        return found * s if found is not None and case.output == "input gradient" else found
+    def at(s: float, output: str = case.output) -> np.ndarray | None:
+        found = again_with(sides, replace(case, output=output), {"x": s * x})
+        return found * s if found is not None and output == "input gradient" else found
 
     far, near = (sides.torch({**case.inputs, "x": s * x})["output"] for s in (2.0**40, 2.0))
     size = np.abs(here).max(initial=0)
@@ -150,32 +161,34 @@ def _without_eps(sides: Sides, case: Case) -> Iterator[Candidate]:
     if limit is None:
         return
     yield Candidate(11, ("ε is missing",), limit)
-    fitted = _fitted_scale(at, case, limit)
-    if fitted is not None:
-        s, array = fitted
+    # where the outputs differ already, they tell the scale; their elements only grow with it
+    seen = case.beside.get("output")
+    forward = seen is not None and not (np.abs(seen.manual - seen.torch) <= seen.allowed).all()
+    shown = "output" if forward else case.output
+    m, t = (seen.manual, seen.torch) if forward and seen is not None else (case.manual, case.torch)
+    s = _fitted_scale(lambda s: at(s, shown), m, t, far if forward else limit)
+    array = at(s) if s else None
+    if array is not None:
         yield Candidate(21, (f"ε is {1 / s**2:.4g} times torch's",), array)
 
 
-def _fitted_scale(at: Any, case: Case, limit: np.ndarray) -> tuple[float, np.ndarray] | None:
-    """The scale at which the element that ε moves most is the manual side's, by bisection between 1e-6 and 1e6."""
-    k = int(np.abs(limit - case.torch).argmax())
-    goal, low, high = case.manual.flat[k], -6.0, 6.0
+def _fitted_scale(at: Callable[[float], Any], m: np.ndarray, t: np.ndarray, limit: np.ndarray) -> float:
+    """The scale at which the element that ε moves most is the manual side's; 0 for none between 1e-6 and 1e6."""
+    k = int(np.abs(limit - t).argmax())
+    low, high = -6.0, 6.0
     ends = [at(10.0**e) for e in (low, high)]
-    if any(end is None for end in ends) or (ends[0].flat[k] - goal) * (ends[1].flat[k] - goal) > 0:
-        return None
+    if any(end is None for end in ends) or (ends[0].flat[k] - m.flat[k]) * (ends[1].flat[k] - m.flat[k]) > 0:
+        return 0.0
     rising = ends[1].flat[k] > ends[0].flat[k]
-    array = None
     for _ in range(60):
         middle = (low + high) / 2
         array = at(10.0**middle)
         if array is None:
-            return None
-        low, high = (low, middle) if (array.flat[k] > goal) == rising else (middle, high)
-    return (10.0**low, array) if array is not None else None
+            return 0.0
+        low, high = (low, middle) if (array.flat[k] > m.flat[k]) == rising else (middle, high)
+    return float(10.0**low)
 
 
 def _again(sides: Sides, case: Case, complexity: int, name: str, changes: Any) -> Iterator[Candidate]:
     """The candidate of torch's own layer at changed inputs, if these fit."""
-    array = again_with(sides, case, changes)
-    if array is not None:
-        yield Candidate(complexity, (name,), array)
+    yield Candidate(complexity, (name,), lambda: again_with(sides, case, changes))

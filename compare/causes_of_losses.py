@@ -87,10 +87,14 @@ def of_loss(case: Case) -> Iterator[Candidate]:
         yield Candidate(11, ("the term with log ŷ is left out",), np.asarray(parts[1]))
     if kind == "softmax cross-entropy":
         e = np.exp(z - z.max(axis=-1, keepdims=True))
-        yield Candidate(12, ("the target is left out: the log of the sum only",), np.asarray(scale * np.log(e.sum(-1)).sum()))
+        yield Candidate(
+            12, ("the target is left out: the log of the sum only",), np.asarray(scale * np.log(e.sum(-1)).sum())
+        )
         yield Candidate(12, ("the logarithm is missing",), np.asarray(-scale * (softmax(z) * y).sum()))
     if kind == "squared error":
-        yield Candidate(12, ("the absolute error stands where its square belongs",), np.asarray(scale * np.abs(z - y).sum()))
+        yield Candidate(
+            12, ("the absolute error stands where its square belongs",), np.asarray(scale * np.abs(z - y).sum())
+        )
         yield Candidate(12, ("the root is taken",), np.asarray(np.sqrt(case.torch)))
 
 

@@ -19,9 +19,7 @@ def of_mixing(sides: Sides, case: Case) -> Iterator[Candidate]:
         yield Candidate(10, ("it is the upstream gradient, unchanged: the layer's derivative is left out",), dy)
         if y is not None:
             yield from _of_softmax(y, dy)
-        diagonal = _jacobian_diagonal(sides, case)
-        if diagonal is not None:
-            yield Candidate(10, ("only the Jacobian's diagonal is used",), diagonal * dy)
+        yield Candidate(10, ("only the Jacobian's diagonal is used",), lambda: _diagonal_only(sides, case))
     yield from _missing_span(case)
 
 
@@ -36,7 +34,9 @@ def _of_softmax(y: np.ndarray, dy: np.ndarray) -> Iterator[Candidate]:
         mean = along / y.shape[axis]
         yield Candidate(11, ("the projection term has a mean where the sum Σ δy belongs",), y * (dy - mean))
         yield Candidate(12, ("y is left out of the projection term y Σ δy",), y * dy - along)
-        yield Candidate(12, ("δ is summed without y in the projection term",), y * (dy - dy.sum(axis=axis, keepdims=True)))
+        yield Candidate(
+            12, ("δ is summed without y in the projection term",), y * (dy - dy.sum(axis=axis, keepdims=True))
+        )
         for other in range(y.ndim):
             if other != axis:
                 words = f"the projection term is summed over axis {other}, the wrong axis"
@@ -45,8 +45,8 @@ def _of_softmax(y: np.ndarray, dy: np.ndarray) -> Iterator[Candidate]:
         return
 
 
-def _jacobian_diagonal(sides: Sides, case: Case) -> np.ndarray | None:
-    """∂y_..k/∂x_..k along the last axis, by one backward pass a column; None for wide layers."""
+def _diagonal_only(sides: Sides, case: Case) -> np.ndarray | None:
+    """δ times ∂y_..k/∂x_..k along the last axis, by one backward pass a column; None for wide layers."""
     dy = case.inputs["dy"]
     if dy.ndim < 2 or dy.shape[-1] > WIDEST:
         return None
@@ -58,7 +58,7 @@ def _jacobian_diagonal(sides: Sides, case: Case) -> np.ndarray | None:
         if column is None:
             return None
         diagonal[..., k] = column[..., k]
-    return diagonal
+    return diagonal * dy
 
 
 def _missing_span(case: Case) -> Iterator[Candidate]:

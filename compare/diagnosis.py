@@ -23,7 +23,8 @@ from compare.sides import Sides
 FITTED = 20  # the complexity of a constant factor that has no name
 PART = 5  # and of a cause that explains a part of the tensor only
 ALSO = 4  # other names for the same numbers are listed up to so much more complexity
-FEW = 3  # with fewer numbers than this a rearrangement or another formula may fit by chance
+SIMPLE = 6  # torch's own result, zeros and ones
+FEW = 3  # numbers that may fit another formula by chance
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
     sure = noise.impurity(sides, cases[0]) or noise.widened(cases[0])
     if sure:
         return Diagnosis((Cause(sure, 0.0),))
+    for side, arrays in (("torch's", [c.torch for c in cases]), ("the manual side's", [c.manual for c in cases])):
+        lost = sum(int(np.count_nonzero(~np.isfinite(a))) for a in arrays)
+        if lost:
+            return Diagnosis((), facts=(f"{side} result is infinite or undefined in {lost:,} elements",))
     found = _simplest(sides, cases)
     if found is not None:
         return found
@@ -132,7 +137,8 @@ def _common(sides: Sides, cases: list[Case], masks: list[Any]) -> Explanations:
             if names not in here or e.complexity < here[names].complexity:
                 here[names] = e
         if common is not None:
-            here = {n: e for n in common if n in here and (e := _both(common[n], here[n])) is not None}
+            both = {n: _both(e, here[n]) for n, e in common.items() if n in here}
+            here = {n: joint for n, joint in both.items() if joint is not None}
         common = here
         if not common:
             return {}
@@ -152,16 +158,17 @@ def _explanations(
 ) -> Iterator[tuple[tuple[str, ...], Explanation]]:
     """Every candidate, times a constant, that gives the manual numbers. `alive` are the names still in question."""
     named = constants(case)
-    for candidate in candidates(sides, case):
+
+    def wanted(names: tuple[str, ...]) -> bool:
+        return alive is None or any(n[: len(names)] == names for n in alive)
+
+    for candidate in candidates(sides, case, wanted):
         if candidate.array.shape != case.manual.shape:
             continue
-        if numbers < FEW and candidate.complexity > 5:
-            return
-        if mask is not None and mask.sum() < FEW and candidate.complexity > 5:
-            return
-        if alive is not None and not any(n[: len(candidate.names)] == candidate.names for n in alive):
-            continue
-        yield from _scaled(case, candidate, mask, named, numbers)
+        if (mask is not None or numbers < FEW) and candidate.complexity > SIMPLE:
+            return  # a part, or very few numbers, may look like another formula by chance
+        if wanted(candidate.names):
+            yield from _scaled(case, candidate, mask, named, numbers)
 
 
 def _scaled(
@@ -187,7 +194,8 @@ def _scaled(
             yield (*candidate.names, *labels), Explanation(candidate.complexity + complexity, residual)
     ratio, spread = here / there, room / largest
     spread += 8 * float(np.finfo(m.dtype).eps) * abs(ratio)
-    if numbers > 1 and 1e-12 < abs(ratio) < 1e12 and abs(ratio - 1) > spread:
+    enough = numbers > 1 if mask is None else mask.sum() >= FEW
+    if enough and 1e-12 < abs(ratio) < 1e12 and abs(ratio - 1) > spread:
         residual = _residual(m, ratio * s, allowed + spread * np.abs(s), ratio)
         if residual <= 1:
             found = Explanation(candidate.complexity + FITTED, residual, ratio - spread, ratio + spread)

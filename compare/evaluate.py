@@ -69,11 +69,12 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
             verdict = judge(Bounded(value, result.error, precision), torch)._replace(rule=LADDER if reason else BOUND)
             if not (verdict.agrees or verdict.problem or reason) and np.isfinite(verdict.fraction):
                 kappa = kappa or ladder.conditioning(sides, inputs)
-                second = judge(Bounded(value, result.error, precision), torch, 1 + kappa.get(name, 0.0))
+                error = _excused(sides, inputs, name, value, torch, result, 1 + kappa.get(name, 0.0))
+                second = judge(Bounded(value, error, precision), torch)
                 if second.agrees:
                     verdict = second._replace(rule=EXCUSED)
                 else:
-                    allowed = allowed * (1 + kappa.get(name, 0.0))
+                    allowed = error + precision.tiny
         beside[name] = Output(value, torch, allowed)
         found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), reason)
     for name in plain.keys() - theirs.keys():
@@ -115,6 +116,26 @@ def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arra
 def _allowed(result: Bounded, precision: Precision) -> np.ndarray:
     error = np.zeros(result.shape) if result.error is None else np.asarray(result.error)
     return np.broadcast_to(error + precision.tiny, result.shape)
+
+
+def _excused(
+    sides: Sides, inputs: Arrays, name: str, value: np.ndarray, torch: np.ndarray, result: Bounded, scale: float
+) -> np.ndarray:
+    """The bound, as far as the precision ladder widens it: by what torch's own formula rounds.
+
+    Where the bound is below one rounding of torch's number, the manual side is exact by its formula, as in the
+    mean of one number, and no multiple of its bound says how torch rounds: there the ladder alone decides. Below
+    the smallest normal number of float32 the ladder sees nothing, and so excuses everything.
+    """
+    precision = result.precision
+    bound = np.zeros(value.shape) if result.error is None else np.broadcast_to(result.error, value.shape)
+    error = scale * bound + Precision.of(np.float32).tiny
+    with np.errstate(all="ignore"):
+        exact = bound < precision.unit * np.abs(torch)
+        beyond = ~(np.abs(value - torch) <= error)
+    if (exact & beyond).any():
+        error = np.where(exact, ladder.tolerance(sides, inputs).get(name, 0.0), error)
+    return error
 
 
 def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays) -> bool:

@@ -19,6 +19,9 @@ def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) 
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
+    if any(case.manual.size == 0 < case.torch.size for case in cases):
+        diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
+        return diagnosis, diagnosis.lines()
     diagnosis = diagnose(sides, cases)
     lines = diagnosis.lines()
     worst = max((c for c in cases if c.differs()), key=_excess, default=None)

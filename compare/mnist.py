@@ -42,7 +42,8 @@ def make_folder(logdir: Path, name: str) -> Path:
         raise UsageError(f"the run's folder must be new, but {folder} exists: choose another --name") from None
     except OSError as problem:
         raise UsageError(
-            f"the log folder must be writable, but {folder} cannot be made ({problem.strerror}): choose another --logdir"
+            f"the log folder must be writable, but {folder} cannot be made ({problem.strerror}): "
+            "choose another --logdir"
         ) from None
     return folder
 
@@ -81,7 +82,7 @@ def run(
     folder = make_folder(logdir, name or default_name(experiment))
     settings = {"settings": experiment.as_json(), "versions": versions()}
     write_json(folder / "experiment.json", settings)
-    console.print(terminal.heading(lockstep), highlight=False)
+    console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
 
     stopped, code = "", reports.EXIT_AGREES
     with contextlib.ExitStack() as stack:
@@ -109,7 +110,7 @@ def run(
     if result["stages"]:
         console.print(terminal.final_table(result))
     console.print(f"report: {folder / 'report.json'}", highlight=False, soft_wrap=True)
-    console.print(terminal.closing(result), highlight=False)
+    console.print(terminal.closing(result), highlight=False, soft_wrap=True)
     if stopped:
         print(f"handgrad mnist: {stopped}", file=sys.stderr)
     return code

@@ -77,7 +77,9 @@ def _drawn_anew(sides: Sides, case: Case) -> bool:
     gap, moved_gaps = case.manual - case.torch, []
     for _ in range(4):
         moved = {
-            k: (v * (1 + rng.uniform(-1, 1, v.shape) * 2.0**-20)).astype(v.dtype) if _is_float(v) else v
+            k: (v * (1 - rng.uniform(0, 2, v.shape) * 2.0**-20)).astype(v.dtype)  # a probability stays one
+            if _is_float(v) and k != "target"
+            else v
             for k, v in case.inputs.items()
         }
         ours = _plain(sides.manual(moved)[case.output])

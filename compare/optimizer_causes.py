@@ -20,11 +20,12 @@ from compare.rounding import Bounded, Precision
 from compare.sides import Arrays, bounded
 
 Settings = dict[str, Any]
+Slips = dict[str, dict[str, Any]]
 
 STATE_NAMES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "square_avg", "grad_avg")
 
 # name → the settings it changes; a value may be a function of the right settings
-SLIPS: dict[str, dict[str, Any]] = {
+SLIPS: Slips = {
     "the sign is flipped: the step climbs": {"rate_factor": -1.0},
     "the learning rate is left out (taken as 1)": {"rate": 1.0},
     "the learning rate is applied twice": {"rate": lambda s: s["rate"] ** 2},
@@ -78,45 +79,47 @@ def explain_update(sides: Any, cases: Sequence[Case]) -> tuple[Cause, ...]:
     right = settings_of(sides, cases[0].inputs) if cases else None
     if right is None or single_element(list(cases)) is not None:
         return ()
+    slips = _slips(cases[0])
     for size in (1, 2):
-        tried = {names: _residual(right, names, cases) for names in combinations(_slips(right, cases[0]), size)}
+        tried = {names: _residual(right, slips, names, cases) for names in combinations(slips, size)}
         found = {names: residual for names, residual in tried.items() if residual <= 1}
         if found:
-            reduced = {_felt(right, names, cases[0]): residual for names, residual in found.items()}
+            reduced = {_felt(right, slips, names, cases[0]): residual for names, residual in found.items()}
             first, *others = reduced
             also = tuple(" and ".join(names) for names in others[:3])
             return tuple(Cause(name, reduced[first], also) for name in first)
     return ()
 
 
-def _slips(right: Settings, case: Case) -> dict[str, dict[str, Any]]:
+def _slips(case: Case) -> Slips:
     """The known slips, and a constant factor in the step or in the gradient, as the largest first step has it."""
     slips = dict(SLIPS)
     name = next((n for n in case.beside if n.startswith("theta after")), case.output)
-    ours = case.beside[name] if name in case.beside else case
+    ours = case.beside.get(name, case)
     start = case.inputs["theta"]
     if name.startswith("theta") and ours.torch.shape == start.shape:
         k = int(np.abs(ours.torch - start).argmax())
         moved = ours.torch.flat[k] - start.flat[k]
         factor = (ours.manual.flat[k] - start.flat[k]) / moved if moved else 1.0
         if np.isfinite(factor) and factor not in (0.0, 1.0) and abs(factor) < 1e6:
-            slips[f"a constant factor of {near_one(float(factor))} in the step"] = {"rate_factor": float(factor)}
+            spread = float(np.broadcast_to(ours.allowed, start.shape).flat[k] / abs(moved * factor))
+            name = f"a constant factor of {near_one(float(factor))} in the step"
+            slips[name] = {"rate_factor": float(factor), "factor_spread": spread}
     return slips
 
 
-def _felt(right: Settings, names: tuple[str, ...], case: Case) -> tuple[str, ...]:
+def _felt(right: Settings, slips: Slips, names: tuple[str, ...], case: Case) -> tuple[str, ...]:
     """Those of the slips without which this output would be another one."""
     if len(names) == 1:
         return names
-    guess = simulate(_with(right, names, case), case.inputs, case.output)
-    kept = tuple(
-        name
-        for name in names
-        if not np.array_equal(
-            simulate(_with(right, tuple(n for n in names if n != name), case), case.inputs, case.output), guess
-        )
-    )
-    return kept or names
+
+    def result(chosen: tuple[str, ...]) -> Any:
+        return simulate(_with(right, slips, chosen), case.inputs, case.output)
+
+    with np.errstate(all="ignore"):
+        guess = result(names)
+        kept = [n for n in names if not np.array_equal(result(tuple(m for m in names if m != n)), guess)]
+    return tuple(kept) or names
 
 
 def _as_trajectory(case: Case) -> Case:
@@ -138,6 +141,7 @@ def settings_of(sides: Any, inputs: Arrays) -> Settings | None:
         "kind": "adam" if kind.startswith("Adam") else kind.lower(),
         "rate": float(group["lr"]),
         "rate_factor": 1.0,
+        "factor_spread": 0.0,  # the relative error of the factor, where it is fitted
         "gradients": "now",
         "decay": group["weight_decay"],
         "decoupled": kind == "AdamW" or bool(group.get("decoupled_weight_decay")),
@@ -162,18 +166,18 @@ def settings_of(sides: Any, inputs: Arrays) -> Settings | None:
     }
 
 
-def _with(right: Settings, names: tuple[str, ...], case: Case) -> Settings:
+def _with(right: Settings, slips: Slips, names: tuple[str, ...]) -> Settings:
     """The settings with these slips."""
-    wrong, slips = dict(right), _slips(right, case)
+    wrong = dict(right)
     for name in names:
         wrong |= {k: v(right) if callable(v) else v for k, v in slips[name].items()}
     return wrong
 
 
-def _residual(right: Settings, names: tuple[str, ...], cases: Sequence[Case]) -> float:
+def _residual(right: Settings, slips: Slips, names: tuple[str, ...], cases: Sequence[Case]) -> float:
     """What the rule with these slips leaves of the difference, as a fraction of the bound, at worst."""
-    wrong = _with(right, names, cases[0])
-    if wrong == right or (len(names) == 2 and _overlap(names, _slips(right, cases[0]))):
+    wrong = _with(right, slips, names)
+    if wrong == right or (len(names) == 2 and slips[names[0]].keys() & slips[names[1]].keys()):
         return np.inf
     worst = 0.0
     for case in cases:
@@ -183,11 +187,6 @@ def _residual(right: Settings, names: tuple[str, ...], cases: Sequence[Case]) ->
             if not worst <= 1:
                 return np.inf
     return worst
-
-
-def _overlap(names: tuple[str, ...], slips: dict[str, dict[str, Any]]) -> bool:
-    """Two slips of one setting are one slip."""
-    return bool(slips[names[0]].keys() & slips[names[1]].keys())
 
 
 def _left(settings: Settings, inputs: Arrays, name: str, output: Output, needed: bool) -> float:
@@ -205,7 +204,10 @@ def _left(settings: Settings, inputs: Arrays, name: str, output: Output, needed:
         if not isinstance(exact, Bounded):
             return np.inf
         error = 0 if exact.error is None else exact.error
-        ratio = np.abs(exact.value - output.manual) / (error + output.allowed)
+        room = error + output.allowed
+        if name.startswith("theta"):
+            room = room + settings["factor_spread"] * np.abs(exact.value - inputs["theta"])
+        ratio = np.abs(exact.value - output.manual) / room
     return float(ratio.max()) if np.isfinite(ratio).all() else np.inf
 
 
@@ -249,7 +251,7 @@ def _sgd(s: Settings, g: Any, state: dict[str, Any], t: int) -> tuple[Any, dict[
     if not s["momentum"]:
         return g, state
     if state or s["first_dampened"]:
-        b = (1 - s["dampening"]) * g + (s["momentum"] * state["momentum_buffer"] if state else 0)
+        b = (1 - s["dampening"]) * g + s["momentum"] * state.get("momentum_buffer", 0.0)
     else:
         b = g
     return (g + s["momentum"] * b if s["nesterov"] else b), {"momentum_buffer": b}
@@ -263,7 +265,7 @@ def _second_moment(s: Settings, g: Any, state: dict[str, Any], name: str) -> Any
 
 def _adam(s: Settings, g: Any, state: dict[str, Any], t: int) -> tuple[Any, dict[str, Any]]:
     gain = 1 - s["beta1"] if s["gain1"] is None else s["gain1"]
-    m = gain * g + (s["beta1"] * state["exp_avg"] if state else 0)
+    m = gain * g + s["beta1"] * state.get("exp_avg", 0.0)
     v = _second_moment(s, g, state, "exp_avg_sq")
     count = t + s["count_shift"]
     corrections = []
@@ -282,11 +284,11 @@ def _rmsprop(s: Settings, g: Any, state: dict[str, Any], t: int) -> tuple[Any, d
     new = {"square_avg": v}
     spread = v
     if s["centered"]:
-        new["grad_avg"] = (1 - s["beta2"]) * g + (s["beta2"] * state["grad_avg"] if state else 0)
+        new["grad_avg"] = (1 - s["beta2"]) * g + s["beta2"] * state.get("grad_avg", 0)
         spread = v - new["grad_avg"] * new["grad_avg"]
     d = g / _denominator(s, spread)
     if s["momentum"]:
-        d = d + (s["momentum"] * state["momentum_buffer"] if state else 0)
+        d = d + s["momentum"] * state.get("momentum_buffer", 0)
         new["momentum_buffer"] = d
     return d, new
 

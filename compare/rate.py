@@ -11,7 +11,8 @@ import torch
 import manual
 from compare.agreement import Disagreement, StageRow, Verdict, judge
 from compare.findings import Finding, Report
-from compare.rounding import Bounded, Precision
+from compare.ladder import RUNG
+from compare.rounding import Bounded, NoRoundingRule, Precision
 
 
 class RateJudge:
@@ -39,17 +40,28 @@ class RateJudge:
 
     def verdict(self, step: int, theirs: float) -> Verdict:
         """Judge torch's learning rate of this step; the steps must come in order."""
-        value = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
-        ours = value if isinstance(value, Bounded) else Bounded(np.asarray(value), None, self.precision)
-        own = 0.0 if ours.error is None else float(ours.error)
-        rate = float(ours.value)
+        rate, own, rule = self._bounded(step)
         allowed = own
         if self.before is not None:
             last_rate, last_own, last_allowed = self.before
             ratio = abs(rate / last_rate) if last_rate else 1.0
             allowed = (last_allowed + last_own) * ratio + own
         self.before = rate, own, allowed
-        return judge(Bounded(ours.value, np.asarray(allowed), self.precision), np.asarray(theirs))
+        verdict = judge(Bounded(np.asarray(rate), np.asarray(allowed), self.precision), np.asarray(theirs))
+        return verdict._replace(rule=rule)
+
+    def _bounded(self, step: int) -> tuple[float, float, str]:
+        """η of the step, the rounding of its closed form, and the rule that this follows."""
+        try:
+            value: Any = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
+        except NoRoundingRule:  # the schedule branches on the step, or uses the math module
+            rate, single = float(self.schedule(step)), Precision.of(np.float32)
+            in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
+            own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(RUNG)  # as compare.ladder.tolerance
+            return rate, own, "precision ladder"
+        if not isinstance(value, Bounded):
+            return float(value), 0.0, "rounding bound"
+        return float(value.value), 0.0 if value.error is None else float(value.error), "rounding bound"
 
 
 def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: int, name: str) -> Report:

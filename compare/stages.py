@@ -21,9 +21,22 @@ from compare import ladder
 from compare.agreement import Disagreement, StageRow, Verdict, judge, mismatched
 from compare.causes import Case
 from compare.explain import explain
+from compare.judged import (
+    LOSS_GRADIENT,
+    LOST,
+    JudgedLayer,
+    JudgedLoss,
+    JudgedOptimizer,
+    Probe,
+    Raised,
+    Unbounded,
+    loss_stage,
+    stage_name,
+    update_stage,
+)
 from compare.rounding import Bounded, NoRoundingRule, Precision
 from compare.rounding_functions import plain
-from compare.sides import Arrays, LayerSides, LossSides, OptimizerSides, Sides, exact, gradient_of, parameter
+from compare.sides import Arrays, LayerSides, LossSides, OptimizerSides, exact
 from manual.training import step as manual_step
 
 
@@ -42,35 +55,6 @@ class TorchStep:
     grad: np.ndarray
     theta_after: np.ndarray
     state_after: Arrays
-
-
-# The two sides of the stage, torch's inputs to it, and the output in question; made only when it is needed.
-Probe = Callable[[], tuple[Sides, Arrays, str]]
-
-
-class _Unbounded:
-    """A cache made by code that `Bounded` could not follow; what uses it is judged by the ladder too."""
-
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
-
-
-@dataclasses.dataclass(frozen=True)
-class _Raised:
-    """What stands for the result of manual code that raised an exception."""
-
-    error: Exception
-
-    def verdict(self, size: int) -> Verdict:
-        return mismatched(f"the manual code raises {type(self.error).__name__}: {self.error}", size)
-
-
-_LOST = object()  # what nobody can judge, because the code that makes its input raised an exception
-
-
-def _pair(result: Any) -> tuple[Any, Any]:
-    """The result of a forward or an update as two."""
-    return (result, _LOST) if isinstance(result, _Raised) else result
 
 
 class StepJudge:
@@ -101,6 +85,7 @@ class StepJudge:
         self.layer_sides = [LayerSides(a, b) for a, b in zip(network.layers, modules, strict=True)]
         self.loss_sides = LossSides(loss, torch_loss)
         self.optimizer_sides = OptimizerSides(optimizer, torch_optimizer)
+        self.expected = self._stages(network, loss, optimizer)
         self.rows: dict[str, StageRow] = {}
         self.disagreements: list[Disagreement] = []
         self._at_fault: set[tuple[str, str]] = set()
@@ -109,7 +94,7 @@ class StepJudge:
 
     def judge(self, step: int, record: TorchStep) -> None:
         """Judge every stage of this step."""
-        self.step, self.record, self.finite = step, record, True
+        self.step, self.record, self.finite, self.reached = step, record, True, set[str]()
         self.params = self.network.views(record.theta)
         self.gradients = self.network.views(record.grad)
         for row in self.rows.values():
@@ -125,29 +110,54 @@ class StepJudge:
                 record.learning_rate,
             )
         self.previous = record
+        self._require_every_stage()
+
+    @staticmethod
+    def _stages(network: manual.Network, loss: manual.Loss, optimizer: manual.Optimizer) -> list[str]:
+        """The names of all stages of a step."""
+        names = [(i, type(layer).__name__) for i, layer in enumerate(network.layers)]
+        with_parameters = {int(key.split(".")[0]) for key in network.layout}
+        return [
+            *(stage_name(i, name, "forward") for i, name in names),
+            loss_stage(loss),
+            LOSS_GRADIENT,
+            *(stage_name(i, name, "parameter gradients") for i, name in names if i in with_parameters),
+            *(stage_name(i, name, "input gradient") for i, name in names[1:]),
+            update_stage(optimizer),
+        ]
+
+    def _require_every_stage(self) -> None:
+        """A stage that the manual step never asks for would go unjudged; that is a fault of the step."""
+        for stage in self.expected if self.finite else ():
+            if stage not in self.reached and (stage, "") not in self._at_fault:
+                self._at_fault.add((stage, ""))
+                verdict = mismatched("the manual step leaves this stage out", 0)
+                self.rows.setdefault(stage, StageRow(stage)).add(self.step, "", verdict)
+                self.disagreements.append(Disagreement(self.step, stage, "", verdict))
 
     # --- for the judged layers, loss and optimizer below ------------------------------------------------
 
     def run(self, function: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
         """The function's result, and whether the ladder must judge it because no rounding rule applies.
 
-        An exception is a result too, `_Raised`. What would need the result of code that raised one is `_LOST`.
+        An exception is a result too, `Raised`. What would need the result of code that raised one is `LOST`.
         """
-        if any(a is _LOST for a in args):
-            return _LOST, False
+        if any(a is LOST for a in args):
+            return LOST, False
         try:
-            if not any(isinstance(a, _Unbounded) for a in args):
+            if not any(isinstance(a, Unbounded) for a in args):
                 try:
                     return function(*args), False
                 except NoRoundingRule:
                     pass
-            return function(*(a.cache if isinstance(a, _Unbounded) else plain(a) for a in args)), True
+            return function(*(a.cache if isinstance(a, Unbounded) else plain(a) for a in args)), True
         except Exception as error:
-            return _Raised(error), False
+            return Raised(error), False
 
     def settle(self, stage: str, tensor: str, ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> Any:
         """Judge one tensor, and return torch's in its place."""
-        if ours is _LOST or not self.finite:
+        self.reached.add(stage)
+        if ours is LOST or not self.finite:
             return exact(theirs, self.precision)
         row = self.rows.setdefault(stage, StageRow(stage))
         verdict = self._verdict((stage, tensor), ours, theirs, by_ladder, probe)
@@ -163,7 +173,7 @@ class StepJudge:
         sides, inputs, output = probe()
         notes: list[str] = []
         causes: tuple[str, ...] = ()
-        if isinstance(theirs, np.ndarray) and not isinstance(ours, _Raised):
+        if isinstance(theirs, np.ndarray) and not isinstance(ours, Raised) and np.size(plain(ours)):
             value = np.asarray(plain(ours))
             error = getattr(ours, "error", None)
             allowed = np.zeros(value.shape) if error is None else np.asarray(error)
@@ -206,7 +216,7 @@ class StepJudge:
         return ""
 
     def _verdict(self, key: tuple[str, str], ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> Verdict:
-        if isinstance(ours, _Raised):
+        if isinstance(ours, Raised):
             return ours.verdict(np.size(theirs))
         if not isinstance(theirs, np.ndarray):  # the step count of an optimizer
             same = type(ours) is type(theirs) and ours == theirs
@@ -228,117 +238,3 @@ class StepJudge:
         kappa = ladder.conditioning(sides, inputs).get(output, 0.0)
         second = judge(ours, theirs, 1 + kappa)
         return second._replace(rule="excused by the precision ladder") if second.agrees else verdict
-
-
-@dataclasses.dataclass(frozen=True)
-class JudgedLayer(manual.Layer):
-    """A layer whose every result is judged and exchanged for torch's."""
-
-    layer: manual.Layer
-    index: int
-    judge: StepJudge = dataclasses.field(repr=False, compare=False)
-
-    def init(self, rng: np.random.Generator) -> manual.Params:
-        return self.layer.init(rng)
-
-    def _stage(self, what: str) -> str:
-        return f"{self.index} · {type(self.layer).__name__} · {what}"
-
-    def _probe(self, output: str, backward: bool = True) -> Probe:
-        def probe() -> tuple[Sides, Arrays, str]:
-            j, i = self.judge, self.index
-            inputs = {parameter(k): v for k, v in j.params[i].items()}
-            inputs["x"] = j.record.outputs[i - 1] if i else j.record.x
-            if backward:
-                inputs["dy"] = j.record.deltas[i]
-            return j.layer_sides[i], inputs, output
-
-        return probe
-
-    def forward(self, params: manual.Params, x: Any) -> tuple[Any, Any]:
-        result, by_ladder = self.judge.run(self.layer.forward, params, x)
-        y, cache = _pair(result)
-        settled = self.judge.settle(
-            self._stage("forward"), f"{self.index}.output", y, self.judge.record.outputs[self.index],
-            by_ladder, self._probe("output", backward=False),
-        )  # fmt: skip
-        # Where the cache is, or holds, the layer's own output, the gradients get torch's output: a fault in
-        # `forward` is then charged to `forward` alone.
-        if cache is y:
-            cache = settled
-        elif isinstance(cache, tuple):
-            cache = tuple(settled if item is y else item for item in cache)
-        return settled, _Unbounded(plain(cache)) if by_ladder else cache
-
-    def input_gradient(self, params: manual.Params, cache: Any, dy: Any) -> Any:
-        dx, by_ladder = self.judge.run(self.layer.input_gradient, params, cache, dy)
-        return self.judge.settle(
-            self._stage("input gradient"), f"∂J/∂{self.index}.input", dx, self.judge.record.deltas[self.index - 1],
-            by_ladder, self._probe("input gradient"),
-        )  # fmt: skip
-
-    def parameter_gradients(self, params: manual.Params, cache: Any, dy: Any) -> manual.Params:
-        gradients, by_ladder = self.judge.run(self.layer.parameter_gradients, params, cache, dy)
-        settled = {}
-        for name, theirs in self.judge.gradients[self.index].items():
-            ours = gradients.get(name, mismatched_array(theirs)) if isinstance(gradients, dict) else gradients
-            settled[name] = self.judge.settle(
-                self._stage("parameter gradients"), f"{self.index}.{name}", ours, theirs,
-                by_ladder, self._probe(gradient_of(name)),
-            )  # fmt: skip
-        return settled
-
-
-def mismatched_array(theirs: np.ndarray) -> np.ndarray:
-    """What stands for a gradient that the manual side did not return: no numbers at all."""
-    return np.empty((0,), theirs.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class JudgedLoss(manual.Loss):
-    """A loss whose value and gradient are judged and exchanged for torch's."""
-
-    loss: manual.Loss
-    judge: StepJudge = dataclasses.field(repr=False, compare=False)
-
-    def _probe(self, output: str) -> Probe:
-        record = self.judge.record
-        return lambda: (self.judge.loss_sides, {"output": record.outputs[-1], "target": record.target}, output)
-
-    def forward(self, output: Any, target: Any) -> tuple[Any, Any]:
-        result, by_ladder = self.judge.run(self.loss.forward, output, target)
-        J, cache = _pair(result)
-        stage = f"loss · {type(self.loss).__name__}"
-        J = self.judge.settle(stage, "J", J, self.judge.record.loss, by_ladder, self._probe("loss"))
-        return J, _Unbounded(plain(cache)) if by_ladder else cache
-
-    def gradient(self, cache: Any) -> Any:
-        gradient, by_ladder = self.judge.run(self.loss.gradient, cache)
-        return self.judge.settle(
-            "loss gradient", "∂J/∂ŷ", gradient, self.judge.record.deltas[-1], by_ladder, self._probe("loss gradient")
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class JudgedOptimizer(manual.Optimizer):
-    """An update rule whose new weights and state are judged and exchanged for torch's."""
-
-    rule: manual.Optimizer
-    judge: StepJudge = dataclasses.field(repr=False, compare=False)
-
-    def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> tuple[Any, Any]:
-        j, record = self.judge, self.judge.record
-        result, by_ladder = j.run(self.rule.update, theta, grad, state, learning_rate)
-        theta, new = _pair(result)
-        inputs = {"theta": record.theta, "grad": record.grad, "learning rate": learning_rate, **record.state}
-
-        def probe(name: str) -> Probe:
-            return lambda: (j.optimizer_sides, inputs, name)
-
-        stage = f"update · {type(self.rule).__name__}"
-        nothing = np.empty((0,), record.theta.dtype)
-        j.settle(stage, "theta", theta, record.theta_after, by_ladder, probe("theta"))
-        for name in dict.fromkeys([*record.state_after, *(new if isinstance(new, dict) else ())]):
-            ours = new.get(name, nothing) if isinstance(new, dict) else new
-            j.settle(stage, name, ours, record.state_after.get(name, nothing), by_ladder, probe(name))
-        return theta, new

@@ -59,7 +59,7 @@ class EventLog:
         self._scalar("compare", "agreement/kinks so far", sum(now.kinks.values()), now.step)
 
     def _scalar(self, run: str, tag: str, value: Any, step: int) -> None:
-        self.writers[run].add_scalar(tag, float(value), step, double_precision=True)
+        self.writers[run].add_scalar(tag, float(value), step)
 
 
 def gradient_norms(run: Lockstep, grad: np.ndarray) -> dict[str, float]:

@@ -49,13 +49,14 @@ class LiveBar:
     def show_disagreements(self, run: Lockstep) -> None:
         """Show those that have not been shown yet."""
         for d in run.judge.disagreements[self.reported :]:
-            self.console.print(f"disagrees: {d}", style="red", markup=False, highlight=False)
+            self.console.print(f"disagrees: {d}", style="red", markup=False, highlight=False, soft_wrap=True)
         self.reported = len(run.judge.disagreements)
 
     def on_epoch(self, run: Lockstep) -> None:
         """A line for the log."""
         if not self.console.is_terminal:
-            self.console.print(f"epoch {run.progress.epoch + 1}: {self._status(run)}", highlight=False)
+            line = f"epoch {run.progress.epoch + 1}: {self._status(run)}"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def _status(self, run: Lockstep) -> str:
         now = run.progress
