@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ def catalogue() -> list[Fault]:
 
 
 def sides_and_inputs(fault: Fault) -> tuple[Sides, dict[str, Arrays]]:
-    """The two sides of a fault and the draws, as `check` makes them."""
+    """The two sides of a fault, with nothing kept from an earlier call, and the draws, as `check` makes them."""
+    fault = copy.deepcopy(fault)
     real = choose("dtype", "float64", CHOICES["dtype"])
     a = dict(fault.arguments)
     if fault.kind == OPTIMIZER:

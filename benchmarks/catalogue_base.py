@@ -11,7 +11,7 @@ import numpy as np
 import manual
 from manual import Array, Layer, Params
 
-LAYER, LOSS, OPTIMIZER, STEP = "layer", "loss", "optimizer", "training step"
+KINDS = LAYER, LOSS, OPTIMIZER, STEP = ("layer", "loss", "optimizer", "training step")
 # From large to small. "structural" is a wrong formula; "float32" and "float16" are a lower precision inside; the
 # others are relative errors of one element, or of a constant.
 MAGNITUDES = ("structural", "float16", "float32", "1e-4", "1e-6", "1e-9", "1e-11")

@@ -47,9 +47,9 @@ def others_on(fault: Fault) -> dict[str, Said]:
     """What the other tools say of a fault, over all draws."""
     if fault.kind == STEP:
         return dict.fromkeys(OTHERS, NOT_APPLICABLE)
-    sides, inputs = sides_and_inputs(fault)
     said = {}
     for name, tool in OTHERS.items():
+        sides, inputs = sides_and_inputs(fault)
         each = [tool(sides, arrays) for arrays in inputs.values()]
         named = frozenset().union(*(s.tensors for s in each if s.tensors)) if each[0].tensors is not None else None
         said[name] = Said(any(s.complains for s in each), named, each[0].applies)

@@ -134,7 +134,10 @@ def _excused(
         exact = bound < precision.unit * np.abs(torch)
         beyond = ~(np.abs(value - torch) <= error)
     if (exact & beyond).any():
-        error = np.where(exact, ladder.tolerance(sides, inputs).get(name, 0.0), error)
+        # of float32 it is the largest of a few roundings and not halfway to a wrong derivation: one more rounding
+        # may well be larger, but hardly by their number
+        room = ladder.tolerance(sides, inputs).get(name, 0.0) * (ladder.DRAWS if value.dtype == np.float32 else 1)
+        error = np.where(exact, room, error)
     return error
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from compare import referee
 from compare.causes import Case, Cause
 from compare.diagnosis import Diagnosis, diagnose, ratio_facts
-from compare.optimizer_causes import explain_update, lower_precision
+from compare.noise import lower_precision
+from compare.optimizer_causes import explain_update
 from compare.regions import region_name, single_element
 from compare.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
 

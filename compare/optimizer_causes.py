@@ -6,7 +6,7 @@ of them, is named only if the whole trajectory that it gives is the manual side'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -297,30 +297,3 @@ def _denominator(s: Settings, v: Any) -> Any:
     if not s["root"]:
         return v + s["eps"]
     return np.sqrt(v + s["eps"]) if s["eps_inside"] else np.sqrt(v) + s["eps"]
-
-
-def lower_precision(sides: Any, cases: Sequence[Case]) -> str:
-    """Whether the difference is of the size of a lower precision's rounding, everywhere."""
-    for dtype in _narrower(cases):
-        lower = Precision(cases[0].manual.dtype, Precision.of(dtype).unit, Precision.of(dtype).tiny)
-        if all(_within(sides, case, lower) for case in cases):
-            return f"{np.dtype(dtype).name} precision somewhere inside: the differences are of the size of its rounding"
-    return ""
-
-
-def _narrower(cases: Sequence[Case]) -> Iterator[Any]:
-    if cases:
-        yield from (d for d in (np.float32, np.float16) if np.dtype(d).itemsize < cases[0].manual.dtype.itemsize)
-
-
-def _within(sides: Any, case: Case, lower: Precision) -> bool:
-    if case.manual.shape != case.torch.shape:
-        return False
-    try:
-        with np.errstate(all="ignore"):
-            ours = sides.manual(bounded(case.inputs, lower))[case.output]
-    except Exception:
-        return False
-    gap = np.abs(case.manual - case.torch)
-    spread_out = np.count_nonzero(gap > case.allowed) > gap.size / 2  # rounding is everywhere, a slip need not be
-    return bool(spread_out and (gap <= ours.error).all())

@@ -92,11 +92,13 @@ def opinion(
     with np.errstate(all="ignore"):
         scale = max(abs(float(inputs[wrt][index])), 0.1) * 1e-2
         value, error = derivative(objective, scale)
-        error += _noise(sides, wide, dy, output) / (scale / SHRINK ** (ROWS - 1))
+        noise = _noise(sides, wide, dy, output)
+        error += noise / (scale / SHRINK ** (ROWS - 1))
         # one-sided slopes at two steps: at a kink their difference does not shrink with the step
         gaps = [_slope_gap(objective, scale * s) for s in (1e-4, 1e-6)]
     size = max(abs(value), abs(manual), abs(torch), 1e-300)
-    kink = gaps[1] > 1e-3 * size and gaps[1] > 0.5 * gaps[0]
+    rounding = 4 * noise / (scale * 1e-6)  # that of the four values in the last gap
+    kink = gaps[1] > 1e-3 * size + rounding and gaps[1] > 0.5 * gaps[0]
     return Opinion(index, value, error, manual, torch, allowed, kink)
 
 

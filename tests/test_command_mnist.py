@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-import data
 import manual
-from compare import lockstep
+from compare import lockstep, mnist
+from compare.experiment import Experiment
 
 REPORT_KEYS = {
     "verdict", "steps", "numbers_compared", "disagreements", "kinks", "vacuous", "closest_call", "loosest_tolerance",
@@ -77,6 +80,17 @@ def test_what_it_prints(mnist_run) -> None:
     assert sentence.startswith("14 steps · ")
     assert " numbers compared · all agree · closest call 0." in sentence
     assert sentence.split(" · ")[-1].startswith("weights ")
+
+
+def test_the_live_bar(tmp_path: Path, few_digits: Path) -> None:
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=160)
+    assert mnist.run(Experiment(epochs=8), few_digits, tmp_path, "run", 0, console) == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    bars = [line for line in re.split(r"[\r\n]+", shown) if line.startswith("epoch ") and "/56" in line]
+    assert bars
+    for part in (" loss ", " · test accuracy ", "% / ", " · worst 0.", " of its bound · drift "):
+        assert part in bars[-1]
 
 
 def test_what_it_leaves(mnist_run) -> None:
@@ -400,7 +414,7 @@ def test_missing_data_gives_3(handgrad, tmp_path: Path) -> None:
 # --- the promise ----------------------------------------------------------------------------------------------------
 
 
-def test_the_defaults_keep_their_promise(handgrad, tmp_path: Path, mnist: data.Dataset) -> None:
+def test_the_defaults_keep_their_promise(handgrad, tmp_path: Path) -> None:
     outcome = handgrad("mnist", "--logdir", tmp_path, "--name", "run", "--log-every", 100)
     report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
     assert (outcome.code, outcome.err, report["verdict"]) == (0, "", "agrees")
