@@ -18,7 +18,9 @@ def faults() -> list[Fault]:
     """All of them."""
     rate = {**RULE, "learning_rate": 0.02}
     return [
-        linear("dW of the wrong sign, twice as large", {DW: lambda v, s: -2 * v}, {DW: ("sign is flipped", "factor 2")}),
+        linear(
+            "dW of the wrong sign, twice as large", {DW: lambda v, s: -2 * v}, {DW: ("sign is flipped", "factor 2")}
+        ),
         linear("second half of the batch left out", {DW: lambda v, s: s.dy[:2].T @ s.x[:2]}, {DW: ("example",)}),
         linear("db from x", {DB: lambda v, s: s.x.sum(axis=0)[:5]}, {DB: ("x",)}),
         linear("dx by W / N", {DX: lambda v, s: s.dy @ s.params["weight"] / len(s.x)}, {DX: ("N times too small",)}),
@@ -35,16 +37,63 @@ def faults() -> list[Fault]:
         broken("LayerNorm", "bias gradient not summed", {DB: lambda v, s: s.dy * 1}, {DB: ("summed over nothing",)}),
         broken("BatchNorm", "dx over N", {DX: lambda v, s: v / len(s.x)}, {DX: ("N times too small",)}),
         broken("Conv1d", "dx rolled", {DX: lambda v, s: np.roll(v, 1, -1)}, {DX: ("rolled by 1 along axis 2",)}),
-        broken("attention scores", "dk transposed", {"gradient of key": lambda v, s: v.T}, {"gradient of key": ("transposed",)}),
+        broken(
+            "attention scores",
+            "dk transposed",
+            {"gradient of key": lambda v, s: v.T},
+            {"gradient of key": ("transposed",)},
+        ),
         broken("SiLU", "z left out", {DX: lambda v, s: v / s.x}, {DX: ("factor z is missing",)}),
         broken_loss("MSE", "2/N for 2/NK", {G: lambda g, z, y: 2 * (z - y) / len(z)}, {G: ("K times too large",)}),
         broken_loss("MSE", "root of the value", {J: lambda v, z, y: np.sqrt(v)}, {J: ("root",)}),
-        broken_loss("cross-entropy", "temperature 2", {G: lambda g, z, y: (softmax(z / 2) - hot(z, y)) / len(z)}, {G: ("temperature",)}),
-        broken_loss("cross-entropy", "label smoothing", {G: lambda g, z, y: g + 0.02 * (hot(z, y) - 0.2)}, {G: ("smooth",)}),
+        broken_loss(
+            "cross-entropy",
+            "temperature 2",
+            {G: lambda g, z, y: (softmax(z / 2) - hot(z, y)) / len(z)},
+            {G: ("temperature",)},
+        ),
+        broken_loss(
+            "cross-entropy", "label smoothing", {G: lambda g, z, y: g + 0.02 * (hot(z, y) - 0.2)}, {G: ("smooth",)}
+        ),
         broken_loss("BCE", "1 − y dropped", {G: lambda g, p, y: (p - y) / p / p.size}, {G: ("1 − ŷ is left out",)}),
-        Fault("SGD: a tenth of the step", OPTIMIZER, BrokenRule(SGD(0.9), lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 10)), torch_rule(optim.SGD, momentum=0.9), rate, {"theta": ("factor of 0.1",)}),
-        Fault("Adam: β₂ 0.99 for 0.999", OPTIMIZER, Adam(0.9, 0.99), torch_rule(optim.Adam), rate, {"theta": ("β₂",), "exp_avg_sq": ("β₂",)}),
-        Fault("AdamW: a third of the decay", OPTIMIZER, AdamW(weight_decay=0.1), torch_rule(optim.AdamW, weight_decay=0.3), rate, {"theta": ("decay",)}),
-        Fault("RMSprop: momentum missing, ε missing", OPTIMIZER, RMSprop(0.9, 0.0), torch_rule(optim.RMSprop, alpha=0.9, eps=1e-3, momentum=0.9), rate, {"theta": ("momentum", "ε is missing"), "momentum_buffer": ("missing",)}),
-        Fault("SGD: clipped gradients", OPTIMIZER, BrokenRule(SGD(), lambda r, w, g, s, lr: r.right.update(w, np.clip(g, -1, 1), s, lr)), torch_rule(optim.SGD), rate, {"theta": ("clipped",)}),
-    ]  # fmt: skip
+        Fault(
+            "SGD: a tenth of the step",
+            OPTIMIZER,
+            BrokenRule(SGD(0.9), lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 10)),
+            torch_rule(optim.SGD, momentum=0.9),
+            rate,
+            {"theta": ("factor of 0.1",)},
+        ),
+        Fault(
+            "Adam: β₂ 0.99 for 0.999",
+            OPTIMIZER,
+            Adam(0.9, 0.99),
+            torch_rule(optim.Adam),
+            rate,
+            {"theta": ("β₂",), "exp_avg_sq": ("β₂",)},
+        ),
+        Fault(
+            "AdamW: a third of the decay",
+            OPTIMIZER,
+            AdamW(weight_decay=0.1),
+            torch_rule(optim.AdamW, weight_decay=0.3),
+            rate,
+            {"theta": ("decay",)},
+        ),
+        Fault(
+            "RMSprop: momentum missing, ε missing",
+            OPTIMIZER,
+            RMSprop(0.9, 0.0),
+            torch_rule(optim.RMSprop, alpha=0.9, eps=1e-3, momentum=0.9),
+            rate,
+            {"theta": ("momentum", "ε is missing"), "momentum_buffer": ("missing",)},
+        ),
+        Fault(
+            "SGD: clipped gradients",
+            OPTIMIZER,
+            BrokenRule(SGD(), lambda r, w, g, s, lr: r.right.update(w, np.clip(g, -1, 1), s, lr)),
+            torch_rule(optim.SGD),
+            rate,
+            {"theta": ("clipped",)},
+        ),
+    ]

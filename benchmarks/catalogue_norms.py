@@ -36,13 +36,17 @@ def of_softmax() -> Iterator[Fault]:
     yield broken("softmax", "projection added", {DX: lambda v, s: 2 * s.dy * s.y - v}, {DX: projection})
     yield broken("softmax", "sign", {DX: lambda v, s: -v}, {DX: ("sign is flipped",)})
     yield broken(
-        "softmax", "projection over the batch",
-        {DX: lambda v, s: s.y * (s.dy - (s.dy * s.y).sum(axis=0, keepdims=True))}, {DX: ("axis 0, the wrong axis",)},
-    )  # fmt: skip
+        "softmax",
+        "projection over the batch",
+        {DX: lambda v, s: s.y * (s.dy - (s.dy * s.y).sum(axis=0, keepdims=True))},
+        {DX: ("axis 0, the wrong axis",)},
+    )
     yield broken(
-        "softmax", "mean in the projection",
-        {DX: lambda v, s: s.y * (s.dy - (s.dy * s.y).mean(axis=-1, keepdims=True))}, {DX: projection},
-    )  # fmt: skip
+        "softmax",
+        "mean in the projection",
+        {DX: lambda v, s: s.y * (s.dy - (s.dy * s.y).mean(axis=-1, keepdims=True))},
+        {DX: projection},
+    )
 
 
 def of_normalizations() -> Iterator[Fault]:
@@ -65,10 +69,15 @@ def of_normalizations() -> Iterator[Fault]:
         {"gradient of weight": ("N times too small",)},
     )
     yield broken(
-        "RMSNorm", "w left out of dx",
-        {DX: lambda v, s: RIGHT["RMSNorm"][0].input_gradient({"weight": np.ones(6)}, RIGHT["RMSNorm"][0].forward(s.params, s.x)[1], s.dy)},
+        "RMSNorm",
+        "w left out of dx",
+        {
+            DX: lambda v, s: RIGHT["RMSNorm"][0].input_gradient(
+                {"weight": np.ones(6)}, RIGHT["RMSNorm"][0].forward(s.params, s.x)[1], s.dy
+            )
+        },
         {DX: ("weight is left out",)},
-    )  # fmt: skip
+    )
     yield broken(
         "RMSNorm",
         "x in place of x̂ in dw",
@@ -82,9 +91,14 @@ def of_normalizations() -> Iterator[Fault]:
         {"gradient of weight": ("δ·y|weight is",)},
     )
     yield Fault(
-        "RMSNorm: ε missing", LAYER, RMSNorm(6, eps=0.0), RIGHT["RMSNorm"][1], {"x": (4, 6)},
-        {OUT: ("ε",), DX: ("ε",), "gradient of weight": ("ε",)}, "1e-6",
-    )  # fmt: skip
+        "RMSNorm: ε missing",
+        LAYER,
+        RMSNorm(6, eps=0.0),
+        RIGHT["RMSNorm"][1],
+        {"x": (4, 6)},
+        {OUT: ("ε",), DX: ("ε",), "gradient of weight": ("ε",)},
+        "1e-6",
+    )
     for layer in ("LayerNorm", "BatchNorm"):
         right = RIGHT[layer][0]
         assert isinstance(right, Normalization)
@@ -123,7 +137,15 @@ def of_normalizations() -> Iterator[Fault]:
             {"gradient of weight": lambda v, s: s.dy.sum(axis=0)},
             {"gradient of weight": ("upstream gradient, summed over axis 0",)},
         )
-    yield Fault("LayerNorm: ε 1e-6 for 1e-5", LAYER, Normalization(6, -1, 1e-6), RIGHT["LayerNorm"][1], {"x": (4, 6)}, {OUT: ("ε",), DX: ("ε",), "gradient of weight": ("ε",)}, "1e-6")  # fmt: skip
+    yield Fault(
+        "LayerNorm: ε 1e-6 for 1e-5",
+        LAYER,
+        Normalization(6, -1, 1e-6),
+        RIGHT["LayerNorm"][1],
+        {"x": (4, 6)},
+        {OUT: ("ε",), DX: ("ε",), "gradient of weight": ("ε",)},
+        "1e-6",
+    )
 
 
 def of_gates() -> Iterator[Fault]:

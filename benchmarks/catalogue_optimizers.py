@@ -54,13 +54,33 @@ def of_calls(name: str, right: manual.Optimizer, twin: Callable[..., Any], tenso
 
     rows: list[tuple[str, Wrapped, dict[str, tuple[str, ...]]]] = [
         ("sign", lambda r, w, g, s, lr: r.right.update(w, g, s, -lr), {"theta": ("climbs",)}),
-        ("learning rate twice", lambda r, w, g, s, lr: r.right.update(w, g, s, lr * lr), {"theta": ("rate is applied twice",)}),
-        ("learning rate left out", lambda r, w, g, s, lr: r.right.update(w, g, s, 1.0), {"theta": ("rate is left out",)}),
+        (
+            "learning rate twice",
+            lambda r, w, g, s, lr: r.right.update(w, g, s, lr * lr),
+            {"theta": ("rate is applied twice",)},
+        ),
+        (
+            "learning rate left out",
+            lambda r, w, g, s, lr: r.right.update(w, g, s, 1.0),
+            {"theta": ("rate is left out",)},
+        ),
         ("half the step", lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 2), {"theta": ("factor ½",)}),
-        ("the gradient of one step ago", lambda r, w, g, s, lr: r.right.update(w, (r.seen[-2] if len(r.seen) > 1 else g * 0), s, lr), every("one step ago")),
-        ("gradients accumulate", lambda r, w, g, s, lr: r.right.update(w, sum(r.seen[1:], r.seen[0]), s, lr), every("never zeroed")),
-        ("the last two gradients", lambda r, w, g, s, lr: r.right.update(w, (g + r.seen[-2] if len(r.seen) > 1 else g), s, lr), every("previous step is still in it")),
-    ]  # fmt: skip
+        (
+            "the gradient of one step ago",
+            lambda r, w, g, s, lr: r.right.update(w, (r.seen[-2] if len(r.seen) > 1 else g * 0), s, lr),
+            every("one step ago"),
+        ),
+        (
+            "gradients accumulate",
+            lambda r, w, g, s, lr: r.right.update(w, sum(r.seen[1:], r.seen[0]), s, lr),
+            every("never zeroed"),
+        ),
+        (
+            "the last two gradients",
+            lambda r, w, g, s, lr: r.right.update(w, (g + r.seen[-2] if len(r.seen) > 1 else g), s, lr),
+            every("previous step is still in it"),
+        ),
+    ]
     for label, wrong, causes in rows:
         yield fault(f"{name}: {label}", BrokenRule(right, wrong), twin, causes)
 
@@ -97,9 +117,11 @@ def faults() -> Iterator[Fault]:
     yield sgd("weight decay of the wrong sign", _Undecaying(), decay, "wrong sign")
     yield sgd("weight decay decoupled", _Decoupled(0.9), {**momentum, **decay}, "decoupled instead of coupled", buffer)
     yield fault(
-        "SGD: momentum missing", SGD(), torch_rule(optim.SGD, **momentum),
+        "SGD: momentum missing",
+        SGD(),
+        torch_rule(optim.SGD, **momentum),
         {"theta": ("momentum is missing",), "momentum_buffer": ("missing",)},
-    )  # fmt: skip
+    )
     yield sgd("dampening missing", SGD(0.9), {"momentum": 0.9, "dampening": 0.3}, "dampening is missing", buffer)
     yield sgd("dampened by 1 − μ", SGD(0.9, 0.9), momentum, "dampened by 1 − μ", buffer)
     yield sgd(
@@ -108,14 +130,24 @@ def faults() -> Iterator[Fault]:
     yield sgd("Nesterov without look-ahead", SGD(0.9), nesterov, "look-ahead is missing")
     yield sgd("look-ahead too much", SGD(0.9, nesterov=True), momentum, "look-ahead too much")
     yield fault(
-        "SGD: Nesterov without look-ahead, weight decay missing", SGD(0.9), torch_rule(optim.SGD, **nesterov, **decay),
-        {"theta": ("look-ahead is missing", "weight decay is missing"), "momentum_buffer": ("weight decay is missing",)},
-    )  # fmt: skip
+        "SGD: Nesterov without look-ahead, weight decay missing",
+        SGD(0.9),
+        torch_rule(optim.SGD, **nesterov, **decay),
+        {
+            "theta": ("look-ahead is missing", "weight decay is missing"),
+            "momentum_buffer": ("weight decay is missing",),
+        },
+    )
     yield fault(
-        "SGD: one weight 1e-11", BrokenRule(SGD(), nudged), torch_rule(optim.SGD), {"theta": ("a single element",)},
+        "SGD: one weight 1e-11",
+        BrokenRule(SGD(), nudged),
+        torch_rule(optim.SGD),
+        {"theta": ("a single element",)},
         "1e-11",
-    )  # fmt: skip
-    yield fault("SGD: float32 inside", BrokenRule(SGD(), in_float32), torch_rule(optim.SGD), {"theta": ("float32",)}, "float32")  # fmt: skip
+    )
+    yield fault(
+        "SGD: float32 inside", BrokenRule(SGD(), in_float32), torch_rule(optim.SGD), {"theta": ("float32",)}, "float32"
+    )
     yield from of_rmsprop()
 
 
@@ -163,15 +195,29 @@ def of_rmsprop() -> Iterator[Fault]:
     right = torch_rule(optim.RMSprop, alpha=0.9)
     both = ("theta", "square_avg")
     yield from of_calls("RMSprop", RMSprop(0.9), right, both)
-    yield fault("RMSprop: ε inside the root", _EpsInside(0.9, 1e-4), torch_rule(optim.RMSprop, alpha=0.9, eps=1e-4), {"theta": ("inside the root",)})  # fmt: skip
-    yield fault("RMSprop: ε missing", RMSprop(0.9, 0.0), torch_rule(optim.RMSprop, alpha=0.9, eps=1e-4), {"theta": ("ε is missing",)})  # fmt: skip
+    yield fault(
+        "RMSprop: ε inside the root",
+        _EpsInside(0.9, 1e-4),
+        torch_rule(optim.RMSprop, alpha=0.9, eps=1e-4),
+        {"theta": ("inside the root",)},
+    )
+    yield fault(
+        "RMSprop: ε missing",
+        RMSprop(0.9, 0.0),
+        torch_rule(optim.RMSprop, alpha=0.9, eps=1e-4),
+        {"theta": ("ε is missing",)},
+    )
     yield fault("RMSprop: root missing", _Unrooted(0.9), right, {"theta": ("root of v is missing",)})
     yield fault("RMSprop: α and 1 − α swapped", RMSprop(1 - 0.9), right, dict.fromkeys(both, ("swapped",)))
     yield fault(
-        "RMSprop: centring missing", RMSprop(0.9), torch_rule(optim.RMSprop, alpha=0.9, centered=True),
+        "RMSprop: centring missing",
+        RMSprop(0.9),
+        torch_rule(optim.RMSprop, alpha=0.9, centered=True),
         {"theta": ("centring is missing",), "grad_avg": ("missing",)},
-    )  # fmt: skip
+    )
     yield fault(
-        "RMSprop: weight decay missing", RMSprop(0.9), torch_rule(optim.RMSprop, alpha=0.9, weight_decay=0.1),
+        "RMSprop: weight decay missing",
+        RMSprop(0.9),
+        torch_rule(optim.RMSprop, alpha=0.9, weight_decay=0.1),
         dict.fromkeys(both, ("weight decay is missing",)),
-    )  # fmt: skip
+    )

@@ -1,5 +1,6 @@
 """Two tensors side by side: do they agree, and if not, where and by how much."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,16 +14,26 @@ class Verdict(NamedTuple):
 
     agrees: bool
     fraction: float  # the largest |Δ| / allowed; NaN where only one side is finite
-    at: tuple[int, ...]  # the index of that element
+    flat: int  # the position of that element in the flattened tensor
     manual: float
     torch: float
     allowed: float
     largest_difference: float
     looseness: float  # the largest tolerance ÷ the largest magnitude of the tensor
     beyond: int  # the number of elements that differ by more than allowed
-    size: int
+    shape: tuple[int, ...]
     problem: str = ""  # shape or dtype, where these already differ
     rule: str = "rounding bound"
+
+    @property
+    def at(self) -> tuple[int, ...]:
+        """The index of the worst element; empty where no element was looked at."""
+        return () if self.flat < 0 else tuple(int(i) for i in np.unravel_index(self.flat, self.shape))
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
 
     @property
     def vacuous(self) -> bool:
@@ -42,7 +53,7 @@ class Verdict(NamedTuple):
 
 def mismatched(problem: str, size: int) -> Verdict:
     """The verdict on tensors whose shapes or dtypes differ: no value is looked at, nothing is broadcast."""
-    return Verdict(False, np.inf, (), np.nan, np.nan, 0, np.inf, 0, size, size, problem)
+    return Verdict(False, np.inf, -1, np.nan, np.nan, 0, np.inf, 0, size, (size,), problem)
 
 
 def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> Verdict:
@@ -61,14 +72,14 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> 
     if value.dtype != torch.dtype:
         return mismatched(f"dtype {value.dtype} beside torch's {torch.dtype}", torch.size)
     if torch.size == 0:
-        return Verdict(True, 0, (), np.nan, np.nan, 0, 0, 0, 0, 0)
+        return Verdict(True, 0, -1, np.nan, np.nan, 0, 0, 0, 0, torch.shape)
     if error is None and np.array_equal(value, torch):
-        first = (0,) * torch.ndim
-        both = float(value[first])
-        return Verdict(True, 0, first, both, both, 0, 0, 0, 0, torch.size)
+        both = float(torch.flat[0])
+        return Verdict(True, 0, 0, both, both, 0, 0, 0, 0, torch.shape)
     with np.errstate(all="ignore"):
-        difference = np.abs(np.subtract(value, torch, dtype=np.float64))
-        allowed = tiny if error is None else scale * error + tiny
+        difference = np.asarray(np.subtract(value, torch, dtype=np.float64))
+        np.abs(difference, out=difference)
+        allowed = tiny if error is None else error + tiny if scale == 1 else scale * error + tiny
         ratio = np.asarray(difference / allowed)
         flat = int(ratio.argmax())  # NaN counts as the largest
         fraction = float(ratio.flat[flat])
@@ -80,21 +91,20 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> 
             difference = np.where(same, 0, difference)
             flat = int(ratio.argmax())
             fraction = float(ratio.flat[flat])
-        magnitude = float(np.abs(torch).max())
-        largest_allowed = float(np.max(allowed))
-    index = tuple(int(i) for i in np.unravel_index(flat, torch.shape))
+        magnitude = max(float(torch.max()), -float(torch.min()))
+        largest_allowed = float(allowed.max()) if isinstance(allowed, np.ndarray) else float(allowed)
     agrees = fraction <= 1
     return Verdict(
         agrees=agrees,
         fraction=fraction,
-        at=index,
-        manual=float(value[index]),
-        torch=float(torch[index]),
-        allowed=float(np.asarray(allowed)[index if np.ndim(allowed) else ()]),
+        flat=flat,
+        manual=float(value.flat[flat]),
+        torch=float(torch.flat[flat]),
+        allowed=float(allowed.flat[flat]) if isinstance(allowed, np.ndarray) else float(allowed),
         largest_difference=float(difference.max()),
         looseness=_looseness(largest_allowed, magnitude, tiny),
         beyond=0 if agrees else int(np.count_nonzero(ratio > 1)),
-        size=torch.size,
+        shape=torch.shape,
     )
 
 
