@@ -34,6 +34,10 @@ class Fault:
     causes: Mapping[str, tuple[str, ...]]
     magnitude: str = "structural"
 
+    def __post_init__(self) -> None:
+        if any(isinstance(words, str) for words in self.causes.values()):
+            raise TypeError(f"{self.name}: the words of a tensor must be a tuple, got a string")
+
 
 class Situation(NamedTuple):
     """What a broken derivation may look at."""

@@ -1,4 +1,9 @@
-"""Planted faults written after the causes were, to see how far these reach; no cause was changed because of them."""
+"""Planted faults written after the causes were, to see how far these reach beyond the catalogue.
+
+Of the first set 16 of 29 were named when it was first run, and two were named wrongly; those two were mended (a
+factor of its own in every slice now has to be in every slice, and a parameter may be halved), nothing else was.
+The second set was written after that, and nothing was changed because of it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,8 @@ from benchmarks.catalogue_optimizers import RULE, BrokenRule, torch_rule
 from manual import SGD, Adam, AdamW, ReLU, RMSprop, Sigmoid, Tanh
 
 
-def faults() -> list[Fault]:
-    """All of them."""
+def first() -> list[Fault]:
+    """Written after the causes; see above."""
     rate = {**RULE, "learning_rate": 0.02}
     return [
         linear(
@@ -29,10 +34,10 @@ def faults() -> list[Fault]:
         linear("bias halved", {OUT: lambda v, s: v - s.params["bias"] / 2}, {OUT: ("bias",)}),
         linear("clipped dW", {DW: lambda v, s: np.clip(v, -1, 1)}, {DW: ("clipped",)}),
         linear("dW plus weight decay", {DW: lambda v, s: v + 0.1 * s.params["weight"]}, {DW: ("decay",)}),
-        activation("derivative 2 where on", ReLU(), nn.ReLU(), lambda v, s: 2 * v, "factor 2 too much"),
-        activation("half the derivative", Tanh(), nn.Tanh(), lambda v, s: v / 2, "factor ½ too much"),
-        activation("a(1 + a)", Sigmoid(), nn.Sigmoid(), lambda v, s: s.dy * s.y * (1 + s.y), "1 + y"),
-        activation("1 − tanh z", Tanh(), nn.Tanh(), lambda v, s: s.dy * (1 - np.tanh(s.x)), "1 − y"),
+        activation(ReLU(), nn.ReLU(), "derivative 2 where on", lambda v, s: 2 * v, "factor 2 too much"),
+        activation(Tanh(), nn.Tanh(), "half the derivative", lambda v, s: v / 2, "factor ½ too much"),
+        activation(Sigmoid(), nn.Sigmoid(), "a(1 + a)", lambda v, s: s.dy * s.y * (1 + s.y), "1 + y"),
+        activation(Tanh(), nn.Tanh(), "1 − tanh z", lambda v, s: s.dy * (1 - np.tanh(s.x)), "1 − y"),
         broken("softmax", "y squared", {DX: lambda v, s: s.y * s.y * s.dy}, {DX: ("y²",)}),
         broken("LayerNorm", "bias gradient not summed", {DB: lambda v, s: s.dy * 1}, {DB: ("summed over nothing",)}),
         broken("BatchNorm", "dx over N", {DX: lambda v, s: v / len(s.x)}, {DX: ("N times too small",)}),
@@ -96,4 +101,40 @@ def faults() -> list[Fault]:
             rate,
             {"theta": ("clipped",)},
         ),
+    ]
+
+
+def second() -> list[Fault]:
+    """Written last; nothing was changed because of them."""
+    slices = np.array([0.5, 1.0, 1.0, 1.5, 1.0])[:, np.newaxis]
+    return [
+        linear("two rows of dW scaled", {DW: lambda v, s: v * slices}, {DW: ("row|slice|index",)}),
+        linear("first column of dx zero", {DX: lambda v, s: v * (np.arange(7) > 0)}, {DX: ("is zero",)}),
+        linear(
+            "sign of one row of dx", {DX: lambda v, s: v * np.array([[1], [-1], [1], [1]])}, {DX: ("sign is flipped",)}
+        ),
+        linear("bias three times", {OUT: lambda v, s: v + 2 * s.params["bias"]}, {OUT: ("bias",)}),
+        linear("weight doubled", {OUT: lambda v, s: 2 * v - s.params["bias"]}, {OUT: ("weight is doubled",)}),
+        linear("dW − db", {DW: lambda v, s: v - s.dy.sum(axis=0)[:, np.newaxis]}, {DW: ("none",)}),
+        linear("dx plus δ, square", {DX: lambda v, s: v + s.dy}, {DX: ("none",)}, square=True),
+        activation(Tanh(), nn.Tanh(), "1 − |a|", lambda v, s: s.dy * (1 - np.abs(s.y)), "none"),
+        activation(Sigmoid(), nn.Sigmoid(), "√g'", lambda v, s: s.dy * np.sqrt(s.y * (1 - s.y)), "none"),
+        activation(ReLU(), nn.ReLU(), "threshold at ½", lambda v, s: s.dy * (s.x > 0.5), "none"),
+        activation(
+            Sigmoid(), nn.Sigmoid(), "minus g' and 1/N", lambda v, s: -v / len(s.x), "sign is", "N times too small"
+        ),
+        broken(
+            "RMSNorm",
+            "mean of x for mean of x²",
+            {DX: lambda v, s: v * s.x.mean(axis=-1, keepdims=True)},
+            {DX: ("slice",)},
+        ),
+        broken(
+            "LayerNorm",
+            "twice the centring",
+            {DX: lambda v, s: v - v.mean() - (s.dy * s.params["weight"]).mean(axis=-1, keepdims=True)},
+            {DX: ("centring",)},
+        ),
+        broken_loss("half squared", "N − 1 for N", {G: lambda g, z, y: g * len(z) / (len(z) - 1)}, {G: ("N − 1",)}),
+        broken_loss("cross-entropy", "cube", {G: lambda g, z, y: g**3}, {G: ("none",)}),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def of_linear() -> Iterator[Fault]:
     yield linear(
         "the batch averaged before the outer product",
         {DW: lambda v, s: np.outer(s.dy.mean(axis=0), s.x.mean(axis=0))},
-        {DW: ("averaged before the product")},
+        {DW: ("averaged before the product",)},
     )
     yield linear("dW transposed", {DW: lambda v, s: s.x.T @ s.dy}, {DW: ("it is transposed",)})
     yield linear("dW transposed, square", {DW: lambda v, s: s.x.T @ s.dy}, {DW: ("it is transposed",)}, square=True)
@@ -155,7 +156,7 @@ def of_state() -> Iterator[Fault]:
     yield Fault("Linear: dW is stale", LAYER, _Stale(7, 5), nn.Linear(7, 5), shape, {DW: ("of the call before",)})
 
 
-def activation(name: str, right: manual.Layer, twin: nn.Module, change: Change, *causes: str) -> Fault:
+def activation(right: manual.Layer, twin: nn.Module, name: str, change: Change, *causes: str) -> Fault:
     """A fault in the one gradient of an activation."""
     return Fault(
         f"{type(right).__name__}: {name}", LAYER, Broken(right, {DX: change}), twin, {"x": (4, 6)}, {DX: causes}
@@ -164,12 +165,10 @@ def activation(name: str, right: manual.Layer, twin: nn.Module, change: Change, 
 
 def of_activations() -> Iterator[Fault]:
     """Wrong derivatives g'(z)."""
-    relu, leaky, sigmoid, tanh = (
-        lambda name, change, *causes, pair=pair: activation(name, *pair, change, *causes)
-        for pair in (
-            (ReLU(), nn.ReLU()), (LeakyReLU(0.1), nn.LeakyReLU(0.1)), (Sigmoid(), nn.Sigmoid()), (Tanh(), nn.Tanh()),
-        )
-    )  # fmt: skip
+    relu = partial(activation, ReLU(), nn.ReLU())
+    leaky = partial(activation, LeakyReLU(0.1), nn.LeakyReLU(0.1))
+    sigmoid = partial(activation, Sigmoid(), nn.Sigmoid())
+    tanh = partial(activation, Tanh(), nn.Tanh())
     missing = "g'(z) is missing"
     yield relu("derivative 1 where it is off", lambda v, s: s.dy * 1, "also where the ReLU is off")
     yield relu("mask inverted", lambda v, s: s.dy * (s.x < 0), "mask is inverted")

@@ -10,6 +10,8 @@ caught. assert_close and allclose are given every result of both sides, one afte
 differs is then what their caller knows, not what they say.
 """
 
+# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
+
 from __future__ import annotations
 
 import argparse
@@ -93,7 +95,7 @@ def false_alarms(count: int) -> None:
     alarms: dict[str, Counter[str]] = defaultdict(Counter)
     tried: dict[str, Counter[str]] = defaultdict(Counter)
     notes = []
-    for c in configurations(count):
+    for c in configurations(count, seed=1):
         kinds = ["all", c.dtype, *([c.special] if c.special else [])]
         with np.errstate(all="ignore"):
             report = checking.run(c.name, c.sides, {"draw": c.inputs})
@@ -123,7 +125,8 @@ def main() -> int:
     started = time.perf_counter()
     stride, count = (5, 200) if args.quick else (1, 2400)
     detection("The catalogue", catalogue()[::stride])
-    detection("Held out, written after the causes and never tuned to", catalogue_held_out.faults())
+    detection("Held out, written after the causes; two causes were mended because of it", catalogue_held_out.first())
+    detection("Held out, written last; nothing was changed because of it", catalogue_held_out.second())
     print("\nEquivalent mutants, which give the right numbers and are not counted:\n")
     print("\n".join(f"- {name}: {reason}" for name, reason in EQUIVALENT))
     false_alarms(count)

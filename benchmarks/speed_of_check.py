@@ -8,6 +8,8 @@ and with torch's own step, from which the judge starts. gradcheck runs in its sl
 over all parameters of the same network and its loss, once and to the end.
 """
 
+# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
+
 from __future__ import annotations
 
 import statistics

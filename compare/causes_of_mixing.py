@@ -89,7 +89,7 @@ def _missing_span(case: Case) -> Iterator[Candidate]:
                 fitted = _fit(m - t, basis, axis)
                 if fitted is not None:
                     yield Candidate(complexity, names, t + fitted)
-        if t.shape[axis] >= 3:
+        if t.shape[axis] >= 3 and case.where().any(axis=axis).all():
             fitted = _fit(m, [t], axis)
             if fitted is not None:
                 words = f"every slice along axis {axis} has a factor of its own: one that is a sum over it is wrong"
