@@ -43,8 +43,8 @@ def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
         json_file.write_text(json.dumps([r.as_json() for r in reports], indent=2, ensure_ascii=False) + "\n", "utf-8")
     if not reports and not failed:
         print(
-            f"handgrad check: {file} must call compare.check, at its top level or in functions named check_… or test_…, "
-            "but no check ran",
+            f"handgrad check: {file} must call compare.check, at its top level or in functions named check_… or "
+            "test_…, but no check ran",
             file=sys.stderr,
         )
         return EXIT_USAGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,16 +13,18 @@ import torch
 import data
 import manual.training
 import torch_ref.training
+from compare.certificate import certificate
 from compare.experiment import Experiment, Sides, UsageError, build
 from compare.pairs import LOSSES, OPTIMIZERS
 from compare.rate import RateJudge
 from compare.rounding import Precision
 from compare.sides import as_array
 from compare.stages import StepJudge, TorchStep
+from compare.whole_step import judge_whole_step
 from torch_ref import parameters as torch_parameters
 
 SIDES = ("manual", "torch_ref")
-HASHED_EPOCHS = 10  # of the batch order, in the start certificate: a million would take an hour
+WHOLE_STEPS = 10  # the first so many steps are also judged as a whole, and then the first of every epoch
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Lockstep:
         self.state = self.sides.optimizer.init(self.theta)
         self.torch_theta = self.theta.copy()
         self.torch_state = self.sides.optimizer.init(self.torch_theta)
-        self.certificate = self._certificate()
+        self.certificate = certificate(self)
 
     def run(self, observers: Sequence[Observer] = ()) -> None:
         """Train to the end. Raises Stopped when the run cannot go on; what was judged stays judged."""
@@ -183,6 +184,8 @@ class Lockstep:
         if failure is not None:
             raise failure
         assert ours is not None
+        if now.step < WHOLE_STEPS or now.step % self.steps_per_epoch == 0:
+            judge_whole_step(self.judge, now.step, self.theta, self.state, ours, record)
         self._count_kinks(x, ours.outputs, record.outputs)
         self.theta, self.state = ours.theta, ours.state
         self.torch_theta, self.torch_state = record.theta_after, record.state_after
@@ -245,28 +248,6 @@ class Lockstep:
     @torch.no_grad()
     def _torch_predict(self, x: np.ndarray) -> Any:
         return as_array(self.sides.model(torch.from_numpy(x).to(self.experiment.device)))
-
-    def _certificate(self) -> dict[str, dict[str, str]]:
-        """SHA-256 of what both sides start from: θ₀, the batch order, and the data as each side holds it."""
-        e, digits = self.experiment, self.dataset.train
-        epochs = min(-(-self.steps // self.steps_per_epoch), HASHED_EPOCHS)
-        order = data.order_hash(len(digits), e.batch_size, e.seed, epochs)
-        dataset = self.dataset.hash()
-        flat = as_array(torch_parameters.flat(self.sides.model))
-        sample = data.scale(digits.images[:1000], self.dtype)
-        return {
-            "theta": {"manual": _sha256(self.theta), "torch_ref": _sha256(flat)},
-            "batches": {"manual": order, "torch_ref": order},
-            "data": {
-                "manual": _sha256(sample),
-                "torch_ref": _sha256(as_array(torch.from_numpy(sample).to(e.device))),
-            },
-            "dataset": {"manual": dataset, "torch_ref": dataset},
-        }
-
-
-def _sha256(x: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()
 
 
 def _as_tensors(state: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from compare.json_values import finite
 from compare.lockstep import Lockstep
+from compare.whole_step import STAGE as WHOLE_STEP
 
 EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -13,6 +14,7 @@ EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 
 def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, Any]:
     """report.json. `stopped` says why a run ended early, and is empty for one that did not."""
     rows = list(run.judge.rows.values())
+    stages = [r for r in rows if r.name != WHOLE_STEP]  # its bound reaches through every stage and is loose by nature
     now = run.progress
     steps = now.step + 1
     last = {side: float(r.loss) for side, r in now.records.items()}
@@ -24,11 +26,11 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "disagreements": [finite(d.as_json()) for d in run.judge.disagreements],
         "kinks": sum(now.kinks.values()),
         "kinks_by_layer": now.kinks,
-        "vacuous": sum(r.vacuous for r in rows),
+        "vacuous": sum(r.vacuous for r in stages),
         "excused": sum(r.excused for r in rows),
         "judged_by_ladder": sum(r.by_ladder for r in rows),
         "closest_call": finite(max((r.closest for r in rows), default=0.0)),
-        "loosest_tolerance": finite(max((r.loosest for r in rows), default=0.0)),
+        "loosest_tolerance": finite(max((r.loosest for r in stages), default=0.0)),
         "drift": finite(now.drift),
         "correct": now.correct,
         "test_digits": len(run.dataset.test),

@@ -92,6 +92,7 @@ def final_table(r: dict[str, Any]) -> Table:
         closest, loosest = row["closest_call"], row["loosest_tolerance"]
         verdict = f"[red]{row['disagreements']:,} disagree" if row["disagreements"] else "agrees"
         verdict += f", {row['excused']:,} by ladder" if row["excused"] else ""
+        verdict += f", {row['vacuous']:,} vacuous" if row["vacuous"] else ""
         table.add_row(
             row["stage"],
             short_count(row["numbers"]),

@@ -1,0 +1,75 @@
+"""The manual side's own run is judged too: code that behaves differently while it is judged cannot hide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import data
+import manual
+from compare import experiment
+from compare.experiment import Experiment, Sides
+from compare.lockstep import Lockstep
+from compare.whole_step import STAGE
+
+RNG = np.random.default_rng(0)
+DIGITS = data.Digits(RNG.integers(0, 256, (40, 6), np.uint8), RNG.integers(0, 3, 40))
+DATASET = data.Dataset("small", DIGITS, DIGITS, 3)
+
+
+class TwoFacedRule(manual.SGD):
+    """Right on anything but an ordinary array."""
+
+    def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> Any:
+        wrong = 1.001 if isinstance(theta, np.ndarray) else 1
+        return super().update(theta, wrong * grad, state, learning_rate)
+
+
+class TwoFacedTanh(manual.Tanh):
+    """Off by a relative 1e-9 on ordinary arrays."""
+
+    def input_gradient(self, params: Any, cache: Any, dy: Any) -> Any:
+        right = super().input_gradient(params, cache, dy)
+        return right * (1 + 1e-9) if isinstance(right, np.ndarray) else right
+
+
+TWO_FACED_NETWORK = manual.Network((manual.Linear(6, 5), TwoFacedTanh(), manual.Linear(5, 3)))
+
+
+def judged(dtype: str = "float64", resync: bool = False, **changes: Any) -> Lockstep:
+    def build(e: Experiment, steps: int, per_epoch: int) -> Sides:
+        return experiment.build(e, steps, per_epoch)._replace(**changes)
+
+    e = Experiment(sizes=(6, 5, 3), activation="tanh", batch_size=10, epochs=8, dtype=dtype, resync=resync)
+    run = Lockstep(e, DATASET, build)
+    run.run()
+    return run
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("resync", [False, True])
+def test_the_right_code_agrees_as_it_ran(dtype: str, resync: bool) -> None:
+    run = judged(dtype, resync)
+    assert run.judge.disagreements == []
+    row = run.judge.rows[STAGE]
+    assert (row.by_ladder, row.vacuous) == (0, 0)
+    one_step = sum(y.size for y in (*run.progress.records["manual"].outputs, *run.progress.records["manual"].deltas))
+    assert row.numbers == (10 + 5) * (one_step + 1 + 2 * run.sides.network.size)  # ten steps, and five epochs' first
+
+
+@pytest.mark.parametrize("resync", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "tensors"),
+    [
+        ({"optimizer": TwoFacedRule()}, {"theta"}),
+        ({"network": TWO_FACED_NETWORK}, {"grad", "∂J/∂0.output"}),
+    ],
+)  # fmt: skip
+def test_two_faced_code_is_caught(changes: dict[str, Any], tensors: set[str], resync: bool) -> None:
+    run = judged(resync=resync, **changes)
+    found = [d for d in run.judge.disagreements if d.step == 0]
+    assert {d.stage for d in found} == {STAGE}
+    assert tensors <= {d.tensor for d in found}
+    assert "does it behave differently there?" in str(found[0])
