@@ -111,7 +111,9 @@ def second() -> list[Fault]:
         linear("two rows of dW scaled", {DW: lambda v, s: v * slices}, {DW: ("row|slice|index",)}),
         linear("first column of dx zero", {DX: lambda v, s: v * (np.arange(7) > 0)}, {DX: ("is zero",)}),
         linear(
-            "sign of one row of dx", {DX: lambda v, s: v * np.array([[1], [-1], [1], [1]])}, {DX: ("sign is flipped",)}
+            "sign of one row of dx",
+            {DX: lambda v, s: v * np.where(np.arange(len(v)) == 1, -1, 1)[:, np.newaxis]},
+            {DX: ("sign is flipped",)},
         ),
         linear("bias three times", {OUT: lambda v, s: v + 2 * s.params["bias"]}, {OUT: ("bias",)}),
         linear("weight doubled", {OUT: lambda v, s: 2 * v - s.params["bias"]}, {OUT: ("weight is doubled",)}),

@@ -56,11 +56,10 @@ def mismatched(problem: str, size: int) -> Verdict:
     return Verdict(False, np.inf, -1, np.nan, np.nan, 0, np.inf, 0, size, (size,), problem)
 
 
-def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> Verdict:
+def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
     """Compare the manual side's result, with its bound, to torch's. A plain array has the bound zero.
 
-    `scale` multiplies the bound; the precision ladder uses it. A difference below the smallest normal number
-    is underflow and agrees.
+    A difference below the smallest normal number is underflow and agrees.
     """
     value, error, tiny = (
         (manual.value, manual.error, manual.precision.tiny)
@@ -79,7 +78,7 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray, scale: float = 1) -> 
     with np.errstate(all="ignore"):
         difference = np.asarray(np.subtract(value, torch, dtype=np.float64))
         np.abs(difference, out=difference)
-        allowed = tiny if error is None else error + tiny if scale == 1 else scale * error + tiny
+        allowed = tiny if error is None else error + tiny
         ratio = np.asarray(difference / allowed)
         flat = int(ratio.argmax())  # NaN counts as the largest
         fraction = float(ratio.flat[flat])

@@ -41,11 +41,11 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
     except Exception as problem:
         return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
+    arbiter = ladder.Arbiter(sides, inputs)
     ours, reason = _on_bounds(sides, inputs, precision)
     tolerances: dict[str, float] = {}
     if reason:
-        ours, tolerances = plain, ladder.tolerance(sides, inputs)
-    kappa: dict[str, float] = {}
+        ours, tolerances = plain, arbiter.tolerance
     found = {}
     beside: dict[str, Output] = {}
     rounds_nowhere = exact and _rounds_nowhere(sides, inputs, plain, theirs)
@@ -68,8 +68,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         else:
             verdict = judge(Bounded(value, result.error, precision), torch)._replace(rule=LADDER if reason else BOUND)
             if not (verdict.agrees or verdict.problem or reason) and np.isfinite(verdict.fraction):
-                kappa = kappa or ladder.conditioning(sides, inputs)
-                error = _excused(sides, inputs, name, value, torch, result, 1 + kappa.get(name, 0.0))
+                error = arbiter.widened(name, torch, result.error, precision)
                 second = judge(Bounded(value, error, precision), torch)
                 if second.agrees:
                     verdict = second._replace(rule=EXCUSED)
@@ -116,29 +115,6 @@ def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arra
 def _allowed(result: Bounded, precision: Precision) -> np.ndarray:
     error = np.zeros(result.shape) if result.error is None else np.asarray(result.error)
     return np.broadcast_to(error + precision.tiny, result.shape)
-
-
-def _excused(
-    sides: Sides, inputs: Arrays, name: str, value: np.ndarray, torch: np.ndarray, result: Bounded, scale: float
-) -> np.ndarray:
-    """The bound, as far as the precision ladder widens it: by what torch's own formula rounds.
-
-    Where the bound is below one rounding of torch's number, the manual side is exact by its formula, as in the
-    mean of one number, and no multiple of its bound says how torch rounds: there the ladder alone decides. Below
-    the smallest normal number of float32 the ladder sees nothing, and so excuses everything.
-    """
-    precision = result.precision
-    bound = np.zeros(value.shape) if result.error is None else np.broadcast_to(result.error, value.shape)
-    error = scale * bound + Precision.of(np.float32).tiny
-    with np.errstate(all="ignore"):
-        exact = bound < precision.unit * np.abs(torch)
-        beyond = ~(np.abs(value - torch) <= error)
-    if (exact & beyond).any():
-        # of float32 it is the largest of a few roundings and not halfway to a wrong derivation: one more rounding
-        # may well be larger, but hardly by their number
-        room = ladder.tolerance(sides, inputs).get(name, 0.0) * (ladder.DRAWS if value.dtype == np.float32 else 1)
-        error = np.where(exact, room, error)
-    return error
 
 
 def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays) -> bool:

@@ -6,6 +6,7 @@ too; how much that formula rounds is measured on torch alone.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,49 @@ def is_float(x: Any) -> bool:
 def in_double(inputs: Arrays) -> Arrays:
     """The same numbers in float64."""
     return {k: x.astype(np.float64) if is_float(x) else x for k, x in inputs.items()}
+
+
+class Arbiter:
+    """Says how far a bound must be widened because torch's formula rounds more than the manual one.
+
+    Torch is compared with itself only, so nothing that is wrong in the manual code can widen its own bound.
+    """
+
+    def __init__(self, sides: Sides, inputs: Arrays) -> None:
+        self.sides, self.inputs = sides, inputs
+
+    @cached_property
+    def in_float64(self) -> Arrays:
+        """Torch's results on the same numbers in float64."""
+        return self.sides.torch(in_double(self.inputs))
+
+    @cached_property
+    def kappa(self) -> dict[str, float]:
+        """κ of `conditioning`."""
+        return conditioning(self.sides, self.inputs)
+
+    @cached_property
+    def tolerance(self) -> dict[str, float]:
+        """The ladder's own tolerance."""
+        return tolerance(self.sides, self.inputs)
+
+    def widened(self, name: str, torch: np.ndarray, error: Any, precision: Precision) -> np.ndarray:
+        """The bound of the output `name`, widened, given torch's result.
+
+        In float32 torch's rounding is the distance of its result from its float64 result on the same numbers: it
+        is known, element by element, but for the rounding of the latter, about 2⁻²⁹ of it, for which 2^−14.5 is
+        allowed, halfway on a logarithmic scale. In float64 it can only be estimated, one rung down: as κ bounds; or, where
+        the bound is below one rounding of torch's number, by the ladder's tolerance, since the manual side is then
+        exact by its formula, as in the mean of one number, and no multiple of its bound says how torch rounds.
+        What is below the smallest normal number of float32 the ladder cannot see.
+        """
+        bound = np.zeros(torch.shape) if error is None else np.asarray(error)
+        with np.errstate(all="ignore"):
+            if precision.dtype == np.float32:
+                return bound + np.abs(torch - self.in_float64[name]) * (1 + 1 / np.sqrt(RUNG))
+            wide = (1 + self.kappa.get(name, 0.0)) * bound + Precision.of(np.float32).tiny
+            exact = bound < precision.unit * np.abs(torch)
+        return np.where(exact, self.tolerance.get(name, 0.0), wide) if exact.any() else wide
 
 
 def conditioning(sides: Sides, inputs: Arrays) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compare.agreement import StageRow
 from compare.json_values import finite
 from compare.lockstep import Lockstep
 from compare.whole_step import STAGE as WHOLE_STEP
@@ -22,14 +23,14 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "verdict": "disagrees" if any(r.disagreements for r in rows) else "agrees",
         "steps": steps,
         "parameters": run.sides.network.size,
-        "numbers_compared": sum(r.numbers for r in rows),
+        "numbers_compared": sum(r.numbers for r in stages),
         "disagreements": [finite(d.as_json()) for d in run.judge.disagreements],
         "kinks": sum(now.kinks.values()),
         "kinks_by_layer": now.kinks,
         "vacuous": sum(r.vacuous for r in stages),
         "excused": sum(r.excused for r in rows),
         "judged_by_ladder": sum(r.by_ladder for r in rows),
-        "closest_call": finite(max((r.closest for r in rows), default=0.0)),
+        "closest_call": finite(max((r.closest for r in stages), default=0.0)),
         "loosest_tolerance": finite(max((r.loosest for r in stages), default=0.0)),
         "drift": finite(now.drift),
         "correct": now.correct,
@@ -40,26 +41,29 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "seconds": {**now.seconds, "total": total_seconds},
         "stopped": stopped,
         "certificate": run.certificate,
-        "stages": [
-            finite(
-                {
-                    "stage": r.name,
-                    "numbers": r.numbers,
-                    "closest_call": r.closest,
-                    "at_step": r.at_step,
-                    "tensor": r.tensor,
-                    "index": list(r.index),
-                    "largest_difference": r.largest_difference,
-                    "loosest_tolerance": r.loosest,
-                    "vacuous": r.vacuous,
-                    "excused": r.excused,
-                    "judged_by_ladder": r.by_ladder,
-                    "disagreements": r.disagreements,
-                }
-            )
-            for r in rows
-        ],
+        "stages": [_row(r) for r in stages],
+        "whole_step": next((_row(r) for r in rows if r.name == WHOLE_STEP), None),
     }
+
+
+def _row(r: StageRow) -> dict[str, Any]:
+    """One stage, as report.json has it."""
+    row = {
+        "stage": r.name,
+        "numbers": r.numbers,
+        "closest_call": r.closest,
+        "at_step": r.at_step,
+        "tensor": r.tensor,
+        "index": list(r.index),
+        "largest_difference": r.largest_difference,
+        "loosest_tolerance": r.loosest,
+        "vacuous": r.vacuous,
+        "excused": r.excused,
+        "judged_by_ladder": r.by_ladder,
+        "disagreements": r.disagreements,
+    }
+    finite_row: dict[str, Any] = finite(row)
+    return finite_row
 
 
 def sentence(r: dict[str, Any]) -> str:

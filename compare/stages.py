@@ -235,6 +235,6 @@ class StepJudge:
         if verdict.agrees or verdict.problem or key in self._at_fault or not np.isfinite(verdict.fraction):
             return verdict
         sides, inputs, output = probe()
-        kappa = ladder.conditioning(sides, inputs).get(output, 0.0)
-        second = judge(ours, theirs, 1 + kappa)
+        error = ladder.Arbiter(sides, inputs).widened(output, theirs, ours.error, self.precision)
+        second = judge(Bounded(ours.value, error, self.precision), theirs)
         return second._replace(rule="excused by the precision ladder") if second.agrees else verdict

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from compare.lockstep import Lockstep
 from compare.report import sentence, short_count
+from compare.whole_step import STAGE as WHOLE_STEP
 
 
 class LiveBar:
@@ -60,11 +61,11 @@ class LiveBar:
 
     def _status(self, run: Lockstep) -> str:
         now = run.progress
-        worst = max(row.closest for row in run.judge.rows.values())
+        worst = max(row.closest for name, row in run.judge.rows.items() if name != WHOLE_STEP)
         accuracy = " / ".join(f"{n / len(run.dataset.test):.2%}" for n in now.correct.values())
         parts = [f"loss {float(now.records['manual'].loss):.4f}"]
         parts += [f"test accuracy {accuracy}"] if accuracy else []
-        return " · ".join([*parts, f"worst {worst:.2f} of its bound", f"drift {now.drift:.0e}"])
+        return " · ".join([*parts, f"worst {worst:.3f} of its bound", f"drift {now.drift:.0e}"])
 
 
 def heading(run: Lockstep) -> str:
@@ -88,7 +89,7 @@ def final_table(r: dict[str, Any]) -> Table:
     table.add_column("stage", no_wrap=True)
     for name in ("numbers", "max |Δ|", "of bound", "tolerance", "verdict"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in r["stages"]:
+    for row in [*r["stages"], *([r["whole_step"]] if r["whole_step"] else [])]:
         closest, loosest = row["closest_call"], row["loosest_tolerance"]
         verdict = f"[red]{row['disagreements']:,} disagree" if row["disagreements"] else "agrees"
         verdict += f", {row['excused']:,} by ladder" if row["excused"] else ""

@@ -26,6 +26,10 @@ def judge_whole_step(
     run: StepJudge, number: int, theta: np.ndarray, state: dict[str, Any], ours: StepRecord, theirs: TorchStep
 ) -> None:
     """Judge the manual record of a step that began with this θ and state against torch's record of its own."""
+    if any(d.stage != STAGE for d in run.disagreements):
+        return  # a stage's fault has been told at its own place, and would only be told again here
+    if not run.finite:
+        return  # nothing can be said of what is made of ∞ and NaN
     p = run.precision
     row = run.rows.setdefault(STAGE, StageRow(STAGE))
     with np.errstate(all="ignore"):
@@ -44,8 +48,7 @@ def judge_whole_step(
         row.add(number, name, verdict)
         if not verdict.agrees and all((d.stage, d.tensor) != (STAGE, name) for d in run.disagreements):
             note = "the judged stages run the same code at torch's numbers: does it behave differently there?"
-            alone = all(d.stage == STAGE for d in run.disagreements)
-            run.disagreements.append(Disagreement(number, STAGE, name, verdict, (note,) if alone else ()))
+            run.disagreements.append(Disagreement(number, STAGE, name, verdict, (note,)))
 
 
 def _apart(ours: Any, theirs: Any, p: Precision) -> Any:

@@ -127,6 +127,8 @@ def test_the_report(mnist_run) -> None:
     assert report["parameters"] == 13002
     assert [row["stage"] for row in report["stages"]] == STAGES
     assert report["numbers_compared"] == sum(row["numbers"] for row in report["stages"])
+    assert report["whole_step"]["disagreements"] == 0
+    assert report["whole_step"]["numbers"] > 0
     forward = 2 * (16 + 16 + 16 + 16 + 10) * 200
     backward = 2 * (10 + 4 * 16) * 200
     assert report["numbers_compared"] == forward + backward + 14 * (1 + 2 * 13002)
