@@ -1,4 +1,4 @@
-.PHONY: mnist test check format clean
+.PHONY: mnist test check format bench soak clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -13,6 +13,13 @@ check: .venv/installed    ## format, lint, types, import arrows
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_import_arrows.py
+
+bench: .venv/installed    ## the tables of the README (about ten minutes)
+	$(BIN)/python benchmarks/detection.py
+	$(BIN)/python benchmarks/speed_of_check.py
+
+soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour)
+	$(BIN)/python benchmarks/false_alarms.py
 
 format: .venv/installed
 	$(BIN)/ruff format .

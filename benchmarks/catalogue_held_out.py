@@ -91,7 +91,7 @@ def first() -> list[Fault]:
             RMSprop(0.9, 0.0),
             torch_rule(optim.RMSprop, alpha=0.9, eps=1e-3, momentum=0.9),
             rate,
-            {"theta": ("momentum", "ε is missing"), "momentum_buffer": ("missing",)},
+            {"theta": ("momentum", "ε is missing")},
         ),
         Fault(
             "SGD: clipped gradients",

@@ -34,6 +34,8 @@ def layer_inputs(
 ) -> tuple[Sides, dict[str, Arrays]]:
     """The sides of a layer, and its draws."""
     sides: Sides
+    if isinstance(ours, type):
+        raise UsageError(f"check takes an instance of a layer, got the class {ours.__name__}: write {ours.__name__}(…)")
     if isinstance(ours, tuple) and len(ours) == 2 and all(callable(f) for f in ours):
         sides = FunctionSides(*ours, twin)
         shapes = dict(params or {})
@@ -67,6 +69,11 @@ def layer_inputs(
         }
         spec = of_shape(x) if label == "dyadic" else spec
         arrays["x"] = draws.draw(spec, rng, dtype, scale or 1.0)
+        if arrays["x"].dtype.kind != "f":
+            raise UsageError(
+                f"x must be floating-point numbers, got {arrays['x'].dtype}: nothing has a derivative by a whole "
+                "number; keep such an input inside the layer, or make it a float"
+            )
         arrays["dy"] = np.empty(0, dtype)
         shape = _output_shape(sides, {k: v for k, v in arrays.items() if k != "dy"})
         arrays["dy"] = draws.draw(of_shape(shape) if dy is None else dy, rng, dtype, what="dy")

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import manual
 from compare import rate
 from compare.check_inputs import describe, layer_inputs, loss_inputs, rule_inputs
 from compare.evaluate import Evaluation, evaluate
@@ -53,7 +52,7 @@ def check(
     Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
     where there is nothing to compare: no inputs, or a twin that does not fit.
     """
-    if isinstance(ours, manual.Schedule):
+    if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
         return _deliver(rate.check_schedule(ours, twin, steps, name or f"{describe(ours)} beside torch"))
     what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
     if len(what) != 1:
@@ -101,7 +100,8 @@ def _finding(sides: Sides, name: str, results: dict[str, dict[str, Evaluation]],
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
         return Finding(name, worst.verdict, draw, len(seen), reason=worst.reason)
-    cases = [e.case for e in seen.values() if e.case is not None and not e.verdict.agrees]
+    ordered = [worst, *(e for e in seen.values() if e is not worst)]
+    cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
         diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
         causes = tuple(c.name for c in diagnosis.causes)

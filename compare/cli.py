@@ -103,6 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(arguments)
     process.settle()
+    try:
+        return _run(args)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.stdout = None
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
     if args.command == "check":
         from compare import check_command
 

@@ -20,12 +20,16 @@ def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) 
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
+    narrower = next((c.manual.dtype for c in cases if c.manual.dtype != c.torch.dtype), None)
+    if narrower is not None:
+        diagnosis = Diagnosis((Cause(f"the result is {narrower}, where torch's is {cases[0].torch.dtype}", 0.0),))
+        return diagnosis, diagnosis.lines()
     if any(case.manual.size == 0 < case.torch.size for case in cases):
         diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
         return diagnosis, diagnosis.lines()
     diagnosis = diagnose(sides, cases)
     lines = diagnosis.lines()
-    worst = max((c for c in cases if c.differs()), key=_excess, default=None)
+    worst = next((c for c in cases if c.differs()), None)
     if worst is not None:
         opinion = second_opinion(sides, worst)
         if opinion is not None:

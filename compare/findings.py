@@ -99,7 +99,7 @@ class Report:
         for f in wrong:
             if f.tensor.startswith("theta after") and f.notes == before:
                 continue  # a later step of the same trajectory, for the same reason
-            lines += ["", f"{f.tensor}: {f.verdict.describe()}"]
+            lines += ["", f"{f.tensor}, {f.draw}: {f.verdict.describe()}"]
             lines += [f"  {note}" for note in f.notes]
             before = f.notes
         if self.reproducer:

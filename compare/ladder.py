@@ -74,9 +74,10 @@ class Arbiter:
 
         In float32 torch's rounding is the distance of its result from its float64 result on the same numbers: it
         is known, element by element, but for the rounding of the latter, about 2⁻²⁹ of it, for which 2^−14.5 is
-        allowed, halfway on a logarithmic scale. In float64 it can only be estimated, one rung down: as κ bounds; or, where
-        the bound is below one rounding of torch's number, by the ladder's tolerance, since the manual side is then
-        exact by its formula, as in the mean of one number, and no multiple of its bound says how torch rounds.
+        allowed, halfway on a logarithmic scale. In float64 it can only be estimated, one rung down: as κ bounds;
+        or, where the bound is below one rounding of torch's number, by the ladder's tolerance, since the manual
+        side is then exact by its formula, as in the mean of one number, and no multiple of its bound says how
+        torch rounds.
         What is below the smallest normal number of float32 the ladder cannot see.
         """
         bound = np.zeros(torch.shape) if error is None else np.asarray(error)

@@ -201,7 +201,7 @@ class Lockstep:
         """Count the units whose input lies on different sides of a kink on the two sides."""
         for i, layer in enumerate(self.sides.network.layers):
             z, torch_z = (ours[i - 1], theirs[i - 1]) if i else (x, x)
-            for kink in layer.kinks:
+            for kink in getattr(layer, "kinks", ()):
                 parted = int(np.count_nonzero((z > kink) != (torch_z > kink)))
                 if parted:
                     name = f"{i} · {type(layer).__name__}"

@@ -17,6 +17,7 @@ import pytest
 from compare.listeners import LISTENERS
 
 PROPERTY = "handgrad"
+OUR_ERRORS = (("findings", "CheckFailed"), ("experiment", "UsageError"))  # whose words say all there is to say
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,8 +33,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call":
         checks = _drain()
         report.user_properties.extend((PROPERTY, json.dumps(r.as_json())) for r in checks)
-        findings = sys.modules.get("compare.findings")
-        if findings is not None and call.excinfo is not None and isinstance(call.excinfo.value, findings.CheckFailed):
+        known = [(sys.modules.get(f"compare.{m}"), name) for m, name in OUR_ERRORS]
+        ours = tuple(getattr(module, name) for module, name in known if module is not None)
+        if call.excinfo is not None and isinstance(call.excinfo.value, ours):
             report.longrepr = str(call.excinfo.value)
     return report
 
@@ -61,7 +63,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
                 ]
     path = config.getoption("--handgrad-report")
     if path:
-        Path(path).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        try:
+            Path(path).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as problem:
+            terminalreporter.write_line(f"handgrad: the reports cannot be written to {path} ({problem.strerror})")
     if not found:
         return
     terminalreporter.section("handgrad: checks and the fraction of the bound they use")

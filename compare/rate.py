@@ -66,7 +66,8 @@ class RateJudge:
 
 def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: int, name: str) -> Report:
     """Judge a schedule against the scheduler `make(optimizer)` over so many steps."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], lr=schedule.learning_rate)
+    start = float(getattr(schedule, "learning_rate", None) or schedule(0))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], lr=start)
     scheduler = make(optimizer)
     judge_of_rate = RateJudge(schedule, varies=True)
     worst, at = None, 0

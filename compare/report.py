@@ -81,7 +81,8 @@ def sentence(r: dict[str, Any]) -> str:
         parts.append(f"{r['excused']:,} excused by the precision ladder")
     parts.append(
         "weights no longer finite" if r["drift"] is None
-        else f"weights still equal to {r['drift']:.0e}" if r["drift"] else "weights equal bit for bit"
+        else "weights equal bit for bit" if not r["drift"]
+        else f"weights still equal to {r['drift']:.0e}" if r["drift"] < 1e-2 else f"weights {r['drift']:.0e} apart"
     )  # fmt: skip
     return " · ".join(parts)
 

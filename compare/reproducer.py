@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -171,8 +172,19 @@ def _instance(thing: Any) -> tuple[str, list[str]] | None:
             return None
         arguments.append(f"{f.name}={reference[0]}")
         lines += reference[1]
+    if not dataclasses.is_dataclass(thing) and _needs_arguments(kind):
+        return None  # with which arguments it was made, nobody knows
     home = _imported(kind, f"{kind.__name__}({', '.join(arguments)})")
     return None if home is None else (home[0], lines + home[1])
+
+
+def _needs_arguments(kind: type) -> bool:
+    """Whether the class cannot be made with no arguments."""
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def _imported(kind: Any, shown: str) -> tuple[str, list[str]] | None:

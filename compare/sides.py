@@ -62,6 +62,10 @@ class LayerSides:
         if "dy" in inputs:
             out["input gradient"] = self.layer.input_gradient(params, cache, inputs["dy"])
             gradients = self.layer.parameter_gradients(params, cache, inputs["dy"])
+            if not isinstance(gradients, dict):
+                raise TypeError(
+                    f"parameter_gradients must return a dictionary of gradients by name, got {type(gradients).__name__}"
+                )
             out |= {gradient_of(name): g for name, g in gradients.items()}
         return out
 
@@ -77,6 +81,8 @@ def torch_layer(twin: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
         y = torch.func.functional_call(copy.deepcopy(twin).to(x.dtype), params, (x,))
     else:
         y = twin(x, **params)
+    if not isinstance(y, torch.Tensor):
+        raise TypeError(f"it must return one tensor, not {type(y).__name__}")
     out = {"output": as_array(y)}
     if "dy" in inputs:
         wanted = {"input gradient": x} | {gradient_of(k): v for k, v in params.items()}
@@ -165,7 +171,10 @@ class OptimizerSides:
 
 @dataclass(frozen=True)
 class TrajectorySides:
-    """Many updates, each side keeping its own state. Inputs: theta, grads (steps, size), learning rate."""
+    """Many updates, each side keeping its own state. Inputs: theta, grads (steps, size), learning rate.
+
+    The state's arrays are compared where both sides have one of the same name.
+    """
 
     rule: manual.Optimizer
     optimizer: Callable[..., torch.optim.Optimizer]
@@ -174,7 +183,10 @@ class TrajectorySides:
         theta, out = inputs["theta"], {}
         state = self.rule.init(theta)
         for k in range(len(inputs["grads"])):
-            theta, state = self.rule.update(theta, inputs["grads"][k], state, inputs["learning rate"])
+            result = self.rule.update(theta, inputs["grads"][k], state, inputs["learning rate"])
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise TypeError(f"update must return the pair (theta, state), got {type(result).__name__}")
+            theta, state = result
             out[f"theta after step {k + 1}"] = theta
         return out | {name: value for name, value in state.items() if np.shape(value)}
 

@@ -92,6 +92,12 @@ def test_nothing_to_run_exits_2_in_one_line(
         ),
         (RIGHT.replace("twin, x", "torch.nn.Linear(4, 4), x"), "must have the manual side's names and shapes"),
         (RIGHT.replace("(forward, backward)", "forward"), "forward(params, x) and input_gradient(params, cache, dy)"),
+        (
+            RIGHT.replace("(forward, backward)", "dict"),
+            "takes an instance of a layer, got the class dict: write dict(…)",
+        ),
+        (RIGHT.replace("x=(3, 4)", "x=np.arange(6).reshape(2, 3)"), "x must be floating-point numbers, got int64"),
+        (RIGHT.replace("def twin(x): return x ** 2", "def twin(x): return x, x"), "must return one tensor, not tuple"),
     ],
 )
 def test_a_file_that_cannot_be_checked_exits_2_in_one_line(
@@ -106,14 +112,14 @@ def test_a_file_that_cannot_be_checked_exits_2_in_one_line(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("2 * x * dy", "1 / 0"), "the derivation raises ZeroDivisionError"),
+        (("2 * x * dy", "1 / 0"), "the derivation raises ZeroDivisionError: division by zero (my_layer.py, line 6)"),
         (("def backward(dy, x): return 2 * x * dy", "def backward(dy, x):\n    x *= 2\n    return x * dy"),
          "must not change its arguments, but it writes into one in place"),
         (("2 * x * dy", "list(2 * x * dy)"), "returns list for the input gradient where an array belongs"),
         (("2 * x * dy", "(2 * x * dy).T"), "shape (4, 3) beside torch's (3, 4)"),
         (("2 * x * dy", "{}"), "the manual side returns no input gradient"),
         (("2 * x * dy", "{'x': 2 * x * dy, 'w': dy}"), "returns a gradient of w that torch does not have"),
-        (("2 * x * dy", "(2 * x * dy).astype(np.float32)"), "dtype float32 beside torch's float64"),
+        (("2 * x * dy", "(2 * x * dy).astype(np.float32)"), "the result is float32, where torch's is float64"),
         (("2 * x * dy", "2 * x * dy * np.nan"), "manual nan, torch"),
     ],
 )  # fmt: skip
@@ -126,3 +132,27 @@ def test_a_derivation_that_misbehaves_is_a_finding_and_not_a_traceback(
     captured = capsys.readouterr()
     assert words in captured.out
     assert "Traceback" not in captured.out + captured.err
+
+
+def test_a_schedule_need_not_inherit_and_a_state_may_have_names_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+import torch
+from compare import check
+
+def halving(step): return 0.1 * 0.5 ** (step // 3)
+
+class Momentum:
+    def init(self, theta): return {"velocity": 0 * theta}
+    def update(self, theta, grad, state, learning_rate):
+        v = 0.9 * state["velocity"] + grad
+        return theta - learning_rate * v, {"velocity": v}
+
+check(halving, lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5), steps=20)
+check(Momentum(), lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9), theta=(5,))
+"""
+    assert main(["check", written(tmp_path, text)]) == 0
+    assert "2 checks · all agree" in capsys.readouterr().out
+    assert main(["check", written(tmp_path, text.replace("step // 3", "(step + 1) // 3"))]) == 1
+    assert "learning rate, step 2: " in capsys.readouterr().out
