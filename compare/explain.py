@@ -20,7 +20,7 @@ def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) 
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
-    narrower = next((c.manual.dtype for c in cases if c.manual.dtype != c.torch.dtype), None)
+    narrower = next((c.manual.dtype for c in cases if c.manual.dtype.itemsize < c.torch.dtype.itemsize), None)
     if narrower is not None:
         diagnosis = Diagnosis((Cause(f"the result is {narrower}, where torch's is {cases[0].torch.dtype}", 0.0),))
         return diagnosis, diagnosis.lines()
