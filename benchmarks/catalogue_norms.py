@@ -165,7 +165,6 @@ def of_gates() -> Iterator[Fault]:
         {DX: lambda v, s: s.dy * logistic(s.x) * (1 - logistic(s.x))},
         {DX: ("the sigmoid's derivative",)},
     )
-    yield broken("softplus", "g' at −z", {DX: lambda v, s: s.dy * logistic(-s.x)}, {DX: ("evaluated at −x",)})
     yield broken("softplus", "g' at the activation", {DX: lambda v, s: s.dy * logistic(s.y)}, {DX: at})
 
 

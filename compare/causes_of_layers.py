@@ -30,7 +30,6 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
     """A gradient with a parameter, the input or the upstream gradient misused."""
     x, dy, y = case.inputs["x"], case.inputs["dy"], case.results.get("output")
     yield from _again(sides, case, 10, "the upstream gradient is left out (taken as 1)", {"dy": np.ones_like(dy)})
-    yield from _again(sides, case, 11, "the derivative is evaluated at −x", {"x": -x})
     if y is not None and y.shape == x.shape:
         at_activation = "g' is evaluated at the activation instead of z"
         own = "the layer's own output stands where its input belongs"

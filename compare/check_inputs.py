@@ -152,7 +152,8 @@ def loss_inputs(
                 raise UsageError(f"target must be a shape, an array, a function or 'class', got {target_spec!r}")
             wanted = rng.integers(0, values.shape[-1], values.shape[:-1])
         elif label == "dyadic" and draws.is_shape(target_spec):
-            wanted = draws.dyadic(rng, target_spec).astype(dtype)
+            wanted = (draws.dyadic(rng, target_spec) * 0.75).astype(dtype)
+            wanted = np.where(wanted == values, -wanted, wanted) if wanted.shape == values.shape else wanted
         else:
             wanted = draws.draw(target_spec, rng, dtype, 1.0, "target")
         inputs[label] = {"output": values, "target": wanted}

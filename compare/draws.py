@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,8 +42,14 @@ def away_from_zero(rng: np.random.Generator, shape: Any) -> np.ndarray:
 
 
 def dyadic(rng: np.random.Generator, shape: Any) -> np.ndarray:
-    """Nonzero multiples of ¼ in [−2, 2]: sums and products of a few of them are exact in any precision."""
-    return rng.choice([-1.0, 1.0], shape) * rng.integers(1, 9, shape) / 4
+    """Small numbers with few bits, so that sums and products of a few of them are exact in any precision.
+
+    No two are equal and none is 0: at a tie or at 0 there may be no derivative to compare.
+    """
+    size = math.prod(np.atleast_1d(shape).tolist())
+    whole = rng.permutation(np.arange(1, size + 1)) * rng.choice([-1.0, 1.0], size)
+    step = 2.0 ** -max(2, math.ceil(math.log2(size / 4)))  # so that the largest is about 4
+    return (whole * step).reshape(shape)
 
 
 def is_shape(spec: Any) -> bool:

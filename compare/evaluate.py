@@ -47,7 +47,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     ours, reason = _on_bounds(sides, inputs, precision)
     tolerances: dict[str, float] = {}
     if reason:
-        ours, tolerances = plain, arbiter.tolerance
+        ours, tolerances = plain, _ladder_tolerance(sides, inputs, reason)
     found = {}
     beside: dict[str, Output] = {}
     rounds_nowhere = exact and _rounds_nowhere(sides, inputs, plain, theirs)
@@ -83,6 +83,17 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     for name in sorted(name for name in plain.keys() - theirs.keys() if not _is_state(sides, name)):
         found[name] = Evaluation(mismatched(f"the manual side returns a {name} that torch does not have", 0), None)
     return found
+
+
+def _ladder_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[str, float]:
+    """The ladder's tolerances. UsageError where the code has no rounding bound and no float32 either."""
+    try:
+        return ladder.tolerance(sides, inputs)
+    except Exception as problem:
+        raise UsageError(
+            f"no tolerance can be found: the manual code has no rounding bound ({reason}), and one side does not run "
+            f"in float32 ({type(problem).__name__}: {str(problem).splitlines()[0]}): let it take the dtype of its input"
+        ) from problem
 
 
 def _is_state(sides: Sides, name: str) -> bool:

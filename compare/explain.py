@@ -88,7 +88,7 @@ def differentiated(output: str, inputs: Arrays) -> tuple[str | None, str]:
 def _gap(case: Case) -> np.ndarray:
     with np.errstate(all="ignore"):
         ratio = np.abs(case.manual - case.torch) / case.allowed
-    return np.where(np.isnan(ratio), np.inf, ratio)
+    return np.where(case.manual == case.torch, 0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def _excess(case: Case) -> float:

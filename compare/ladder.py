@@ -61,13 +61,19 @@ class Arbiter:
 
     @cached_property
     def kappa(self) -> dict[str, float]:
-        """κ of `conditioning`."""
-        return conditioning(self.sides, self.inputs)
+        """κ of `conditioning`; none where the twin cannot run in float32, and then nothing is excused."""
+        try:
+            return conditioning(self.sides, self.inputs)
+        except Exception:
+            return {}
 
     @cached_property
     def tolerance(self) -> dict[str, float]:
-        """The ladder's own tolerance."""
-        return tolerance(self.sides, self.inputs)
+        """The ladder's own tolerance; none, so zero, where the code cannot run in float32."""
+        try:
+            return tolerance(self.sides, self.inputs)
+        except Exception:
+            return {}
 
     def widened(self, name: str, torch: np.ndarray, error: Any, precision: Precision) -> np.ndarray:
         """The bound of the output `name`, widened, given torch's result.

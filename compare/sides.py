@@ -136,7 +136,10 @@ class LossSides:
 
     def torch(self, inputs: Arrays) -> Arrays:
         output = as_tensor(inputs["output"]).requires_grad_()
-        J = self.module(output, as_tensor(inputs["target"]))
+        module = self.module
+        if isinstance(module, nn.Module):  # class weights and the like take the dtype of the run
+            module = copy.deepcopy(module).to(output.dtype)
+        J = module(output, as_tensor(inputs["target"]))
         (gradient,) = torch.autograd.grad(J, output)
         return {"loss": J.detach().numpy(), "loss gradient": gradient.numpy()}
 

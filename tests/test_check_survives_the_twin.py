@@ -1,0 +1,65 @@
+"""Twins that cannot follow into float32, and inputs that tie, neither crash a check nor fail a right derivation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from compare import CheckFailed, check
+
+MATRIX = np.random.default_rng(0).normal(size=(5, 3))
+WEIGHTS = np.array([1.0, 2.0, 0.5, 3.0])
+
+
+def product(x: Any) -> Any:
+    return x @ torch.tensor(MATRIX)  # float64, whatever x is
+
+
+def test_a_twin_that_only_runs_in_float64() -> None:
+    check((lambda x: x @ MATRIX, lambda dy, x: dy @ MATRIX.T), product, x=(4, 5))
+    with pytest.raises(CheckFailed, match="a factor 2 too much"):
+        check((lambda x: x @ MATRIX, lambda dy, x: 2 * dy @ MATRIX.T), product, x=(4, 5))
+
+
+class WeightedCrossEntropy:
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def forward(self, output: Any, target: Any) -> Any:
+        shifted = output - output.max(axis=1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        w = WEIGHTS[target]
+        return -(w * log_p[np.arange(len(target)), target]).sum() / w.sum(), (log_p, target, w)
+
+    def gradient(self, cache: Any) -> Any:
+        log_p, target, w = cache
+        one_hot = target[:, None] == np.arange(4)
+        return self.factor * w[:, None] * (np.exp(log_p) - one_hot) / w.sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_class_weights_take_the_dtype_of_the_run(dtype: torch.dtype) -> None:
+    twin = torch.nn.CrossEntropyLoss(weight=torch.tensor(WEIGHTS, dtype=dtype))
+    check(WeightedCrossEntropy(1.0), twin, output=(7, 4), target="class")
+    with pytest.raises(CheckFailed, match="the sign is flipped"):
+        check(WeightedCrossEntropy(-1.0), twin, output=(7, 4), target="class")
+
+
+def test_no_draw_holds_a_tie() -> None:
+    def largest(x: Any) -> Any:
+        return x.max(axis=-1, keepdims=True)
+
+    check((largest, lambda dy, x: dy * (x == largest(x))), lambda x: x.amax(-1, keepdim=True), x=(4, 6))
+
+    class Quantile:
+        def forward(self, output: Any, target: Any) -> Any:
+            return np.maximum(0.3 * (target - output), -0.7 * (target - output)).mean(), (output, target)
+
+        def gradient(self, cache: Any) -> Any:
+            output, target = cache
+            return np.where(target > output, -0.3, 0.7) / output.size
+
+    check(Quantile(), lambda o, t: torch.maximum(0.3 * (t - o), -0.7 * (t - o)).mean(), output=(5, 3), target=(5, 3))
