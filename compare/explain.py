@@ -89,7 +89,3 @@ def _gap(case: Case) -> np.ndarray:
     with np.errstate(all="ignore"):
         ratio = np.abs(case.manual - case.torch) / case.allowed
     return np.where(case.manual == case.torch, 0, np.where(np.isnan(ratio), np.inf, ratio))
-
-
-def _excess(case: Case) -> float:
-    return float(_gap(case).max()) if case.manual.shape == case.torch.shape else np.inf

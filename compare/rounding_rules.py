@@ -33,10 +33,6 @@ def carried(a: Operand, b: Operand, product: Callable[..., Any] = np.multiply) -
     return plus(*terms)
 
 
-def _no_error(p: Precision, v: Any, *operands: Operand) -> None:
-    return None
-
-
 def _add(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
     error = np.abs(v, dtype=np.float64)
     error *= 2 * p.unit
