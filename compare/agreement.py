@@ -8,6 +8,9 @@ import numpy as np
 
 from compare.rounding import Bounded
 
+# Which rule gave the tolerance.
+EXACT, BOUND, LADDER, EXCUSED = "exact draw", "rounding bound", "precision ladder", "excused by the precision ladder"
+
 
 class Verdict(NamedTuple):
     """One tensor of one stage, judged element by element."""
@@ -23,7 +26,7 @@ class Verdict(NamedTuple):
     beyond: int  # the number of elements that differ by more than allowed
     shape: tuple[int, ...]
     problem: str = ""  # shape or dtype, where these already differ
-    rule: str = "rounding bound"
+    rule: str = BOUND
 
     @property
     def at(self) -> tuple[int, ...]:
@@ -175,8 +178,8 @@ class StageRow:
         """Count one tensor of one step."""
         self.numbers += verdict.size
         self.vacuous += verdict.vacuous
-        self.excused += verdict.rule == "excused by the precision ladder"
-        self.by_ladder += verdict.rule == "precision ladder"
+        self.excused += verdict.rule == EXCUSED
+        self.by_ladder += verdict.rule == LADDER
         self.disagreements += not verdict.agrees
         self.loosest = max(self.loosest, verdict.looseness)
         self.largest_difference = max(self.largest_difference, verdict.largest_difference)

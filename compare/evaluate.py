@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from compare import ladder
-from compare.agreement import Verdict, judge, mismatched
+from compare.agreement import BOUND, EXACT, EXCUSED, LADDER, Verdict, judge, mismatched
 from compare.causes import Case, Output
 from compare.experiment import UsageError
 from compare.rounding import Bounded, NoRoundingRule, Precision
-from compare.sides import Arrays, Sides, TrajectorySides, bounded
-
-EXACT, BOUND, LADDER, EXCUSED = "exact draw", "rounding bound", "precision ladder", "excused by the precision ladder"
+from compare.sides import Arrays, Sides, TrajectorySides, bounded, is_float
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     Raises UsageError where the twin itself does not work. A manual side that raises, changes its arguments, or
     returns something else than arrays is an answer, not an accident: it is reported as a verdict.
     """
-    dtype = next(v.dtype for v in inputs.values() if _is_float(v))
+    dtype = next(v.dtype for v in inputs.values() if is_float(v))
     precision = Precision.of(dtype)
     theirs = run_twin(sides, inputs)
     locked = {k: _read_only(v) for k, v in inputs.items()}
@@ -139,10 +137,10 @@ def _allowed(result: Bounded, precision: Precision) -> np.ndarray:
 
 def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays) -> bool:
     """Whether the other precision gives both sides' results exactly, so that nothing can have been rounded."""
-    narrow = any(_is_float(v) and v.dtype == np.float32 for v in inputs.values())
+    narrow = any(is_float(v) and v.dtype == np.float32 for v in inputs.values())
     other = np.float64 if narrow else np.float32
-    again = {k: v.astype(other) if _is_float(v) else v for k, v in inputs.items()}
-    if any(_is_float(v) and not np.array_equal(v, again[k]) for k, v in inputs.items()):
+    again = {k: v.astype(other) if is_float(v) else v for k, v in inputs.items()}
+    if any(is_float(v) and not np.array_equal(v, again[k]) for k, v in inputs.items()):
         return False
     try:
         with np.errstate(all="ignore"):
@@ -171,7 +169,3 @@ def _read_only(x: Any) -> Any:
     copy = x.copy()
     copy.flags.writeable = False
     return copy
-
-
-def _is_float(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compare.rounding import Bounded, Precision
-from compare.sides import Arrays, Sides, bounded
+from compare.sides import Arrays, Sides, bounded, is_float
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several neighbours is the formula's
 RUNG = 2.0**29  # u(float32) / u(float64)
@@ -33,11 +33,6 @@ def neighbours(inputs: Arrays, draws: int = DRAWS) -> Iterator[Arrays]:
             else x
             for name, x in inputs.items()
         }
-
-
-def is_float(x: Any) -> bool:
-    """Whether x is an array of floating-point numbers."""
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
 def in_double(inputs: Arrays) -> Arrays:

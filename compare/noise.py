@@ -8,7 +8,7 @@ import numpy as np
 
 from compare.causes import Case
 from compare.rounding import Bounded, NoRoundingRule, Precision
-from compare.sides import Sides, bounded
+from compare.sides import Sides, bounded, is_float
 
 
 def widened(case: Case) -> str:
@@ -25,7 +25,7 @@ def widened(case: Case) -> str:
 
 def impurity(sides: Sides, case: Case) -> str:
     """Whether the manual side keeps something from call to call: the same inputs, another result."""
-    others = {k: np.flip(v).copy() if _is_float(v) else v for k, v in case.inputs.items()}
+    others = {k: np.flip(v).copy() if is_float(v) else v for k, v in case.inputs.items()}
     try:
         first, second = (_plain(sides.manual(case.inputs)[case.output]) for _ in range(2))
         sides.manual(others)
@@ -52,10 +52,6 @@ def _plain(x: Any) -> np.ndarray:
     return np.asarray(x.value if isinstance(x, Bounded) else x)
 
 
-def _is_float(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
-
-
 def lower_precision(sides: Sides, cases: list[Case]) -> str:
     """The words for a difference that behaves like rounding in a lower precision, and not like a formula.
 
@@ -78,7 +74,7 @@ def _drawn_anew(sides: Sides, case: Case) -> bool:
     for _ in range(4):
         moved = {
             k: (v * (1 - rng.uniform(0, 2, v.shape) * 2.0**-20)).astype(v.dtype)  # a probability stays one
-            if _is_float(v) and k != "target"
+            if is_float(v) and k != "target"
             else v
             for k, v in case.inputs.items()
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.sides import Arrays, Sides
+from compare.sides import Arrays, Sides, is_float
 
 SHRINK, ROWS = 1.4, 10  # each step is this much smaller than the last; so many of them
 
@@ -80,7 +80,7 @@ def opinion(
     allowed: float,
 ) -> Opinion:
     """The derivative of ⟨dy, manual output⟩, or of the manual loss, by one element of the input `wrt`."""
-    wide = {k: v.astype(np.longdouble) if _is_float(v) else v for k, v in inputs.items() if k != "dy"}
+    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != "dy"}
     dy = inputs.get("dy")
 
     def objective(h: np.longdouble) -> np.longdouble:
@@ -106,14 +106,10 @@ def _noise(sides: Sides, wide: Arrays, dy: np.ndarray | None, output: str) -> fl
     """A bound on the rounding of the objective itself: γ_n of its terms, n their number and the widest sum inside."""
     y = np.abs(np.asarray(sides.manual(wide)[output], np.longdouble))
     size = float(y.sum() if dy is None else (y * np.abs(dy)).sum())
-    terms = y.size + max(max(v.shape, default=1) for v in wide.values() if _is_float(v))
+    terms = y.size + max(max(v.shape, default=1) for v in wide.values() if is_float(v))
     return terms * float(np.finfo(np.longdouble).eps) * size
 
 
 def _slope_gap(f: Callable[[np.longdouble], np.longdouble], scale: float) -> float:
     h, here = np.longdouble(scale), f(np.longdouble(0))
     return abs(float((f(h) - here) / h - (here - f(-h)) / h))
-
-
-def _is_float(x: object) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"

@@ -221,8 +221,13 @@ def bounded(inputs: Arrays, precision: Any) -> Arrays:
 
 def exact(value: Any, precision: Any) -> Any:
     """A float array as an exact, read-only Bounded; anything else as it is."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+    if not is_float(value):
         return value
     view = value.view()
     view.flags.writeable = False
     return Bounded(view, None, precision)
+
+
+def is_float(x: Any) -> bool:
+    """Whether x is an array of floating-point numbers."""
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"

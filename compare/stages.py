@@ -18,7 +18,7 @@ import numpy as np
 
 import manual
 from compare import ladder
-from compare.agreement import Disagreement, StageRow, Verdict, judge, mismatched
+from compare.agreement import EXCUSED, LADDER, Disagreement, StageRow, Verdict, judge, mismatched
 from compare.causes import Case
 from compare.explain import explain
 from compare.judged import (
@@ -228,7 +228,7 @@ class StepJudge:
             ours = np.asarray(ours)
             allowed = ladder.tolerance(sides, inputs).get(output, 0.0)
             verdict = judge(Bounded(ours, np.full(ours.shape, allowed), self.precision), theirs)
-            return verdict._replace(rule="precision ladder")
+            return verdict._replace(rule=LADDER)
         if not isinstance(ours, Bounded):
             ours = Bounded(np.asarray(ours), None, self.precision)
         verdict = judge(ours, theirs)
@@ -237,4 +237,4 @@ class StepJudge:
         sides, inputs, output = probe()
         error = ladder.Arbiter(sides, inputs).widened(output, theirs, ours.error, self.precision)
         second = judge(Bounded(ours.value, error, self.precision), theirs)
-        return second._replace(rule="excused by the precision ladder") if second.agrees else verdict
+        return second._replace(rule=EXCUSED) if second.agrees else verdict
