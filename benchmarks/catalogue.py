@@ -18,9 +18,9 @@ from benchmarks import (
     catalogue_tiny,
 )
 from benchmarks.catalogue_base import LOSS, OPTIMIZER, STEP, Fault
-from compare import checking
-from compare.experiment import CHOICES, choose
-from compare.sides import Arrays, Sides
+from compare.checking import check as checking
+from compare.judge.sides import Arrays, Sides
+from compare.run.experiment import CHOICES, choose
 
 ROOMS = (
     catalogue_linear, catalogue_norms, catalogue_losses, catalogue_tiny, catalogue_optimizers, catalogue_adam,

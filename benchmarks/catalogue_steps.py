@@ -1,4 +1,4 @@
-"""Faults of a training step, where every layer, loss and rule is right by itself: judged by `compare.stages`."""
+"""Faults of a training step, where every layer, loss and rule is right by itself: judged by `compare.judge.stages`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 import torch_ref.training
 from benchmarks.catalogue_base import STEP, Fault
-from compare.agreement import Disagreement
-from compare.experiment import Experiment, build
+from compare.judge.agreement import Disagreement
+from compare.judge.sides import as_array
+from compare.judge.stages import StepJudge, TorchStep
 from compare.pairs import OPTIMIZERS
-from compare.rounding import Precision
-from compare.sides import as_array
-from compare.stages import StepJudge, TorchStep
+from compare.rounding.bounded import Precision
+from compare.run.experiment import Experiment, build
 from manual.training import StepRecord
 
 SIZES, BATCH, STEPS = (6, 5, 5, 4), 8, 4

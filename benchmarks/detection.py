@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare import process
+from compare.run import process
 
 process.settle()  # before NumPy is imported
 
@@ -34,7 +34,7 @@ from benchmarks.catalogue import EQUIVALENT, catalogue, said_of, score, sides_an
 from benchmarks.catalogue_base import MAGNITUDES, STEP, Fault
 from benchmarks.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
 from benchmarks.right_configurations import configurations
-from compare import checking
+from compare.checking import check as checking
 
 TOOLS = (OURS, *OTHERS)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from compare import process
+from compare.run import process
 
 process.settle()
 
@@ -29,8 +29,8 @@ import torch
 
 import data
 from compare import pairs
-from compare.experiment import Experiment
-from compare.lockstep import Diverged, Lockstep
+from compare.run.experiment import Experiment
+from compare.run.lockstep import Diverged, Lockstep
 
 BATCH_SIZE = 32
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {  # name: (rule, learning rate, options)

@@ -13,7 +13,7 @@ import manual
 from benchmarks.catalogue_losses import PAIRS
 from benchmarks.catalogue_optimizers import torch_rule
 from benchmarks.catalogue_right import GELU, Normalization, RMSNorm, SiLU, Softmax, Softplus, batch_norm
-from compare.sides import Arrays, LayerSides, LossSides, Sides, TrajectorySides, parameter
+from compare.judge.sides import Arrays, LayerSides, LossSides, Sides, TrajectorySides, parameter
 
 
 class Configuration(NamedTuple):

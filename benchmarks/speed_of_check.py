@@ -3,8 +3,8 @@
     python benchmarks/speed_of_check.py
 
 Both on one thread, on the 784-16-16-10 network with tanh, a batch of 32, float64. This project judges every stage of
-one training step, gradients included, with `compare.stages.StepJudge`; the time is the median of many steps, without
-and with torch's own step, from which the judge starts. gradcheck runs in its slow, full mode (fast_mode=False)
+one training step, gradients included, with `compare.judge.stages.StepJudge`; the time is the median of many steps,
+without and with torch's own step, from which the judge starts. gradcheck runs in its slow, full mode (fast_mode=False)
 over all parameters of the same network and its loss, once and to the end.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare import process
+from compare.run import process
 
 process.settle()  # before NumPy is imported
 
@@ -28,10 +28,10 @@ import torch
 
 import torch_ref.training
 from benchmarks.catalogue_steps import records
-from compare.experiment import Experiment, build
+from compare.judge.stages import StepJudge
 from compare.pairs import OPTIMIZERS
-from compare.rounding import Precision
-from compare.stages import StepJudge
+from compare.rounding.bounded import Precision
+from compare.run.experiment import Experiment, build
 
 BATCH, STEPS = 32, 50
 

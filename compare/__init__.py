@@ -3,13 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compare.checking import check
-    from compare.experiment import UsageError
-    from compare.findings import CheckFailed, Report
+    from compare.checking.check import check
+    from compare.checking.findings import CheckFailed, Report
+    from compare.run.experiment import UsageError
 
 __all__ = ["CheckFailed", "Report", "UsageError", "check"]
 
-_HOME = {"check": "checking", "CheckFailed": "findings", "Report": "findings", "UsageError": "experiment"}
+_HOME = {
+    "check": "checking.check",
+    "CheckFailed": "checking.findings",
+    "Report": "checking.findings",
+    "UsageError": "run.experiment",
+}
 
 
 def __getattr__(name: str) -> Any:

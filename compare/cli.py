@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from compare import process
+from compare.run import process
 
 EXIT_CODES = """exit codes:
   0 all agree   1 a stage disagrees   2 wrong usage   3 data missing or damaged   130 interrupted"""
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "check":
-        from compare import check_command
+        from compare.checking import command as check_command
 
         return check_command.run(args.file, args.all, args.json)
     return _mnist(args)
@@ -122,8 +122,8 @@ def _mnist(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     import data
-    from compare import mnist
-    from compare.experiment import Experiment, UsageError
+    from compare.run import mnist
+    from compare.run.experiment import Experiment, UsageError
 
     if args.log_every < 1:
         return _complain(f"log every must be at least 1, got {args.log_every}: use --no-log for no log")

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from compare.listeners import LISTENERS
+from compare.checking.listeners import LISTENERS
 
 PROPERTY = "handgrad"
-OUR_ERRORS = (("findings", "CheckFailed"), ("experiment", "UsageError"))  # whose words say all there is to say
+OUR_ERRORS = (
+    ("checking.findings", "CheckFailed"),
+    ("run.experiment", "UsageError"),
+)  # whose words say all there is to say
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

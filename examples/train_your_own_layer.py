@@ -17,10 +17,10 @@ from rich.console import Console
 
 import data
 import manual
-from compare import experiment, terminal
-from compare.experiment import Experiment, Sides
-from compare.lockstep import Lockstep
-from compare.report import report, sentence
+from compare.run import experiment, terminal
+from compare.run.experiment import Experiment, Sides
+from compare.run.lockstep import Lockstep
+from compare.run.report import report, sentence
 from manual import Array, Params
 
 

@@ -2,7 +2,7 @@
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
 
-from compare import process
+from compare.run import process
 
 process.settle()
 

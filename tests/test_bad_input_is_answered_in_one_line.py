@@ -19,8 +19,8 @@ import torch
 import data
 import manual
 from compare import pairs
-from compare.experiment import Experiment, UsageError
-from compare.lockstep import Lockstep
+from compare.run.experiment import Experiment, UsageError
+from compare.run.lockstep import Lockstep
 
 # (arguments, what the one line says), of the command line
 USAGE: list[tuple[tuple[object, ...], str]] = [

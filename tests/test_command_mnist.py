@@ -20,8 +20,8 @@ import pytest
 from rich.console import Console
 
 import manual
-from compare import lockstep, mnist
-from compare.experiment import Experiment
+from compare.run import lockstep, mnist
+from compare.run.experiment import Experiment
 
 REPORT_KEYS = {
     "verdict", "steps", "numbers_compared", "disagreements", "kinks", "vacuous", "closest_call", "loosest_tolerance",

@@ -18,7 +18,7 @@ from benchmarks.catalogue_losses import PAIRS
 from benchmarks.catalogue_optimizers import BrokenRule
 from benchmarks.catalogue_right import RIGHT
 from compare import CheckFailed, check
-from compare.findings import Finding
+from compare.checking.findings import Finding
 from manual import SGD, Adam, Linear, Sigmoid, SoftmaxCrossEntropy
 
 LAYERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {

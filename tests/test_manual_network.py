@@ -12,7 +12,7 @@ import pytest
 import manual
 import torch_ref.models
 from compare import pairs
-from compare.experiment import Experiment
+from compare.run.experiment import Experiment
 from manual import initialization
 from manual.training import step
 

@@ -12,9 +12,9 @@ from types import ModuleType
 import pytest
 
 import data
-from compare.experiment import Experiment
-from compare.lockstep import Lockstep
-from compare.whole_step import STAGE
+from compare.judge.whole_step import STAGE
+from compare.run.experiment import Experiment
+from compare.run.lockstep import Lockstep
 
 STEPS = 30
 EVERY = 17  # has no factor in common with the length of any axis, so each value of each is met

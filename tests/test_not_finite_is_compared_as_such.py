@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from compare.agreement import judge
-from compare.rounding import Bounded
+from compare.judge.agreement import judge
+from compare.rounding.bounded import Bounded
 
 NAN, INF = np.nan, np.inf
 

@@ -16,9 +16,9 @@ import pytest
 
 import data
 import manual
-from compare import experiment
-from compare.experiment import Experiment, Sides
-from compare.lockstep import Lockstep, Stopped
+from compare.run import experiment
+from compare.run.experiment import Experiment, Sides
+from compare.run.lockstep import Lockstep, Stopped
 
 STEPS = 4
 Found = set[tuple[str, str]]  # (stage without the class name, tensor)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from compare import CheckFailed, check, referee
-from compare.sides import LayerSides
+from compare import CheckFailed, check
+from compare.checking import referee
+from compare.judge.sides import LayerSides
 from manual import Array, Layer, Linear, Params, ReLU, Tanh
 
 KNOWN: list[tuple[str, Callable[[Any], Any], Callable[[float], float]]] = [

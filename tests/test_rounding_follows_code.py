@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from test_rounding_is_sound import DTYPES, check, drawn, softmax
 
-from compare import rounding_functions
-from compare.rounding import Bounded, NoRoundingRule, Precision
-from compare.rounding_functions import plain
+from compare.rounding import functions as rounding_functions
+from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from compare.rounding.functions import plain
 
 ROOT = np.sqrt(2 / np.pi)
 

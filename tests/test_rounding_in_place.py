@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from compare.rounding import Bounded, NoRoundingRule, Precision
-from compare.sides import exact
+from compare.judge.sides import exact
+from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 P = Precision.of(np.float64)
 

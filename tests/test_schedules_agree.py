@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 
 import manual
 from compare import pairs
-from compare.rate import RateJudge
+from compare.judge.rate import RateJudge
 
 STEPS = 400
 PER_EPOCH = 60

@@ -9,10 +9,10 @@ import pytest
 
 import data
 import manual
-from compare import experiment
-from compare.experiment import Experiment, Sides
-from compare.lockstep import Lockstep
-from compare.whole_step import STAGE
+from compare.judge.whole_step import STAGE
+from compare.run import experiment
+from compare.run.experiment import Experiment, Sides
+from compare.run.lockstep import Lockstep
 
 RNG = np.random.default_rng(0)
 DIGITS = data.Digits(RNG.integers(0, 256, (40, 6), np.uint8), RNG.integers(0, 3, 40))

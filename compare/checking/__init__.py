@@ -1,0 +1,1 @@
+"""`check`: one derivation against its torch twin, and the report."""

@@ -1,0 +1,113 @@
+"""One derivation against its torch counterpart, in one line: is it right, and if not, what is wrong with it?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from compare.checking.evaluate import Evaluation, evaluate
+from compare.checking.explain import explain
+from compare.checking.findings import CheckFailed, Finding, Report
+from compare.checking.inputs import describe, layer_inputs, loss_inputs, rule_inputs
+from compare.checking.listeners import LISTENERS, RAISES
+from compare.checking.reproducer import reproduce
+from compare.judge import rate
+from compare.judge.sides import Arrays, Sides
+from compare.run.experiment import CHOICES, UsageError, choose
+
+
+def check(
+    ours: Any,
+    twin: Any,
+    *,
+    x: Any = None,
+    output: Any = None,
+    target: Any = None,
+    theta: Any = None,
+    params: Mapping[str, Any] | None = None,
+    dy: Any = None,
+    learning_rate: float = 0.01,
+    steps: int = 10,
+    dtype: str = "float64",
+    seed: int = 0,
+    name: str = "",
+) -> Report:
+    """Check a hand-derived layer, loss or update rule against torch; return the report, or raise it.
+
+    Give `x` for a layer, `output` and `target` for a loss, `theta` for an update rule, and none of them for a
+    schedule. Each is a shape, from which several inputs are drawn, an array, or a function of a NumPy generator.
+    A target may also be "class": integers below the number of outputs.
+
+    ours    a layer (manual/layer.py), a loss or an optimizer (by their methods; no subclass is needed), or, for a
+            layer, a pair (forward, backward) of functions: see `compare.judge.sides.FunctionSides`
+    twin    an nn.Module, which is given the manual side's parameters by name; or a function of tensors,
+            twin(x, **params) or twin(output, target); for an update rule, an optimizer class, which is given the
+            rule's hyperparameters by name, or a function (parameters, lr) that makes an optimizer; for a schedule
+            a function of an optimizer that makes the scheduler
+    params  the parameters' shapes or values, for a pair of functions; for a layer its `init` says
+    dy      the upstream gradient; random unless given
+    steps   of an update rule, each with a random gradient
+
+    Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
+    where there is nothing to compare: no inputs, or a twin that does not fit.
+    """
+    if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
+        return _deliver(rate.check_schedule(ours, twin, steps, name or f"{describe(ours)} beside torch"))
+    what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
+    if len(what) != 1:
+        raise UsageError(
+            "check takes exactly one of x= (a layer), output= (a loss) and theta= (an update rule), "
+            f"got {', '.join(what) or 'none'}"
+        )
+    real = choose("dtype", dtype, CHOICES["dtype"])
+    title = name or f"{describe(ours)} beside {describe(twin)}"
+    try:
+        if x is not None:
+            sides, inputs = layer_inputs(ours, twin, x, params, dy, real, seed)
+        elif output is not None:
+            sides, inputs = loss_inputs(ours, twin, output, target, real, seed)
+        else:
+            sides, inputs = rule_inputs(ours, twin, theta, learning_rate, steps, real, seed)
+    except (TypeError, ValueError) as problem:
+        raise problem if isinstance(problem, UsageError) else UsageError(str(problem)) from problem
+    report = run(title, sides, inputs)
+    if not report.agrees:
+        report = dataclasses.replace(report, reproducer=reproduce(sides, ours, twin, report, inputs))
+    return _deliver(report)
+
+
+def _deliver(report: Report) -> Report:
+    for listener in LISTENERS:
+        listener(report)
+    if RAISES[0] and not report.agrees:
+        raise CheckFailed(report)
+    return report
+
+
+def run(title: str, sides: Sides, inputs: dict[str, Arrays]) -> Report:
+    """Evaluate both sides on every draw and gather one finding a tensor."""
+    results = {label: evaluate(sides, arrays, exact=label == "dyadic") for label, arrays in inputs.items()}
+    names = list(dict.fromkeys(name for found in results.values() for name in found))
+    forward_differs = any(
+        not found[n].verdict.agrees for found in results.values() for n in ("output", "loss") if n in found
+    )
+    return Report(title, tuple(_finding(sides, name, results, forward_differs) for name in names))
+
+
+def _finding(sides: Sides, name: str, results: dict[str, dict[str, Evaluation]], forward_differs: bool) -> Finding:
+    seen = {label: found[name] for label, found in results.items() if name in found}
+    draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
+    if worst.verdict.agrees:
+        return Finding(name, worst.verdict, draw, len(seen), reason=worst.reason)
+    ordered = [worst, *(e for e in seen.values() if e is not worst)]
+    cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
+    if cases:
+        diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
+        causes = tuple(c.name for c in diagnosis.causes)
+    else:
+        problem = worst.verdict.problem
+        causes, lines = (f"the {name} is missing",) if "returns no" in problem else (problem,), []
+    if worst.reason:
+        lines = [*lines, f"judged by the precision ladder: {worst.reason}"]
+    return Finding(name, worst.verdict, draw, len(seen), tuple(causes), tuple(lines), worst.reason)

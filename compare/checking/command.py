@@ -1,0 +1,86 @@
+"""`handgrad check`: run the checks of a file, or all that the project ships, and print every report."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+from compare.checking.check import check
+from compare.checking.findings import Report
+from compare.checking.listeners import LISTENERS, RAISES
+from compare.run.experiment import UsageError
+from compare.run.report import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
+from compare.shipped import shipped
+
+
+def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
+    """Run the checks, print the reports, and return the exit code: 0 all agree, 1 some differ, 2 nothing to run."""
+    if (file is None) == (not everything):
+        print("handgrad check: expected a file or --all, and not both; see handgrad check --help", file=sys.stderr)
+        return EXIT_USAGE
+    reports: list[Report] = []
+    LISTENERS.append(reports.append)
+    RAISES[0] = False
+    failed = 0
+    try:
+        if everything:
+            for name, ours, twin, arguments in shipped():
+                check(ours, twin, name=name, **arguments)
+        elif file is not None:
+            failed = _run_file(file)
+    except UsageError as problem:
+        print(f"handgrad check: {problem}", file=sys.stderr)
+        return EXIT_USAGE
+    finally:
+        LISTENERS.remove(reports.append)
+        RAISES[0] = True
+    for report in reports:
+        print(report, end="\n\n" if not report.agrees or len(reports) == 1 else "\n")
+    if json_file is not None:
+        json_file.write_text(json.dumps([r.as_json() for r in reports], indent=2, ensure_ascii=False) + "\n", "utf-8")
+    if not reports and not failed:
+        print(
+            f"handgrad check: {file} must call compare.check, at its top level or in functions named check_… or "
+            "test_…, but no check ran",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    wrong = sum(not r.agrees for r in reports)
+    ran = f"{len(reports)} check{'s' if len(reports) != 1 else ''}"
+    closest = max((r.closest_call for r in reports if r.agrees), default=None)
+    headroom = "" if closest is None else f" · closest call {closest:.3f} of its bound"
+    print(f"{ran} · {f'{wrong} differ' if wrong else 'all agree'}{headroom}")
+    return EXIT_DISAGREES if wrong else EXIT_USAGE if failed else EXIT_AGREES
+
+
+def _run_file(file: Path) -> int:
+    """Run a file as a script, then its functions check_… and test_…; return the number of them that raised."""
+    if not file.is_file():
+        raise UsageError(f"the file to check must exist, but there is no {file}: give the path of a Python file")
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        namespace = runpy.run_path(str(file), run_name="__main__")
+    except SystemExit:
+        return 0
+    except UsageError:
+        raise
+    except Exception as problem:
+        raise UsageError(f"{file} must run, but it raises {_last_line(problem)}") from problem
+    failed = 0
+    for name, thing in namespace.items():
+        if name.startswith(("check_", "test_")) and callable(thing) and thing.__module__ == "__main__":
+            try:
+                thing()
+            except UsageError:
+                raise
+            except Exception as problem:
+                failed += 1
+                print(f"handgrad check: {file}, {name} raises {_last_line(problem)}", file=sys.stderr)
+    return failed
+
+
+def _last_line(problem: BaseException) -> str:
+    return traceback.format_exception_only(problem)[-1].strip()

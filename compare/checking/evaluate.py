@@ -1,0 +1,171 @@
+"""Both sides on the same inputs: every output judged, with the rule that gave its tolerance."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compare.diagnosis.causes import Case, Output
+from compare.judge import ladder
+from compare.judge.agreement import BOUND, EXACT, EXCUSED, LADDER, Verdict, judge, mismatched
+from compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
+from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from compare.run.experiment import UsageError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of one output on one draw."""
+
+    verdict: Verdict
+    case: Case | None  # None where there are no two arrays to compare
+    reason: str = ""  # why the ladder had to be used
+
+
+def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Evaluation]:
+    """Judge every output of the two sides. `exact` asks for equality bit for bit where neither side rounds.
+
+    Raises UsageError where the twin itself does not work. A manual side that raises, changes its arguments, or
+    returns something else than arrays is an answer, not an accident: it is reported as a verdict.
+    """
+    dtype = next(v.dtype for v in inputs.values() if is_float(v))
+    precision = Precision.of(dtype)
+    theirs = run_twin(sides, inputs)
+    locked = {k: _read_only(v) for k, v in inputs.items()}
+    try:
+        # a Bounded here was kept from an earlier call, by a derivation that is not pure
+        plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
+    except Exception as problem:
+        return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
+    arbiter = ladder.Arbiter(sides, inputs)
+    ours, reason = _on_bounds(sides, inputs, precision)
+    tolerances: dict[str, float] = {}
+    if reason:
+        ours, tolerances = plain, _ladder_tolerance(sides, inputs, reason)
+    found = {}
+    beside: dict[str, Output] = {}
+    rounds_nowhere = exact and _rounds_nowhere(sides, inputs, plain, theirs)
+    for name, torch in theirs.items():
+        if name not in plain and _is_state(sides, name):
+            continue
+        if name not in plain:
+            found[name] = Evaluation(mismatched(f"the manual side returns no {name}", torch.size), None)
+            continue
+        value = plain[name]
+        if not isinstance(value, (np.ndarray, np.generic)):
+            text = f"the manual side returns {type(value).__name__} for the {name} where an array belongs"
+            found[name] = Evaluation(mismatched(text, torch.size), None)
+            continue
+        value, result = np.asarray(value), ours[name]
+        if not isinstance(result, Bounded):
+            result = Bounded(value, np.full(value.shape, tolerances[name]) if name in tolerances else None, precision)
+        allowed = _allowed(result, precision)
+        if rounds_nowhere:
+            verdict = judge(value, torch)._replace(rule=EXACT)
+            allowed = np.zeros(value.shape)
+        else:
+            verdict = judge(Bounded(value, result.error, precision), torch)._replace(rule=LADDER if reason else BOUND)
+            if not (verdict.agrees or verdict.problem or reason) and np.isfinite(verdict.fraction):
+                error = arbiter.widened(name, torch, result.error, precision)
+                second = judge(Bounded(value, error, precision), torch)
+                if second.agrees:
+                    verdict = second._replace(rule=EXCUSED)
+                else:
+                    allowed = error + precision.tiny
+        beside[name] = Output(value, torch, allowed)
+        found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), reason)
+    for name in sorted(name for name in plain.keys() - theirs.keys() if not _is_state(sides, name)):
+        found[name] = Evaluation(mismatched(f"the manual side returns a {name} that torch does not have", 0), None)
+    return found
+
+
+def _ladder_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[str, float]:
+    """The ladder's tolerances. UsageError where the code has no rounding bound and no float32 either."""
+    try:
+        return ladder.tolerance(sides, inputs)
+    except Exception as problem:
+        raise UsageError(
+            f"no tolerance can be found: the manual code has no rounding bound ({reason}), and one side does not run "
+            f"in float32 ({type(problem).__name__}: {str(problem).splitlines()[0]}): let it take the dtype of its input"
+        ) from problem
+
+
+def _is_state(sides: Sides, name: str) -> bool:
+    """Whether an output is an optimizer's state, which a rule may keep in a form of its own."""
+    return isinstance(sides, TrajectorySides) and not name.startswith("theta after")
+
+
+def run_twin(sides: Sides, inputs: Arrays) -> Arrays:
+    """Torch's outputs. UsageError where the twin raises or is not deterministic."""
+    try:
+        first, second = sides.torch(inputs), sides.torch(inputs)
+    except UsageError:
+        raise
+    except Exception as problem:
+        raise UsageError(
+            f"the torch twin must accept the manual side's inputs and parameters, but it raised "
+            f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
+        ) from problem
+    for name, y in first.items():
+        if not np.array_equal(y, second[name], equal_nan=True):
+            raise UsageError(
+                f"the torch twin must be deterministic, but its {name} differs between two calls with the same "
+                "inputs: call .eval() on it, or seed it"
+            )
+    return first
+
+
+def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arrays, str]:
+    """The manual outputs with their bounds, or the reason why there are none."""
+    try:
+        with np.errstate(all="ignore"):
+            return dict(sides.manual(bounded(inputs, precision))), ""
+    except NoRoundingRule as reason:
+        return {}, str(reason)
+    except Exception as problem:
+        return {}, f"{type(problem).__name__}: {problem}"
+
+
+def _allowed(result: Bounded, precision: Precision) -> np.ndarray:
+    error = np.zeros(result.shape) if result.error is None else np.asarray(result.error)
+    return np.broadcast_to(error + precision.tiny, result.shape)
+
+
+def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays) -> bool:
+    """Whether the other precision gives both sides' results exactly, so that nothing can have been rounded."""
+    narrow = any(is_float(v) and v.dtype == np.float32 for v in inputs.values())
+    other = np.float64 if narrow else np.float32
+    again = {k: v.astype(other) if is_float(v) else v for k, v in inputs.items()}
+    if any(is_float(v) and not np.array_equal(v, again[k]) for k, v in inputs.items()):
+        return False
+    try:
+        with np.errstate(all="ignore"):
+            pairs = [(sides.torch(again), theirs), (sides.manual(again), plain)]
+        return _equal(pairs)
+    except Exception:
+        return False
+
+
+def _equal(pairs: list[tuple[Arrays, Arrays]]) -> bool:
+    return all(low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high) for low, high in pairs)
+
+
+def _what_it_raised(problem: Exception) -> str:
+    text = str(problem).splitlines()[0] if str(problem) else ""
+    if isinstance(problem, ValueError) and "read-only" in text:
+        return f"the derivation must not change its arguments, but it writes into one in place ({text}): copy it first"
+    frames = traceback.extract_tb(problem.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"the derivation raises {type(problem).__name__}: {text}{place}"
+
+
+def _read_only(x: Any) -> Any:
+    if not isinstance(x, np.ndarray):
+        return x
+    copy = x.copy()
+    copy.flags.writeable = False
+    return copy

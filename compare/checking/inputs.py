@@ -1,0 +1,200 @@
+"""What `check` is given, made into two sides and several draws of inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from compare.checking import draws
+from compare.checking.evaluate import run_twin
+from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, TrajectorySides, parameter
+from compare.run.experiment import UsageError
+
+
+def describe(thing: Any) -> str:
+    """A short name for a layer, module, function or pair of functions."""
+    if isinstance(thing, tuple):
+        return describe(thing[0])
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        given = [f for f in dataclasses.fields(thing) if getattr(thing, f.name) != f.default]
+        return f"{type(thing).__name__}({', '.join(f'{f.name}={getattr(thing, f.name)!r}' for f in given)})"
+    if isinstance(thing, nn.Module):
+        return f"torch {' '.join(str(thing).split())}"
+    return getattr(thing, "__name__", type(thing).__name__)
+
+
+def layer_inputs(
+    ours: Any, twin: Any, x: Any, params: Mapping[str, Any] | None, dy: Any, dtype: Any, seed: int
+) -> tuple[Sides, dict[str, Arrays]]:
+    """The sides of a layer, and its draws."""
+    sides: Sides
+    if isinstance(ours, type):
+        raise UsageError(f"check takes an instance of a layer, got the class {ours.__name__}: write {ours.__name__}(…)")
+    if isinstance(ours, tuple) and len(ours) == 2 and all(callable(f) for f in ours):
+        sides = FunctionSides(*ours, twin)
+        shapes = dict(params or {})
+    elif hasattr(ours, "forward") and hasattr(ours, "input_gradient"):
+        sides = LayerSides(_filled(ours), twin)
+        drawn = ours.init(np.random.default_rng(seed)) if hasattr(ours, "init") else {}
+        shapes = {**{k: np.shape(v) for k, v in drawn.items()}, **(params or {})}
+    else:
+        raise UsageError(
+            "a layer must have forward(params, x) and input_gradient(params, cache, dy), or be a pair "
+            f"(forward, backward) of functions, got {describe(ours)}"
+        )
+    _require_same_names(twin, shapes)
+    plans: dict[str, tuple[Any, float]] = {"draw 1": (x, 1.0), "draw 2": (x, 1.0), "draw 3": (x, 1.0)}
+    if draws.is_shape(x):
+        plans = {"draw 1": (x, 1.0), "draw 2": (x, 1.0), "other batch": (draws.other_batch(x), 1.0), "large": (x, 4.0)}
+        if dy is not None:
+            plans.pop("other batch")
+        plans["dyadic"] = (draws.dyadic, 0)
+    inputs = {}
+    for i, (label, (spec, scale)) in enumerate(plans.items()):
+        rng = np.random.default_rng([seed, i])
+        pick = draws.dyadic if label == "dyadic" else draws.away_from_zero
+
+        def of_shape(shape: Any, rng: Any = rng, pick: Any = pick) -> Any:
+            return lambda _: pick(rng, shape)
+
+        arrays: Arrays = {
+            parameter(k): draws.draw(of_shape(v) if draws.is_shape(v) else v, rng, dtype, what=k)
+            for k, v in shapes.items()
+        }
+        spec = of_shape(x) if label == "dyadic" else spec
+        arrays["x"] = draws.draw(spec, rng, dtype, scale or 1.0)
+        if arrays["x"].dtype.kind != "f":
+            raise UsageError(
+                f"x must be floating-point numbers, got {arrays['x'].dtype}: nothing has a derivative by a whole "
+                "number; keep such an input inside the layer, or make it a float"
+            )
+        arrays["dy"] = np.empty(0, dtype)
+        shape = _output_shape(sides, {k: v for k, v in arrays.items() if k != "dy"})
+        arrays["dy"] = draws.draw(of_shape(shape) if dy is None else dy, rng, dtype, what="dy")
+        if arrays["dy"].shape != shape:
+            raise UsageError(f"dy must have the output's shape {shape}, got {arrays['dy'].shape}")
+        inputs[label] = arrays
+    return sides, inputs
+
+
+def _filled(layer: Any) -> Any:
+    """A layer without parameters need not say so."""
+    if hasattr(layer, "parameter_gradients"):
+        return layer
+    return _WithoutParameters(layer)
+
+
+@dataclasses.dataclass(frozen=True)
+class _WithoutParameters:
+    layer: Any
+
+    def forward(self, params: Any, x: Any) -> Any:
+        return self.layer.forward(params, x)
+
+    def input_gradient(self, params: Any, cache: Any, dy: Any) -> Any:
+        return self.layer.input_gradient(params, cache, dy)
+
+    def parameter_gradients(self, params: Any, cache: Any, dy: Any) -> Any:
+        return {}
+
+
+def _output_shape(sides: Any, inputs: Arrays) -> tuple[int, ...]:
+    shape: tuple[int, ...] = run_twin(sides, inputs)["output"].shape
+    return shape
+
+
+def _require_same_names(twin: Any, shapes: Mapping[str, Any]) -> None:
+    """UsageError unless the twin's parameters have the manual side's names and shapes."""
+    if not isinstance(twin, nn.Module):
+        return
+    theirs = {k: tuple(v.shape) for k, v in twin.named_parameters()}
+    ours = {k: v if draws.is_shape(v) else np.shape(v) for k, v in shapes.items()}
+    if theirs != ours:
+        raise UsageError(
+            "the twin's parameters must have the manual side's names and shapes, but torch has "
+            f"{theirs or 'none'} and the manual side {ours or 'none'}: rename them, or wrap the twin in a function "
+            "twin(x, **params)"
+        )
+
+
+def loss_inputs(
+    ours: Any, twin: Any, output: Any, target: Any, dtype: Any, seed: int
+) -> tuple[Sides, dict[str, Arrays]]:
+    """The sides of a loss, and its draws."""
+    if not (hasattr(ours, "forward") and hasattr(ours, "gradient")):
+        raise UsageError(f"a loss must have forward(output, target) and gradient(cache), got {describe(ours)}")
+    if target is None:
+        raise UsageError("a loss needs target=: a shape, an array, a function of a generator, or 'class'")
+    inputs = {}
+    plans = {"draw 1": (output, target, 1.0), "draw 2": (output, target, 1.0)}
+    if draws.is_shape(output):
+        same = draws.is_shape(target) or isinstance(target, str)
+        other = draws.other_batch(target) if draws.is_shape(target) else target
+        plans |= {"large": (output, target, 4.0)}
+        plans |= {"other batch": (draws.other_batch(output), other, 1.0)} if same else {}
+        plans |= {"dyadic": (output, target, 0.0)}
+    else:
+        plans |= {"draw 3": (output, target, 1.0)}
+    for i, (label, (out_spec, target_spec, scale)) in enumerate(plans.items()):
+        rng = np.random.default_rng([seed, i])
+        if label == "dyadic":
+            values = draws.dyadic(rng, out_spec).astype(dtype)
+        else:
+            values = draws.draw(out_spec, rng, dtype, scale, "output")
+        if isinstance(target_spec, str):
+            if target_spec != "class":
+                raise UsageError(f"target must be a shape, an array, a function or 'class', got {target_spec!r}")
+            wanted = rng.integers(0, values.shape[-1], values.shape[:-1])
+        elif label == "dyadic" and draws.is_shape(target_spec):
+            wanted = (draws.dyadic(rng, target_spec) * 0.75).astype(dtype)
+            wanted = np.where(wanted == values, -wanted, wanted) if wanted.shape == values.shape else wanted
+        else:
+            wanted = draws.draw(target_spec, rng, dtype, 1.0, "target")
+        inputs[label] = {"output": values, "target": wanted}
+    return LossSides(ours, twin), inputs
+
+
+def rule_inputs(
+    ours: Any, twin: Any, theta: Any, learning_rate: float, steps: int, dtype: Any, seed: int
+) -> tuple[Sides, dict[str, Arrays]]:
+    """The sides of an update rule, and its draws: random gradients, the same for both."""
+    if not (hasattr(ours, "init") and hasattr(ours, "update")):
+        raise UsageError(
+            f"an update rule must have init(theta) and update(theta, grad, state, learning_rate), got {describe(ours)}"
+        )
+    if steps < 1:
+        raise UsageError(f"steps must be at least 1, got {steps}")
+    sides = TrajectorySides(ours, optimizer_factory(ours, twin))
+    inputs = {}
+    for i in range(2):
+        rng = np.random.default_rng([seed, i])
+        start = draws.draw(theta, rng, dtype, what="theta")
+        if start.ndim != 1:
+            raise UsageError(f"theta must be one flat vector, got shape {start.shape}")
+        grads = draws.away_from_zero(rng, (steps, *start.shape)).astype(dtype)
+        inputs[f"draw {i + 1}"] = {"theta": start, "grads": grads, "learning rate": learning_rate}
+    return sides, inputs
+
+
+def optimizer_factory(ours: Any, twin: Any) -> Callable[..., torch.optim.Optimizer]:
+    """A function (parameters, learning rate) that makes the torch optimizer.
+
+    A class of torch.optim is given those hyperparameters of the manual rule that it knows by the same name;
+    beta1 and beta2 together are its betas.
+    """
+    if not isinstance(twin, type):
+        return twin
+    options = (
+        {f.name: getattr(ours, f.name) for f in dataclasses.fields(ours)} if dataclasses.is_dataclass(ours) else {}
+    )
+    known = inspect.signature(twin).parameters
+    if "betas" in known and {"beta1", "beta2"} <= options.keys():
+        options["betas"] = (options.pop("beta1"), options.pop("beta2"))
+    given = {k: v for k, v in options.items() if k in known}
+    return lambda parameters, lr: twin(parameters, lr=lr, **given)

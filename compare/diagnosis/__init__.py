@@ -1,0 +1,1 @@
+"""What went wrong, in words: each cause tested against the numbers."""

@@ -1,0 +1,170 @@
+"""What a cause is, what it is looked for in, and the constants that a derivation loses or gains.
+
+A candidate is what torch's derivation would give if it had a fault: its complexity, the words, the numbers.
+Complexity is the number of things that went wrong, in tens, and a little more for what is less likely.
+The candidates themselves are in `candidates` and in the rooms that it gathers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.judge.sides import Arrays, Sides
+
+
+class Labelled(NamedTuple):
+    """A constant with the words for it."""
+
+    complexity: int
+    names: tuple[str, ...]
+    value: float
+
+
+class Candidate(NamedTuple):
+    """What torch would give if it had the named faults; a function makes the numbers only if they are asked for."""
+
+    complexity: int
+    names: tuple[str, ...]
+    source: np.ndarray | Callable[[], np.ndarray | None]
+
+    def made(self) -> Candidate | None:
+        """With its numbers; None where there are none, or where some are not finite."""
+        array = self.source() if callable(self.source) else self.source
+        if array is None or not np.isfinite(array).all():
+            return None
+        return self._replace(source=np.asarray(array))
+
+    @property
+    def array(self) -> np.ndarray:
+        """The numbers of a candidate that has been made."""
+        assert isinstance(self.source, np.ndarray)
+        return self.source
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A named cause; what is left of the difference after applying it, as a fraction of the bound; and other
+    names for the same numbers.
+    """
+
+    name: str
+    residual: float
+    alternatives: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} (applying it leaves {self.residual:.2g} of the bound)"
+
+
+class Output(NamedTuple):
+    """One output of an evaluation: both sides' numbers, and the bound."""
+
+    manual: np.ndarray
+    torch: np.ndarray
+    allowed: np.ndarray
+
+
+@dataclass(frozen=True)
+class Case:
+    """One output of one evaluation: what both sides got, from which inputs, and the bound on the manual side."""
+
+    output: str
+    inputs: Arrays
+    manual: np.ndarray
+    torch: np.ndarray
+    allowed: np.ndarray
+    results: Arrays = field(default_factory=dict)  # every output of torch
+    learning_rate: float | None = None
+    previous: np.ndarray | None = None  # torch's result for this output one step before
+    parameters_after: Arrays = field(default_factory=dict)  # the layer's parameters after the update
+    beside: dict[str, Output] = field(default_factory=dict)  # every output of the evaluation, this one included
+
+    def differs(self) -> bool:
+        """Whether the two sides differ by more than the bound."""
+        if self.manual.shape != self.torch.shape:
+            return True
+        return bool(self.where().any())
+
+    def where(self) -> np.ndarray:
+        """The elements that differ by more than the bound; the shapes must be equal."""
+        with np.errstate(all="ignore"):
+            mask: np.ndarray = ~(np.abs(self.manual - self.torch) <= self.allowed)
+        return mask
+
+    @property
+    def batch(self) -> int:
+        """N, the size of the first axis."""
+        source = self.inputs.get("x", self.inputs.get("output"))
+        return int(source.shape[0]) if isinstance(source, np.ndarray) and source.ndim else 1
+
+    def sizes(self) -> list[tuple[str, str, int]]:
+        """(symbol, words, size) of the axes that a derivation may divide by, the batch first."""
+        found = [("N", "the batch", self.batch)]
+        y: Any = self.results.get("output", self.inputs.get("output"))
+        x: Any = self.inputs.get("x")
+        shape: tuple[int, ...] = () if y is None else np.shape(y)
+        if len(shape) == 2:
+            found.append(("K", "the number of outputs", shape[1]))
+        else:
+            found += [(f"K{i}", f"the size of axis {i} of the output", n) for i, n in enumerate(shape) if i]
+        if x is not None and np.ndim(x) > 1 and np.shape(x) != shape:
+            found.append(("D", "the size of the input's last axis", np.shape(x)[-1]))
+        return found
+
+
+def constants(case: Case) -> list[Labelled]:
+    """The factors a derivation loses or gains, each also with the sign flipped; the likelier first."""
+    named = [
+        (10, "a factor 2 too much (the 2 of a square, or counted twice)", 2.0),
+        (10, "a factor ½ too much (a 2 is missing)", 0.5),
+    ]
+    sizes = case.sizes()
+    for k, (symbol, words, size) in enumerate(sizes):
+        rank, n = 10 + min(k, 1), float(size)
+        if symbol == "N":
+            named.append((rank, "N times too large: summed over the batch where the mean belongs", n))
+            named.append((rank, "N times too small: averaged over the batch where the sum belongs", 1 / n))
+        else:
+            named.append((rank, f"{symbol} times too large: {symbol}, {words}, is not divided by", n))
+            named.append((rank, f"{symbol} times too small: divided by {symbol}, {words}", 1 / n))
+        named.append((rank + 3, f"√{symbol} times too large: the root of {symbol}, {words}, is not divided by", n**0.5))
+        named.append((rank + 3, f"√{symbol} times too small: divided by the root of {symbol}, {words}", n**-0.5))
+        if size > 1:
+            named.append((rank + 3, f"divided by {symbol} − 1 where {symbol}, {words}, belongs", n / (n - 1)))
+            named.append((rank + 3, f"divided by {symbol}, {words}, where {symbol} − 1 belongs", (n - 1) / n))
+    N, K = float(case.batch), float(np.prod([n for s, _, n in sizes if s.startswith("K")]))
+    named += [
+        (12, "NK times too large: summed where the mean over every number belongs", N * K),
+        (12, "NK times too small: averaged over every number where the sum belongs", 1 / (N * K)),
+        (12, "N² times too large: summed over the batch twice", N * N),
+        (12, "N² times too small: the 1/N is applied twice", 1 / (N * N)),
+        (12, "K/N times what it should be: averaged over the batch where the outputs belong", K / N),
+        (12, "N/K times what it should be: averaged over the outputs where the batch belongs", N / K),
+    ]
+    if case.learning_rate:
+        named.append((11, "the learning rate is multiplied in", case.learning_rate))
+        named.append((11, "divided by the learning rate", 1 / case.learning_rate))
+    found = [Labelled(8, ("the sign is flipped",), -1.0)]
+    for complexity, label, value in named:
+        if value != 1:
+            found.append(Labelled(complexity, (label,), value))
+            found.append(Labelled(complexity + 8, ("the sign is flipped", label), -value))
+    return found
+
+
+def again(sides: Sides, case: Case, **changes: Any) -> np.ndarray | None:
+    """Torch's result for this output at changed inputs; None where these do not fit."""
+    return again_with(sides, case, changes)
+
+
+def again_with(sides: Sides, case: Case, changes: Arrays) -> np.ndarray | None:
+    """The same for inputs whose names are no identifiers."""
+    try:
+        with np.errstate(all="ignore"):
+            result = sides.torch({**case.inputs, **changes}).get(case.output)
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return None
+    return result if isinstance(result, np.ndarray) and np.isfinite(result).all() else None

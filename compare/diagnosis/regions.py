@@ -1,0 +1,76 @@
+"""Where a tensor differs, in words and as a mask."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from compare.diagnosis.causes import Case
+
+
+class Region(NamedTuple):
+    """A part of a tensor. An orderly one is described without looking at which elements differ one by one."""
+
+    name: str
+    mask: np.ndarray
+    orderly: bool = True
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one element."""
+        return bool(self.mask.sum() == 1)
+
+
+def region(case: Case) -> Region | None:
+    """The part of the tensor that differs; None where that is all of it, or nothing."""
+    if case.manual.shape != case.torch.shape:
+        return None
+    mask = case.where()
+    if mask.all() or not mask.any():
+        return None
+    if mask.sum() == 1:
+        (index,) = np.argwhere(mask)
+        return Region(f"only element [{', '.join(map(str, index))}]", mask)
+    for axis in range(mask.ndim):
+        others = tuple(a for a in range(mask.ndim) if a != axis)
+        touched = np.flatnonzero(mask.any(axis=others))
+        if others and len(touched) == 1:
+            whole = np.zeros_like(mask)
+            whole[(slice(None),) * axis + (touched[0],)] = True
+            return Region(f"only index {touched[0]} of axis {axis}", whole)
+    for name, label in (("x", "z"), ("output", "ŷ"), ("dy", "δ")):
+        z = case.inputs.get(name)
+        if isinstance(z, np.ndarray) and z.shape == mask.shape:
+            for words, where in ((">", z > 0), ("<", z < 0), ("=", z == 0)):
+                if not (mask & ~where).any() and mask.sum() * 2 > where.sum():
+                    return Region(f"only where {label} {words} 0", where)
+    return Region(f"in {int(mask.sum()):,} of {mask.size:,} elements", mask, orderly=False)
+
+
+def region_name(case: Case) -> str:
+    """The words of `region`."""
+    found = region(case)
+    return found.name if found else "everywhere"
+
+
+def single_element(cases: list[Case]) -> tuple[str, str] | None:
+    """(what, where) of a difference in the same single element of every case; None where there is none."""
+    regions = [region(case) for case in cases]
+    if not regions or any(r is None or not r.single for r in regions) or len({r.name for r in regions if r}) > 1:
+        return None
+    factors = set()
+    for case, r in zip(cases, regions, strict=True):
+        assert r is not None
+        m, t = float(case.manual[r.mask][0]), float(case.torch[r.mask][0])
+        factors.add(near_one(m / t) if t else f"{m:.6g} beside 0")
+    assert regions[0] is not None
+    if len(factors) == 1:
+        return f"a single element is off: manual is {factors.pop()} times torch", regions[0].name
+    return "a single element is off, not always by the same factor", regions[0].name
+
+
+def near_one(factor: float) -> str:
+    """A factor, by what it has more than 1 where that is little."""
+    more = factor - 1
+    return f"{factor:.6g}" if abs(more) > 1e-2 else f"(1 {'+' if more > 0 else '−'} {abs(more):.2g})"

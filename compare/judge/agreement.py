@@ -1,0 +1,189 @@
+"""Two tensors side by side: do they agree, and if not, where and by how much."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.rounding.bounded import Bounded
+
+# Which rule gave the tolerance.
+EXACT, BOUND, LADDER, EXCUSED = "exact draw", "rounding bound", "precision ladder", "excused by the precision ladder"
+
+
+class Verdict(NamedTuple):
+    """One tensor of one stage, judged element by element."""
+
+    agrees: bool
+    fraction: float  # the largest |Δ| / allowed; NaN where only one side is finite
+    flat: int  # the position of that element in the flattened tensor
+    manual: float
+    torch: float
+    allowed: float
+    largest_difference: float
+    looseness: float  # the largest tolerance ÷ the largest magnitude of the tensor
+    beyond: int  # the number of elements that differ by more than allowed
+    shape: tuple[int, ...]
+    problem: str = ""  # shape or dtype, where these already differ
+    rule: str = BOUND
+
+    @property
+    def at(self) -> tuple[int, ...]:
+        """The index of the worst element; empty where no element was looked at."""
+        return () if self.flat < 0 else tuple(int(i) for i in np.unravel_index(self.flat, self.shape))
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def vacuous(self) -> bool:
+        """The tolerance is as large as the tensor, so that agreement says nothing."""
+        return self.looseness >= 1
+
+    def describe(self) -> str:
+        """One line for a disagreement: index, both values, difference, allowed."""
+        if self.problem:
+            return self.problem
+        return (
+            f"[{', '.join(map(str, self.at))}] manual {self.manual!r}, torch {self.torch!r}, "
+            f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {self.allowed:.3g} ({self.rule}); "
+            f"{self.beyond:,} of {self.size:,} elements differ"
+        )
+
+
+def mismatched(problem: str, size: int) -> Verdict:
+    """The verdict on tensors whose shapes or dtypes differ: no value is looked at, nothing is broadcast."""
+    return Verdict(False, np.inf, -1, np.nan, np.nan, 0, np.inf, 0, size, (size,), problem)
+
+
+def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
+    """Compare the manual side's result, with its bound, to torch's. A plain array has the bound zero.
+
+    A difference below the smallest normal number is underflow and agrees.
+    """
+    value, error, tiny = (
+        (manual.value, manual.error, manual.precision.tiny)
+        if isinstance(manual, Bounded)
+        else (manual, None, float(np.finfo(torch.dtype).tiny))
+    )
+    if value.shape != torch.shape:
+        return mismatched(f"shape {value.shape} beside torch's {torch.shape}", torch.size)
+    if value.dtype != torch.dtype:
+        return mismatched(f"dtype {value.dtype} beside torch's {torch.dtype}", torch.size)
+    if torch.size == 0:
+        return Verdict(True, 0, -1, np.nan, np.nan, 0, 0, 0, 0, torch.shape)
+    if error is None and np.array_equal(value, torch):
+        both = float(torch.flat[0])
+        return Verdict(True, 0, 0, both, both, 0, 0, 0, 0, torch.shape)
+    with np.errstate(all="ignore"):
+        difference = np.asarray(np.subtract(value, torch, dtype=np.float64))
+        np.abs(difference, out=difference)
+        allowed = tiny if error is None else error + tiny
+        ratio = np.asarray(difference / allowed)
+        flat = int(ratio.argmax())  # NaN counts as the largest
+        fraction = float(ratio.flat[flat])
+        if not fraction <= 1:  # not `> 1`, which NaN would pass
+            # ∞ beside ∞, NaN beside NaN; after an overflow either may come of the other, but no finite number
+            same = (value == torch) | (np.isnan(value) & np.isnan(torch))
+            same |= np.isinf(allowed) & ~np.isfinite(value) & ~np.isfinite(torch)
+            ratio = np.where(same, 0, np.where(np.isnan(ratio), np.inf, ratio))
+            difference = np.where(same, 0, difference)
+            flat = int(ratio.argmax())
+            fraction = float(ratio.flat[flat])
+        magnitude = max(float(torch.max()), -float(torch.min()))
+        largest_allowed = float(allowed.max()) if isinstance(allowed, np.ndarray) else float(allowed)
+    agrees = fraction <= 1
+    return Verdict(
+        agrees=agrees,
+        fraction=fraction,
+        flat=flat,
+        manual=float(value.flat[flat]),
+        torch=float(torch.flat[flat]),
+        allowed=float(allowed.flat[flat]) if isinstance(allowed, np.ndarray) else float(allowed),
+        largest_difference=float(difference.max()),
+        looseness=_looseness(largest_allowed, magnitude, tiny),
+        beyond=0 if agrees else int(np.count_nonzero(ratio > 1)),
+        shape=torch.shape,
+    )
+
+
+def _looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
+    """Tolerance over signal; 0 where the tolerance is underflow alone, whatever the signal."""
+    if np.isinf(largest_allowed):
+        return np.inf
+    if largest_allowed <= 2 * tiny or not np.isfinite(magnitude):
+        return 0.0
+    return largest_allowed / magnitude if magnitude > 0 else np.inf
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A tensor of a stage that differs by more than it may."""
+
+    step: int
+    stage: str
+    tensor: str
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        line = f"step {self.step}, {self.stage}, {self.tensor}: {self.verdict.describe()}"
+        return "\n  ".join([line, *self.notes])
+
+    def as_json(self) -> dict[str, Any]:
+        """What report.json says of it."""
+        v = self.verdict
+        return {
+            "step": self.step,
+            "stage": self.stage,
+            "tensor": self.tensor,
+            "index": list(v.at),
+            "manual": v.manual,
+            "torch": v.torch,
+            "difference": v.largest_difference,
+            "allowed": v.allowed,
+            "fraction": v.fraction,
+            "elements": v.beyond,
+            "of": v.size,
+            "rule": v.rule,
+            "problem": v.problem,
+            "causes": list(self.causes),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass
+class StageRow:
+    """What a run remembers of one stage: one row of the final table."""
+
+    name: str
+    numbers: int = 0
+    closest: float = 0.0
+    at_step: int = -1
+    tensor: str = ""
+    index: tuple[int, ...] = ()
+    largest_difference: float = 0.0
+    loosest: float = 0.0
+    vacuous: int = 0
+    excused: int = 0  # beyond the bound, but no further than torch's own formula rounds
+    by_ladder: int = 0  # judged by the precision ladder because no rounding rule applied
+    last_fraction: float = 0.0
+    disagreements: int = 0
+
+    def add(self, step: int, tensor: str, verdict: Verdict) -> None:
+        """Count one tensor of one step."""
+        self.numbers += verdict.size
+        self.vacuous += verdict.vacuous
+        self.excused += verdict.rule == EXCUSED
+        self.by_ladder += verdict.rule == LADDER
+        self.disagreements += not verdict.agrees
+        self.loosest = max(self.loosest, verdict.looseness)
+        self.largest_difference = max(self.largest_difference, verdict.largest_difference)
+        self.last_fraction = max(self.last_fraction, verdict.fraction)
+        if verdict.fraction > self.closest or self.at_step < 0:
+            self.closest, self.at_step = verdict.fraction, step
+            self.tensor, self.index = tensor, verdict.at

@@ -1,0 +1,81 @@
+"""The learning rate of a step, judged: a closed form beside torch's multiplication from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+import manual
+from compare.checking.findings import Finding, Report
+from compare.judge.agreement import Disagreement, StageRow, Verdict, judge
+from compare.judge.ladder import RUNG
+from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+
+
+class RateJudge:
+    """Judges the schedule as a stage of its own.
+
+    torch's schedulers may multiply their way: η_k = η_{k−1} f_k, where f_k is the ratio of two closed-form values.
+    So the rounding allowed at step k is that of step k − 1, scaled by this ratio, and that of the closed forms
+    at both ends: A_k = (A_{k−1} + e_{k−1}) η_k / η_{k−1} + e_k, with e from the closed form on `Bounded` numbers.
+    """
+
+    def __init__(self, schedule: manual.Schedule, varies: bool) -> None:
+        self.schedule, self.varies = schedule, varies
+        self.precision = Precision.of(np.float64)
+        self.before: tuple[float, float, float] | None = None  # η, e and A of the step before
+
+    def judge(self, run: Any, step: int, theirs: float) -> None:
+        """Judge torch's learning rate of this step into the rows of the step's judge."""
+        if not self.varies:
+            return
+        stage = f"learning rate · {type(self.schedule).__name__}"
+        verdict = self.verdict(step, theirs)
+        run.rows.setdefault(stage, StageRow(stage)).add(step, "η", verdict)
+        if not verdict.agrees and all(d.stage != stage for d in run.disagreements):
+            run.disagreements.append(Disagreement(step, stage, "η", verdict))
+
+    def verdict(self, step: int, theirs: float) -> Verdict:
+        """Judge torch's learning rate of this step; the steps must come in order."""
+        rate, own, rule = self._bounded(step)
+        allowed = own
+        if self.before is not None:
+            last_rate, last_own, last_allowed = self.before
+            ratio = abs(rate / last_rate) if last_rate else 1.0
+            allowed = (last_allowed + last_own) * ratio + own
+        self.before = rate, own, allowed
+        verdict = judge(Bounded(np.asarray(rate), np.asarray(allowed), self.precision), np.asarray(theirs))
+        return verdict._replace(rule=rule)
+
+    def _bounded(self, step: int) -> tuple[float, float, str]:
+        """η of the step, the rounding of its closed form, and the rule that this follows."""
+        try:
+            value: Any = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
+        except NoRoundingRule:  # the schedule branches on the step, or uses the math module
+            rate, single = float(self.schedule(step)), Precision.of(np.float32)
+            in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
+            own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(RUNG)  # as ladder.tolerance
+            return rate, own, "precision ladder"
+        if not isinstance(value, Bounded):
+            return float(value), 0.0, "rounding bound"
+        return float(value.value), 0.0 if value.error is None else float(value.error), "rounding bound"
+
+
+def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: int, name: str) -> Report:
+    """Judge a schedule against the scheduler `make(optimizer)` over so many steps."""
+    start = float(getattr(schedule, "learning_rate", None) or schedule(0))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], lr=start)
+    scheduler = make(optimizer)
+    judge_of_rate = RateJudge(schedule, varies=True)
+    worst, at = None, 0
+    for step in range(steps):
+        verdict = judge_of_rate.verdict(step, float(optimizer.param_groups[0]["lr"]))
+        if worst is None or verdict.fraction > worst.fraction:
+            worst, at = verdict, step
+        optimizer.step()
+        scheduler.step()
+    assert worst is not None
+    return Report(name, (Finding("learning rate", worst, f"step {at}", steps),))

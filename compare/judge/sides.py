@@ -1,0 +1,233 @@
+"""One piece of mathematics as two functions of the same arrays: the manual one and torch's.
+
+Everything that judges, measures or diagnoses a stage works on these. Inputs and outputs are dictionaries of
+arrays by name; the manual function also takes `Bounded` arrays and then returns such.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+import manual
+from compare.rounding.bounded import Bounded
+from torch_ref import parameters as torch_parameters
+
+Arrays = dict[str, Any]
+
+
+class Sides(Protocol):
+    """Two functions of the same inputs, with the same output names."""
+
+    def manual(self, inputs: Arrays) -> Arrays: ...
+
+    def torch(self, inputs: Arrays) -> Arrays: ...
+
+
+def parameter(name: str) -> str:
+    """The name under which a parameter stands among the inputs."""
+    return f"parameter {name}"
+
+
+def gradient_of(name: str) -> str:
+    """The name under which a parameter's gradient stands among the outputs."""
+    return f"gradient of {name}"
+
+
+def parameters_among(inputs: Arrays) -> Arrays:
+    """The parameters among the inputs, by their own names."""
+    return {k.removeprefix("parameter "): v for k, v in inputs.items() if k.startswith("parameter ")}
+
+
+@dataclass(frozen=True)
+class LayerSides:
+    """A manual layer and its torch twin. Inputs: x, dy and the parameters; dy is ∂J/∂output.
+
+    The twin is a module, which is given the parameters under its own names, or any function `twin(x, **params)`.
+    """
+
+    layer: manual.Layer
+    twin: Callable[..., torch.Tensor]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        params = parameters_among(inputs)
+        y, cache = self.layer.forward(params, inputs["x"])
+        out = {"output": y}
+        if "dy" in inputs:
+            out["input gradient"] = self.layer.input_gradient(params, cache, inputs["dy"])
+            gradients = self.layer.parameter_gradients(params, cache, inputs["dy"])
+            if not isinstance(gradients, dict):
+                raise TypeError(
+                    f"parameter_gradients must return a dictionary of gradients by name, got {type(gradients).__name__}"
+                )
+            out |= {gradient_of(name): g for name, g in gradients.items()}
+        return out
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        return torch_layer(self.twin, inputs)
+
+
+def torch_layer(twin: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
+    """The twin's output and, by autograd, its gradients, in the dtype of x."""
+    params = {k: as_tensor(v).requires_grad_() for k, v in parameters_among(inputs).items()}
+    x = as_tensor(inputs["x"]).requires_grad_()
+    if isinstance(twin, nn.Module):
+        y = torch.func.functional_call(copy.deepcopy(twin).to(x.dtype), params, (x,))
+    else:
+        y = twin(x, **params)
+    if not isinstance(y, torch.Tensor):
+        raise TypeError(f"it must return one tensor, not {type(y).__name__}")
+    out = {"output": as_array(y)}
+    if "dy" in inputs:
+        wanted = {"input gradient": x} | {gradient_of(k): v for k, v in params.items()}
+        if not y.requires_grad:
+            return out | {name: np.zeros(source.shape, inputs["x"].dtype) for name, source in wanted.items()}
+        gradients = torch.autograd.grad(y, list(wanted.values()), as_tensor(inputs["dy"]), allow_unused=True)
+        for (name, source), g in zip(wanted.items(), gradients, strict=True):
+            out[name] = as_array(torch.zeros_like(source) if g is None else g)
+    return out
+
+
+@dataclass(frozen=True)
+class FunctionSides:
+    """A forward and a backward function, for a person who has no class, and a torch twin.
+
+    `forward(x, **params)` returns y, and then `backward(dy, x, **params)` is called; or it returns (y, cache), and then
+    `backward(dy, cache)` is. `backward` returns ∂J/∂x, or a dictionary with ∂J/∂x under "x" and each parameter's
+    gradient under its name.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    twin: Callable[..., torch.Tensor]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        params, x = parameters_among(inputs), inputs["x"]
+        result = self.forward(x, **params)
+        y, arguments = (result[0], (result[1],)) if isinstance(result, tuple) else (result, (x,))
+        out = {"output": y}
+        if "dy" in inputs:
+            named = {} if isinstance(result, tuple) else params
+            gradients = self.backward(inputs["dy"], *arguments, **named)
+            gradients = gradients if isinstance(gradients, dict) else {"x": gradients}
+            out |= {"input gradient" if k == "x" else gradient_of(k): g for k, g in gradients.items()}
+        return out
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        return torch_layer(self.twin, inputs)
+
+
+@dataclass(frozen=True)
+class LossSides:
+    """A manual loss and torch's. Inputs: output and target."""
+
+    loss: manual.Loss
+    module: Callable[..., torch.Tensor]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        J, cache = self.loss.forward(inputs["output"], inputs["target"])
+        return {"loss": J, "loss gradient": self.loss.gradient(cache)}
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        output = as_tensor(inputs["output"]).requires_grad_()
+        module = self.module
+        if isinstance(module, nn.Module):  # class weights and the like take the dtype of the run
+            module = copy.deepcopy(module).to(output.dtype)
+        J = module(output, as_tensor(inputs["target"]))
+        (gradient,) = torch.autograd.grad(J, output)
+        return {"loss": J.detach().numpy(), "loss gradient": gradient.numpy()}
+
+
+@dataclass(frozen=True)
+class OptimizerSides:
+    """One update by a manual rule and by torch's. Inputs: theta, grad, learning rate, and the state's entries.
+
+    `optimizer(parameters, learning_rate)` makes the torch optimizer.
+    """
+
+    rule: manual.Optimizer
+    optimizer: Callable[..., torch.optim.Optimizer]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        theta, state = self.rule.update(inputs["theta"], inputs["grad"], self._state(inputs), inputs["learning rate"])
+        return {"theta": theta, **state}
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        theta = nn.Parameter(as_tensor(inputs["theta"]))
+        optimizer = self.optimizer([theta], inputs["learning rate"])
+        state = {k: v if k == "step" else as_tensor(v) for k, v in self._state(inputs).items()}
+        torch_parameters.load_state(optimizer, state)
+        theta.grad = as_tensor(inputs["grad"])
+        optimizer.step()
+        after = torch_parameters.flat_state(optimizer)
+        return {"theta": theta.detach().numpy()} | {k: as_array(v) for k, v in after.items()}
+
+    def _state(self, inputs: Arrays) -> Arrays:
+        return {k: v for k, v in inputs.items() if k not in ("theta", "grad", "learning rate")}
+
+
+@dataclass(frozen=True)
+class TrajectorySides:
+    """Many updates, each side keeping its own state. Inputs: theta, grads (steps, size), learning rate.
+
+    The state's arrays are compared where both sides have one of the same name.
+    """
+
+    rule: manual.Optimizer
+    optimizer: Callable[..., torch.optim.Optimizer]
+
+    def manual(self, inputs: Arrays) -> Arrays:
+        theta, out = inputs["theta"], {}
+        state = self.rule.init(theta)
+        for k in range(len(inputs["grads"])):
+            result = self.rule.update(theta, inputs["grads"][k], state, inputs["learning rate"])
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise TypeError(f"update must return the pair (theta, state), got {type(result).__name__}")
+            theta, state = result
+            out[f"theta after step {k + 1}"] = theta
+        return out | {name: value for name, value in state.items() if np.shape(value)}
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        theta, out = nn.Parameter(as_tensor(inputs["theta"])), {}
+        optimizer = self.optimizer([theta], inputs["learning rate"])
+        for k, grad in enumerate(inputs["grads"]):
+            theta.grad = as_tensor(grad)
+            optimizer.step()
+            out[f"theta after step {k + 1}"] = theta.detach().numpy().copy()
+        state = torch_parameters.flat_state(optimizer)
+        return out | {name: as_array(v) for name, v in state.items() if np.shape(v)}
+
+
+def as_tensor(x: Any) -> torch.Tensor:
+    """A tensor of the array's own dtype, over memory of its own."""
+    return torch.from_numpy(np.array(x, copy=True))
+
+
+def as_array(x: Any) -> Any:
+    """A NumPy array over a tensor's memory, or its copy where it lives on a GPU; anything else as it is."""
+    return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x
+
+
+def bounded(inputs: Arrays, precision: Any) -> Arrays:
+    """The inputs as exact Bounded arrays: float arrays only, and made read-only."""
+    return {name: exact(value, precision) for name, value in inputs.items()}
+
+
+def exact(value: Any, precision: Any) -> Any:
+    """A float array as an exact, read-only Bounded; anything else as it is."""
+    if not is_float(value):
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return Bounded(view, None, precision)
+
+
+def is_float(x: Any) -> bool:
+    """Whether x is an array of floating-point numbers."""
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"

@@ -1,0 +1,1 @@
+"""Arrays that carry a bound on their own rounding error."""

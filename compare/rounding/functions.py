@@ -1,0 +1,163 @@
+"""NumPy's dispatch: which rule follows which ufunc and which array function (np.sum, np.where, np.einsum, …).
+
+Functions that only move elements about do to the errors what they do to the values. Functions that look at
+values and return no floating-point number may not be swayed by rounding. The rest is arithmetic or a choice,
+each with its rule.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, plain_index, settled
+from compare.rounding.choices import CHOICES, any_bounded, plain
+from compare.rounding.rules import RULES, exactly_infinite
+from compare.rounding.sums import REDUCTIONS, SUMS, add_at, lengthened, matmul
+
+__all__ = ["apply", "apply_ufunc", "plain", "plain_index"]
+
+
+def apply_ufunc(p: Precision, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
+    """Run `ufunc` on Bounded inputs; NoRoundingRule where there is no rule for it."""
+    if method == "__call__":
+        if ufunc is np.matmul and not kwargs:
+            with np.errstate(all="ignore"):
+                return matmul(p, *inputs)
+        rule = RULES.get(ufunc)
+        if rule is not None and kwargs.get("where", True) is True:
+            operands = [operand(p, x) for x in inputs]
+            v = ufunc(*[value for value, _ in operands], **kwargs)
+            with np.errstate(all="ignore"):  # a bound may overflow to ∞; that is an answer, not an accident
+                error = rule(p, v, *operands)
+                if error is None and v.dtype.kind != "f":
+                    return v  # a comparison that no rounding sways is an ordinary mask
+                result = settled(p, v, error, lambda: exactly_infinite(ufunc, v, operands))
+                return lengthened(p, result, *inputs) if ufunc in (np.add, np.subtract) else result
+    elif method == "reduce" and ufunc in REDUCTIONS:  # which defaults to the first axis
+        return _call(REDUCTIONS[ufunc], f"{ufunc.__name__}.reduce", p, inputs, {"axis": 0, **kwargs})
+    elif method == "accumulate" and ufunc is np.add:
+        return _call(SUMS[np.cumsum], "add.accumulate", p, inputs, {"axis": 0, **kwargs})
+    elif method == "outer" and ufunc in RULES and len(inputs) == 2 and not kwargs:
+        a, b = (x if isinstance(x, Bounded) else np.asarray(x) for x in inputs)
+        return ufunc(a.reshape(a.shape + (1,) * b.ndim), b)
+    elif method == "at" and ufunc in (np.add, np.subtract) and not kwargs:
+        return add_at(p, ufunc, inputs[0], plain_index(inputs[1]), inputs[2])
+    raise NoRoundingRule(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
+
+
+def apply(p: Precision, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Run a NumPy function on Bounded arguments; NoRoundingRule where there is no rule for it."""
+    name = func.__name__
+    if kwargs.get("out") is not None:
+        raise NoRoundingRule(f"np.{name} with out=")
+    if func in MOVERS and args and isinstance(args[0], Bounded) and not any_bounded((args[1:], kwargs)):
+        return _moved(args[0], lambda a: func(a, *args[1:], **kwargs))
+    if func in ARITHMETIC:
+        return _call(ARITHMETIC[func], name, p, args, {k: x for k, x in kwargs.items() if k != "out"})
+    if func in SHAPES:
+        return func(*plain(args), **plain(kwargs))
+    if func in LIKE:
+        return _like(p, func, *args, **kwargs)
+    raise NoRoundingRule(f"np.{name}")
+
+
+def _call(rule: Callable[..., Any], name: str, p: Precision, args: Any, kwargs: Any) -> Any:
+    """The rule's answer, with NaN and ∞ in its stride; NoRoundingRule for arguments that it does not know."""
+    try:
+        with np.errstate(all="ignore"):
+            return rule(p, *args, **kwargs)
+    except (TypeError, AttributeError) as error:
+        if isinstance(error, NoRoundingRule):
+            raise
+        try:
+            inspect.signature(rule).bind(p, *args, **kwargs)
+        except TypeError:
+            raise NoRoundingRule(f"np.{name} with these arguments") from None
+        if isinstance(error, AttributeError):  # the Bounded is not where the rule looks for it
+            raise NoRoundingRule(f"np.{name} with these arguments") from error
+        raise
+
+
+# --- what leaves values as they are ----------------------------------------------------------------------------
+
+
+def _moved(x: Any, func: Callable[..., Any]) -> Any:
+    """Bounded, or the list of them that np.split and its kind return."""
+    parts = func(x.value)
+    if isinstance(parts, (list, tuple)):
+        return [x._move(lambda a, i=i: func(a)[i]) for i in range(len(parts))]
+    return x._move(func)
+
+
+def _like(p: Precision, func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    fill = kwargs.pop("fill_value", args[0] if args else 0) if func is np.full_like else None
+    value = func(plain(x), *args, **kwargs) if fill is None else np.empty_like(plain(x), *args[1:], **kwargs)
+    result = Bounded(value, None, p) if value.dtype.kind == "f" else value
+    if fill is not None:
+        result[...] = fill
+    return result
+
+
+def _joined(func: Callable[..., Any]) -> Callable[..., Bounded]:
+    """np.concatenate and its kin: an array beside a Bounded one has error 0."""
+
+    def rule(p: Precision, arrays: Any, *, axis: Any = None) -> Bounded:
+        pairs = [operand(p, x) for x in arrays]
+        options = {} if axis is None else {"axis": axis}
+        v = func([value for value, _ in pairs], **options)
+        if all(e is None for _, e in pairs):
+            return settled(p, v, None)
+        errors = [np.broadcast_to(0.0 if e is None else e, np.shape(value)) for value, e in pairs]
+        return settled(p, v, func(errors, **options))
+
+    return rule
+
+
+def _pad(p: Precision, x: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Bounded:
+    if mode not in ("constant", "edge", "reflect", "symmetric", "wrap") or not isinstance(x, Bounded):
+        raise NoRoundingRule(f"np.pad with mode={mode!r}")
+    pad: Any = np.pad
+    fill = kwargs.get("constant_values", 0)
+    if operand(p, fill)[1] is not None:
+        raise NoRoundingRule("np.pad with rounded constants")
+    options = kwargs if mode != "constant" else {"constant_values": 0}
+    error = None if x.error is None else pad(x.error, pad_width, mode, **options)
+    return settled(p, pad(x.value, pad_width, mode, **kwargs), error)
+
+
+def _put_along_axis(p: Precision, target: Any, indices: Any, values: Any, axis: Any) -> None:
+    if not isinstance(target, Bounded) or isinstance(indices, Bounded):
+        raise NoRoundingRule("np.put_along_axis puts bounded numbers into a plain array")
+    value, error = operand(p, values)
+    v, e = target.value.copy(), np.zeros(target.shape) if target.error is None else target.error.copy()
+    np.put_along_axis(v, indices, value, axis)
+    np.put_along_axis(e, indices, 0 if error is None else error, axis)
+    target._write(..., Bounded(v, e if np.any(e) else None, p))
+
+
+MOVERS = {
+    np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.broadcast_to,
+    np.flip, np.fliplr, np.flipud, np.roll, np.tile, np.repeat, np.take, np.take_along_axis, np.diagonal, np.diag,
+    np.tril, np.triu, np.split, np.array_split, np.atleast_1d, np.atleast_2d, np.copy, np.rot90,
+    np.lib.stride_tricks.sliding_window_view, np.matrix_transpose, np.delete,
+}  # fmt: skip
+SHAPES = {
+    np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj, np.shares_memory,
+    np.may_share_memory, np.min_scalar_type,
+}  # fmt: skip
+LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
+ARITHMETIC: dict[Callable[..., Any], Callable[..., Any]] = (
+    SUMS
+    | CHOICES
+    | {
+        np.pad: _pad,
+        np.put_along_axis: _put_along_axis,
+    }
+)
+ARITHMETIC |= {
+    f: _joined(f) for f in (np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack)
+}  # fmt: skip

@@ -1,0 +1,220 @@
+"""What each elementwise ufunc makes of its operands' errors, and the rounding it adds on the two sides.
+
+A rule gets the precision, the result v, and the operands as (value, error) with error None for exact. It
+returns a new array, the error of v, or None where v is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from compare.rounding.elementary import ELEMENTARY, LIBRARY_ULPS, Operand, Rule, rounding
+from compare.rounding.model import NoRoundingRule, Precision
+
+
+def plus(*errors: Any) -> Any:
+    """The sum of errors of which some may be None."""
+    present = [e for e in errors if e is not None]
+    return sum(present[1:], start=present[0]) if present else None
+
+
+def carried(a: Operand, b: Operand, product: Callable[..., Any] = np.multiply) -> Any:
+    """|ab − a'b'| ≤ (|a| + e_a) e_b + e_a |b|, for any bilinear product."""
+    (va, ea), (vb, eb) = a, b
+    terms = []
+    if eb is not None:
+        terms.append(product(np.abs(va) if ea is None else np.abs(va) + ea, eb))
+    if ea is not None:
+        terms.append(product(ea, np.abs(vb)))
+    return plus(*terms)
+
+
+def _add(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    error = np.abs(v, dtype=np.float64)
+    error *= 2 * p.unit
+    if a[1] is not None:
+        error += a[1]
+    if b[1] is not None:
+        error += b[1]
+    return error
+
+
+def _scale(x: Any) -> float | None:
+    """|x| where x is a Python power of two or 0, by which scaling rounds nothing but underflow."""
+    if isinstance(x, (int, float)) and abs(math.frexp(x)[0]) in (0.5, 0.0):
+        return abs(float(x))
+    return None
+
+
+def _scaled(p: Precision, v: Any, source: Any, scale: float) -> Any:
+    """What scaling by 2ᵏ loses: nothing, or η where it shrinks a number below the smallest normal one."""
+    if scale >= 1 or scale == 0:
+        return None
+    small = np.abs(v) < p.tiny
+    return p.tiny * (small & (source != 0)) if np.any(small) else None
+
+
+def _multiply(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    own: Any = None
+    if (scale := _scale(a[0])) is not None:
+        own = _scaled(p, v, b[0], scale)
+    elif (scale := _scale(b[0])) is not None:
+        own = _scaled(p, v, a[0], scale)
+    elif np.bool_ not in (getattr(a[0], "dtype", None), getattr(b[0], "dtype", None)):  # a mask selects
+        own = rounding(p, v)
+    return plus(own, carried(a, b))
+
+
+def _divide(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    """|a/b − a'/b'| = |(a − a') − (b − b') a/b| / |b'| ≤ (e_a + |a/b| e_b) / |b'|."""
+    (va, ea), (vb, eb) = a, b
+    if scale := _scale(vb):
+        own = _scaled(p, v, va, 1 / scale)
+    else:  # x / y may be x · (1/y): two operations, the first of which may underflow
+        own = rounding(p, v, 2) + p.tiny * np.abs(va, dtype=np.float64)
+    if eb is None:
+        return plus(own, None if ea is None else ea / np.abs(vb))
+    room = np.abs(vb) - eb  # the smallest |b'|
+    spread = ((np.abs(v) + p.tiny) * eb + (0 if ea is None else ea)) / np.where(room > 0, room, 1)  # v may underflow
+    return plus(own, np.where((room > 0) | (eb == 0), spread, np.inf))
+
+
+def _power(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    (va, ea), (vb, eb) = a, b
+    vb, size = np.asarray(vb, np.float64), np.abs(v, dtype=np.float64)
+    own = (4 * LIBRARY_ULPS + 2 * np.abs(vb)) * p.unit * size + p.tiny  # by the library, or |b| multiplications
+    low = high = np.abs(va, dtype=np.float64)
+    shift: Any = 0.0
+    if ea is not None:
+        low, high = np.maximum(low - ea, 0), high + ea
+        # The slope |b| |x|^(b−1) is largest at one end; and |xᵇ − yᵇ| ≤ |x − y|ᵇ for 0 < b < 1 and x, y ≥ 0.
+        steepest = np.where(vb >= 1, high, low)
+        shift = np.abs(vb) * steepest**vb * (ea / steepest)
+        shift = np.where((vb > 0) & (vb < 1), np.fmin(shift, ea ** np.where(vb > 0, vb, 1)), shift)
+        shift = np.where((ea > 0) & (vb != 0), shift, 0)
+    if eb is not None:  # |aᵇ' − aᵇ| ≤ |aᵇ| (e^(|log a| e_b) − 1)
+        rate = np.maximum(np.abs(np.log(low)), np.abs(np.log(high)))
+        growth = (size + p.tiny + shift) * np.expm1(rate * eb)
+        shift = shift + np.where((eb == 0) | ((high == 0) & (vb > eb)), 0, growth)
+    return own + shift
+
+
+def _keeps_size(p: Precision, v: Any, *operands: Operand) -> Any:
+    """max, min, abs, minus: exact, and never spreading two inputs further apart than they were."""
+    errors = [e for _, e in operands if e is not None]
+    if not errors:
+        return None
+    return np.maximum(*errors) if len(errors) == 2 else np.array(errors[0])  # not the operand's own array
+
+
+def _logaddexp(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    """max + log(1 + e^−d), d = |a − b|.
+
+    The function has slopes of at most 1. Of the formula, e^−d ≤ 1 and the logarithm ≤ log 2 are off by 2u LIBRARY_ULPS
+    each, 1 + e^−d rounds, and so does d, by u d, which the slope e^−d / (1 + e^−d) makes 0.28 u at most.
+    """
+    own = rounding(p, v) + 2 * p.unit * (4 * LIBRARY_ULPS + 2)
+    return plus(own, _keeps_size(p, v, a, b))
+
+
+def _comparison(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    """A mask whose error is 1 where rounding decides; None where it decides nothing."""
+    reach = plus(a[1], b[1])
+    if reach is None:
+        return None
+    apart = np.abs(np.subtract(a[0], b[0], dtype=np.float64)) > reach
+    undecided = ~apart & (reach > 0)
+    return undecided.astype(np.float64) if np.any(undecided) else None
+
+
+def undecided(x: Operand) -> Any:
+    """Where rounding decides whether x is 0, a mask's False; None where nowhere."""
+    value, error = x
+    return None if error is None else _comparison(None, None, (value, error), (0, None))  # type: ignore[arg-type]
+
+
+def _logical(p: Precision, v: Any, *operands: Operand) -> Any:
+    return _keeps_size(p, v, *((value, undecided((value, error))) for value, error in operands))
+
+
+def _jump(f: Callable[[Any], Any]) -> Rule:
+    """sign, floor and their kind: exact, but for the jump where x ± e crosses one."""
+
+    def rule(p: Precision, v: Any, x: Operand) -> Any:
+        return None if x[1] is None else f(x[0] + x[1]) - f(x[0] - x[1])
+
+    return rule
+
+
+def _heaviside(p: Precision, v: Any, x: Operand, h: Operand) -> Any:
+    jump = undecided(x)
+    return None if jump is None and h[1] is None else plus(0.0, None if jump is None else jump * (1 + abs(h[0])), h[1])
+
+
+def _exact_only(p: Precision, v: Any, *operands: Operand) -> Any:
+    if any(e is not None and np.any(e) for _, e in operands):
+        raise NoRoundingRule("a remainder or a whole-number division of rounded numbers")
+    return rounding(p, v) if np.any(np.abs(v) * p.unit > 1) else None  # a whole number that may not fit
+
+
+def _remainder(p: Precision, v: Any, *operands: Operand) -> Any:
+    _exact_only(p, v, *operands)
+    return rounding(p, v)  # fmod is exact, adding the divisor for its sign is not
+
+
+def _finite(p: Precision, v: Any, x: Operand) -> Any:
+    return None if x[1] is None or np.all(np.isfinite(x[1])) else (~np.isfinite(x[1])).astype(np.float64)
+
+
+RULES: dict[np.ufunc, Rule] = ELEMENTARY | {
+    np.add: _add,
+    np.subtract: _add,
+    np.multiply: _multiply,
+    np.divide: _divide,
+    np.power: _power,
+    np.float_power: _power,
+    np.square: lambda p, v, x: _multiply(p, v, x, x),
+    np.reciprocal: lambda p, v, x: _divide(p, v, (1, None), x),
+    np.logaddexp: _logaddexp,
+    np.hypot: lambda p, v, a, b: plus(rounding(p, v, 2 * LIBRARY_ULPS), a[1], b[1]),
+    np.heaviside: _heaviside,
+    np.floor_divide: _exact_only,
+    np.fmod: _exact_only,
+    np.remainder: _remainder,
+    np.isfinite: _finite,
+    np.isnan: _finite,
+    np.isinf: _finite,
+    np.signbit: lambda p, v, x: undecided(x),
+}
+for _names, _rule in {
+    "maximum minimum fmax fmin absolute fabs negative positive conjugate": _keeps_size,
+    "greater greater_equal less less_equal equal not_equal": _comparison,
+    "logical_not invert logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor": _logical,
+}.items():
+    RULES |= {getattr(np, name): _rule for name in _names.split()}
+RULES |= {f: _jump(f) for f in (np.sign, np.floor, np.ceil, np.rint, np.trunc)}
+
+# Where the last operand makes the result infinite without any overflow.
+POLES: dict[np.ufunc, float] = {np.log: 0, np.log2: 0, np.log10: 0, np.log1p: -1, np.divide: 0, np.reciprocal: 0}
+
+
+def exactly_infinite(ufunc: np.ufunc, v: Any, operands: list[Operand]) -> Any:
+    """Where v is an infinity that both sides must have: from an exact ∞, or at a pole that is hit exactly."""
+    values = [np.asarray(x, np.float64) for x, _ in operands]
+    errors = [0.0 if e is None else e for _, e in operands]
+    exact: Any = np.logical_and.reduce(np.broadcast_arrays(*(e == 0 for e in errors)))
+    from_infinity: Any = False
+    for x, e in zip(values, errors, strict=True):
+        from_infinity = from_infinity | (np.isinf(x) & (e == 0))
+    steady = exact
+    if ufunc in (np.add, np.subtract):
+        steady = np.logical_and.reduce(np.broadcast_arrays(*(e < np.inf for e in errors)))
+    elif ufunc in (np.multiply, np.divide):  # no factor can be 0 or change its sign
+        pairs = zip(values, errors, strict=True)
+        steady = np.logical_and.reduce(np.broadcast_arrays(*((e == 0) | (np.abs(x) > e) for x, e in pairs)))
+    at_pole = exact & (values[-1] == POLES.get(ufunc, np.nan))
+    return np.isinf(v) & ((from_infinity & steady) | at_pole)

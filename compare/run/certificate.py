@@ -1,0 +1,42 @@
+"""The start certificate: hashes of what both sides start from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+import data
+from compare.judge.sides import as_array
+from torch_ref import parameters as torch_parameters
+
+if TYPE_CHECKING:
+    from compare.run.lockstep import Lockstep
+
+HASHED_EPOCHS = 10  # of the batch order, in the start certificate: a million would take an hour
+
+
+def certificate(run: Lockstep) -> dict[str, dict[str, str]]:
+    """SHA-256 of θ₀ and of the first inputs as each side holds them, and of the batch order and the data set.
+
+    One stream of batches from one data set feeds both sides, so the last two are computed once and stand for both.
+    """
+    e, digits = run.experiment, run.dataset.train
+    epochs = min(-(-run.steps // run.steps_per_epoch), HASHED_EPOCHS)
+    order = data.order_hash(len(digits), e.batch_size, e.seed, epochs)
+    dataset = run.dataset.hash()
+    theta = as_array(torch_parameters.flat(run.sides.model))
+    sample = data.scale(digits.images[:1000], run.dtype)
+    on_torch = as_array(torch.from_numpy(sample).to(e.device))
+    return {
+        "theta": {"manual": _sha256(run.theta), "torch_ref": _sha256(theta)},
+        "batches": {"manual": order, "torch_ref": order},
+        "data": {"manual": _sha256(sample), "torch_ref": _sha256(on_torch)},
+        "dataset": {"manual": dataset, "torch_ref": dataset},
+    }
+
+
+def _sha256(x: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()

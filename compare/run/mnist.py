@@ -1,0 +1,121 @@
+"""`handgrad mnist`: train both sides, judge every step, leave a folder, print the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from rich.console import Console
+
+import data
+from compare.run import report as reports
+from compare.run import terminal
+from compare.run.experiment import Experiment, UsageError
+from compare.run.lockstep import Lockstep, Stopped
+from compare.run.process import THREAD_VARIABLES
+
+
+def default_name(e: Experiment) -> str:
+    """A time stamp and the main settings."""
+    network = f"{'-'.join(map(str, e.sizes))}_{e.activation}_{e.loss}"
+    training = f"{e.optimizer}_lr{e.learning_rate:g}_b{e.batch_size}_{e.dtype}_seed{e.seed}"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}_{network}_{training}"
+
+
+def make_folder(logdir: Path, name: str) -> Path:
+    """A new folder for this run. UsageError where it exists or cannot be written."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise UsageError(f"name must be a plain folder name, got {name!r}: put the path into --logdir")
+    folder = logdir / name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(f"the run's folder must be new, but {folder} exists: choose another --name") from None
+    except OSError as problem:
+        raise UsageError(
+            f"the log folder must be writable, but {folder} cannot be made ({problem.strerror}): "
+            "choose another --logdir"
+        ) from None
+    return folder
+
+
+def versions() -> dict[str, Any]:
+    """What the numbers of a run may depend on besides its settings."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "machine": platform.machine(),
+        "threads": {
+            "torch": torch.get_num_threads(),
+            **{name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        },
+    }
+
+
+def run(
+    experiment: Experiment,
+    data_dir: Path | None,
+    logdir: Path,
+    name: str | None,
+    log_every: int,
+    console: Console,
+) -> int:
+    """Run the experiment and return the exit code. `log_every` 0 writes no TensorBoard events.
+
+    Raises UsageError and data.DataError before anything is written.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    dataset = data.load(experiment.dataset, data_dir)
+    lockstep = Lockstep(experiment, dataset)
+    folder = make_folder(logdir, name or default_name(experiment))
+    settings = {"settings": experiment.as_json(), "versions": versions()}
+    write_json(folder / "experiment.json", settings)
+    console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
+
+    stopped, code = "", reports.EXIT_AGREES
+    with contextlib.ExitStack() as stack:
+        observers: list[Any] = []
+        if log_every:
+            from compare.board.events import EventLog  # slow to import, and not needed without a log
+
+            log = EventLog(folder, log_every)
+            stack.callback(log.close)
+            observers.append(log)
+        bar = stack.enter_context(terminal.LiveBar(console, lockstep.steps))
+        observers.append(bar)
+        try:
+            lockstep.run(observers)
+        except Stopped as problem:
+            stopped, code = str(problem), reports.EXIT_USAGE
+        except KeyboardInterrupt:
+            stopped, code = "interrupted", reports.EXIT_INTERRUPTED
+
+    bar.show_disagreements(lockstep)
+    result = reports.report(lockstep, time.perf_counter() - started, stopped)
+    write_json(folder / "report.json", result)
+    if result["verdict"] == "disagrees" and code != reports.EXIT_INTERRUPTED:
+        code = reports.EXIT_DISAGREES
+    if result["stages"]:
+        console.print(terminal.final_table(result))
+    console.print(f"report: {folder / 'report.json'}", highlight=False, soft_wrap=True)
+    console.print(terminal.closing(result), highlight=False, soft_wrap=True)
+    if stopped:
+        print(f"handgrad mnist: {stopped}", file=sys.stderr)
+    return code
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file that people can read."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

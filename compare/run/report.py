@@ -1,0 +1,101 @@
+"""What a run found, as one sentence, as the final table, and as report.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compare.json_values import finite
+from compare.judge.agreement import StageRow
+from compare.judge.whole_step import STAGE as WHOLE_STEP
+from compare.run.lockstep import Lockstep
+
+EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, Any]:
+    """report.json. `stopped` says why a run ended early, and is empty for one that did not."""
+    rows = list(run.judge.rows.values())
+    stages = [r for r in rows if r.name != WHOLE_STEP]  # its bound reaches through every stage and is loose by nature
+    now = run.progress
+    steps = now.step + 1
+    last = {side: float(r.loss) for side, r in now.records.items()}
+    return {
+        "verdict": "disagrees" if any(r.disagreements for r in rows) else "agrees",
+        "steps": steps,
+        "parameters": run.sides.network.size,
+        "numbers_compared": sum(r.numbers for r in stages),
+        "disagreements": [finite(d.as_json()) for d in run.judge.disagreements],
+        "kinks": sum(now.kinks.values()),
+        "kinks_by_layer": now.kinks,
+        "vacuous": sum(r.vacuous for r in stages),
+        "excused": sum(r.excused for r in rows),
+        "judged_by_ladder": sum(r.by_ladder for r in rows),
+        "closest_call": finite(max((r.closest for r in stages), default=0.0)),
+        "loosest_tolerance": finite(max((r.loosest for r in stages), default=0.0)),
+        "drift": finite(now.drift),
+        "correct": now.correct,
+        "test_digits": len(run.dataset.test),
+        "accuracy": {side: n / len(run.dataset.test) for side, n in now.correct.items()},
+        "loss": finite(last),
+        "test_loss": finite(now.test_loss),
+        "seconds": {**now.seconds, "total": total_seconds},
+        "stopped": stopped,
+        "certificate": run.certificate,
+        "stages": [_row(r) for r in stages],
+        "whole_step": next((_row(r) for r in rows if r.name == WHOLE_STEP), None),
+    }
+
+
+def _row(r: StageRow) -> dict[str, Any]:
+    """One stage, as report.json has it."""
+    row = {
+        "stage": r.name,
+        "numbers": r.numbers,
+        "closest_call": r.closest,
+        "at_step": r.at_step,
+        "tensor": r.tensor,
+        "index": list(r.index),
+        "largest_difference": r.largest_difference,
+        "loosest_tolerance": r.loosest,
+        "vacuous": r.vacuous,
+        "excused": r.excused,
+        "judged_by_ladder": r.by_ladder,
+        "disagreements": r.disagreements,
+    }
+    finite_row: dict[str, Any] = finite(row)
+    return finite_row
+
+
+def sentence(r: dict[str, Any]) -> str:
+    """The run in one plain sentence."""
+    parts = [f"{r['steps']:,} steps", f"{count(r['numbers_compared'])} numbers compared"]
+    if r["verdict"] == "agrees":
+        parts += ["all agree", f"closest call {r['closest_call']:.3f} of its bound"]
+    else:
+        parts.append(f"{len(r['disagreements'])} tensors disagree")
+    if r["kinks"]:
+        parts.append(f"{r['kinks']:,} kinks")
+    if r["vacuous"]:
+        parts.append(f"{r['vacuous']:,} vacuous tolerances")
+    if r["excused"]:
+        parts.append(f"{r['excused']:,} excused by the precision ladder")
+    parts.append(
+        "weights no longer finite" if r["drift"] is None
+        else "weights equal bit for bit" if not r["drift"]
+        else f"weights still equal to {r['drift']:.0e}" if r["drift"] < 1e-2 else f"weights {r['drift']:.0e} apart"
+    )  # fmt: skip
+    return " · ".join(parts)
+
+
+def count(n: int) -> str:
+    """1234567 → '1.2 million'."""
+    for size, word in ((10**9, "billion"), (10**6, "million")):
+        if n >= size:
+            value = n / size
+            return f"{value:.0f} {word}" if value >= 100 else f"{value:.1f} {word}"
+    return f"{n:,}"
+
+
+def short_count(n: int) -> str:
+    """1234567 → '1.2 M', for tables."""
+    return count(n).replace(" billion", " G").replace(" million", " M")
