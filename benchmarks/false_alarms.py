@@ -30,7 +30,8 @@ import torch
 import data
 from compare import pairs
 from compare.run.experiment import Experiment
-from compare.run.lockstep import Diverged, Lockstep
+from compare.run.health import Diverged
+from compare.run.lockstep import Lockstep
 
 BATCH_SIZE = 32
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {  # name: (rule, learning rate, options)

@@ -72,6 +72,7 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     how.add_argument("--dtype", metavar="NAME", help="float64, float32 (float64)")
     how.add_argument("--resync", action="store_true", default=None,
                      help="reload torch from the manual weights before each step")  # fmt: skip
+    how.add_argument("--judge-every", type=int, metavar="K", help="judge every K-th step (1)")
     how.add_argument("--device", metavar="NAME", help="where torch computes: cpu, cuda (cpu)")
     files = p.add_argument_group("data and results")
     files.add_argument("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (mnist)")

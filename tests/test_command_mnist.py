@@ -110,7 +110,7 @@ def test_the_experiment_file(mnist_run) -> None:
         "sizes": [784, 16, 16, 10], "activation": "relu", "loss": "cross-entropy", "optimizer": "sgd",
         "optimizer_options": {"momentum": 0.9, "nesterov": True}, "learning_rate": 0.1, "schedule": "constant",
         "initialization": "torch", "batch_size": 32, "epochs": 5, "max_steps": 2, "seed": 7, "dtype": "float64",
-        "resync": False, "device": "cpu", "dataset": "mnist",
+        "resync": False, "judge_every": 1, "device": "cpu", "dataset": "mnist",
     }  # fmt: skip
     versions = run.experiment["versions"]
     assert {"python", "numpy", "torch", "torchvision", "machine", "threads"} <= set(versions)
@@ -141,7 +141,7 @@ def test_the_report(mnist_run) -> None:
     assert set(report["accuracy"]) == set(report["loss"]) == {"manual", "torch_ref"}
     assert report["accuracy"]["manual"] == report["correct"]["manual"] / 50
     assert report["loss"]["manual"] == pytest.approx(report["loss"]["torch_ref"], rel=1e-12)
-    assert set(report["seconds"]) == {"manual", "torch_ref", "compare", "total"}
+    assert set(report["seconds"]) == {"manual", "torch_ref", "compare", "test", "log", "total"}
     assert sum(report["seconds"].values()) < 2 * report["seconds"]["total"]
     assert report["stopped"] == ""
     for pair in report["certificate"].values():
@@ -429,3 +429,11 @@ def test_the_defaults_keep_their_promise(handgrad, tmp_path: Path) -> None:
     assert math.isclose(report["loss"]["manual"], report["loss"]["torch_ref"], rel_tol=1e-12)
     assert "13,002 parameters" in outcome.out
     assert outcome.out.splitlines()[-1].startswith("9,375 steps · 288 million numbers compared · all agree · ")
+
+
+def test_judging_every_kth_step_compares_fewer_numbers(mnist_run) -> None:
+    every = mnist_run("--max-steps", 9, "--batch-size", 40, name="every").report
+    third = mnist_run("--max-steps", 9, "--batch-size", 40, "--judge-every", 3, name="third").report
+    assert third["numbers_compared"] * 3 == every["numbers_compared"]
+    assert third["steps"] == every["steps"]
+    assert third["loss"] == every["loss"]

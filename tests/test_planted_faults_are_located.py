@@ -18,7 +18,8 @@ import data
 import manual
 from compare.run import experiment
 from compare.run.experiment import Experiment, Sides
-from compare.run.lockstep import Lockstep, Stopped
+from compare.run.health import Stopped
+from compare.run.lockstep import Lockstep
 
 STEPS = 4
 Found = set[tuple[str, str]]  # (stage without the class name, tensor)

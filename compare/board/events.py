@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from compare.run.lockstep import SIDES, Lockstep
+from compare.run.lockstep import Lockstep
+from compare.run.progress import SIDES
 
 # Small enough that zero, which has no logarithm, gets a place of its own below every rounding error.
 NO_DRIFT = 1e-20

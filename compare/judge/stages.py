@@ -90,7 +90,7 @@ class StepJudge:
         self.disagreements: list[Disagreement] = []
         self._at_fault: set[tuple[str, str]] = set()
         self.record: TorchStep
-        self.previous: TorchStep | None = None
+        self.previous: tuple[int, TorchStep] | None = None  # the step judged last
 
     def judge(self, step: int, record: TorchStep) -> None:
         """Judge every stage of this step."""
@@ -109,7 +109,7 @@ class StepJudge:
                 exact(record.target, p),
                 record.learning_rate,
             )
-        self.previous = record
+        self.previous = (step, record)
         self._require_every_stage()
 
     @staticmethod
@@ -193,14 +193,15 @@ class StepJudge:
 
     def _one_step_before(self, tensor: str, output: str) -> np.ndarray | None:
         """Torch's gradient of the same parameter, or of all of them for an update, one step before."""
-        if self.previous is None:
+        number, record = self.previous or (-1, None)
+        if record is None or number != self.step - 1:
             return None
         if tensor == "theta":
-            return self.previous.grad
+            return record.grad
         if not output.startswith("gradient of"):
             return None
         where, shape = self.network.layout[tensor]
-        return self.previous.grad[where].reshape(shape)
+        return record.grad[where].reshape(shape)
 
     def _parameters_after(self, stage: str) -> Arrays:
         """The parameters of the stage's layer after the update."""

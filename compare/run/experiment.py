@@ -45,6 +45,7 @@ class Experiment:
     seed: int = 0
     dtype: str = "float64"
     resync: bool = False
+    judge_every: int = 1  # 1 judges every step
     device: str = "cpu"
     dataset: str = "mnist"
 
@@ -56,7 +57,7 @@ class Experiment:
                 "sizes must be two or more whole numbers of at least 1, input first, output last, "
                 f"got {'-'.join(map(str, self.sizes))}"
             )
-        for name in ("batch_size", "epochs", "max_steps"):
+        for name in ("batch_size", "epochs", "max_steps", "judge_every"):
             value = getattr(self, name)
             if value is None and name == "max_steps":
                 continue

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,49 +16,20 @@ from compare.judge.rate import RateJudge
 from compare.judge.sides import as_array
 from compare.judge.stages import StepJudge, TorchStep
 from compare.judge.whole_step import judge_whole_step
-from compare.pairs import LOSSES, OPTIMIZERS
+from compare.pairs import OPTIMIZERS
 from compare.rounding.bounded import Precision
 from compare.run.certificate import certificate
-from compare.run.experiment import Experiment, Sides, UsageError, build
+from compare.run.experiment import CHOICES, Experiment, Sides, build
+from compare.run.health import Stopped, kinks, require_finite
+from compare.run.progress import Observer, Progress
+from compare.run.stream import Batch, Stream
 from torch_ref import parameters as torch_parameters
 
-SIDES = ("manual", "torch_ref")
 WHOLE_STEPS = 10  # the first so many steps are also judged as a whole, and then the first of every epoch
 
 
-@dataclass
-class Progress:
-    """Where a run is; what observers look at after each step and each epoch."""
-
-    step: int = -1  # of the step just made, counted from 0
-    epoch: int = 0
-    learning_rate: float = 0.0
-    drift: float = 0.0  # max |θ_manual − θ_torch|
-    records: dict[str, Any] = field(default_factory=dict)  # StepRecord by side
-    kinks: dict[str, int] = field(default_factory=dict)  # units on which the two sides parted, per layer
-    correct: dict[str, int] = field(default_factory=dict)  # test digits, by side
-    test_loss: dict[str, float] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*SIDES, "compare"), 0.0))
-
-
-class Observer(Protocol):
-    """Something that watches a run: the terminal, TensorBoard."""
-
-    def on_step(self, run: Lockstep) -> None: ...
-
-    def on_epoch(self, run: Lockstep) -> None: ...
-
-
-class Stopped(Exception):
-    """A run that cannot go on."""
-
-
-class Diverged(Stopped):
-    """A number is no longer finite."""
-
-
 class Lockstep:
-    """Trains both sides of one experiment on one stream of batches and judges every step.
+    """Trains both sides of one experiment on one stream of batches and judges every `judge_every`-th step.
 
     `build` makes the two sides of the experiment; another one may put in a network of your own.
     Raises UsageError where the experiment and the data do not fit together.
@@ -68,20 +38,10 @@ class Lockstep:
     def __init__(
         self, experiment: Experiment, dataset: data.Dataset, build: Callable[[Experiment, int, int], Sides] = build
     ) -> None:
-        e, count = experiment, len(dataset.train)
-        if e.batch_size > count:
-            raise UsageError(
-                f"batch size must be at most the {count:,} training examples, got {e.batch_size:,}: make it smaller"
-            )
-        pixels = dataset.train.images.shape[1]
-        if (e.sizes[0], e.sizes[-1]) != (pixels, dataset.classes):
-            raise UsageError(
-                f"sizes must begin with {pixels} and end with {dataset.classes} for {dataset.name}, "
-                f"got {'-'.join(map(str, e.sizes))}"
-            )
+        e = experiment
         self.experiment, self.dataset = experiment, dataset
-        self.steps_per_epoch = data.steps_per_epoch(count, e.batch_size)
-        self.steps = min(e.epochs * self.steps_per_epoch, e.max_steps or 10**18)
+        self.stream = Stream(e, dataset, np.dtype(CHOICES["dtype"][e.dtype]))
+        self.steps, self.steps_per_epoch = self.stream.steps, self.stream.steps_per_epoch
         self.sides = build(e, self.steps, self.steps_per_epoch)
         self.dtype = self.sides.theta.dtype
         precision = Precision.of(self.dtype)
@@ -111,35 +71,25 @@ class Lockstep:
             raise
 
     def _run(self, observers: Sequence[Observer]) -> None:
-        for epoch, batch in self._batches():
-            if epoch != self.progress.epoch:
-                self._end_epoch(observers)
-            self.progress.epoch = epoch
-            self._step(*batch)
-            for observer in observers:
-                observer.on_step(self)
-            self._require_finite()
-        self._end_epoch(observers)
+        now = self.progress
+        for batch in self.stream.batches(now.step + 1):
+            now.epoch = batch.epoch
+            self._step(batch)
+            self._tell(observers, "on_step")
+            require_finite(self.sides.network, now.step, self.experiment.learning_rate, *now.records.values())
+            if (now.step + 1) % self.steps_per_epoch == 0 or now.step + 1 == self.steps:
+                self._test()
+                self._tell(observers, "on_epoch")
 
-    def _batches(self) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-        """(epoch, (x, target)) of every step of the run."""
-        e, digits = self.experiment, self.dataset.train
-        step = 0
-        for epoch in range(e.epochs):
-            for indices in data.batch_order(len(digits), e.batch_size, e.seed, epoch):
-                if step == self.steps:
-                    return
-                x = data.scale(digits.images[indices], self.dtype)
-                yield epoch, (x, self._target(digits.labels[indices]))
-                step += 1
+    def _tell(self, observers: Sequence[Observer], what: str) -> None:
+        started = time.perf_counter()
+        for observer in observers:
+            getattr(observer, what)(self)
+        self.progress.seconds["log"] += time.perf_counter() - started
 
-    def _target(self, labels: np.ndarray) -> np.ndarray:
-        if LOSSES[self.experiment.loss].target == "class":
-            return labels
-        return (labels[:, np.newaxis] == np.arange(self.dataset.classes)).astype(self.dtype)
-
-    def _step(self, x: np.ndarray, target: np.ndarray) -> None:
+    def _step(self, batch: Batch) -> None:
         now, sides, device = self.progress, self.sides, self.experiment.device
+        x, target = batch.x, batch.target
         now.step += 1
         if self.experiment.resync:
             torch_parameters.load(sides.model, torch.from_numpy(self.theta).to(device))
@@ -150,7 +100,7 @@ class Lockstep:
         ours = failure = None
         rate = float(sides.schedule(now.step))
         try:
-            with np.errstate(all="ignore"):  # what overflows is named by _require_finite
+            with np.errstate(all="ignore"):  # what overflows is named by require_finite
                 ours = manual.training.step(
                     sides.network, sides.loss, sides.optimizer, self.theta, self.state, x, target, rate
                 )
@@ -179,14 +129,17 @@ class Lockstep:
             theta_after=as_array(theirs.theta),
             state_after={k: as_array(v) for k, v in theirs.state.items()},
         )
-        self.judge.judge(now.step, record)
-        self.rate_judge.judge(self.judge, now.step, torch_rate)
+        judged = now.step % self.experiment.judge_every == 0 or failure is not None
+        if judged:
+            self.judge.judge(now.step, record)
+            self.rate_judge.judge(self.judge, now.step, torch_rate)
         if failure is not None:
             raise failure
         assert ours is not None
-        if now.step < WHOLE_STEPS or now.step % self.steps_per_epoch == 0:
+        if judged and (now.step < WHOLE_STEPS or now.step % self.steps_per_epoch == 0):
             judge_whole_step(self.judge, now.step, self.theta, self.state, ours, record)
-        self._count_kinks(x, ours.outputs, record.outputs)
+        for layer, parted in kinks(sides.network, x, ours.outputs, record.outputs).items():
+            now.kinks[layer] = now.kinks.get(layer, 0) + parted
         self.theta, self.state = ours.theta, ours.state
         self.torch_theta, self.torch_state = record.theta_after, record.state_after
         now.learning_rate = rate
@@ -197,56 +150,29 @@ class Lockstep:
         now.seconds["torch_ref"] += torch_done - manual_done
         now.seconds["compare"] += time.perf_counter() - torch_done
 
-    def _count_kinks(self, x: np.ndarray, ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
-        """Count the units whose input lies on different sides of a kink on the two sides."""
-        for i, layer in enumerate(self.sides.network.layers):
-            z, torch_z = (ours[i - 1], theirs[i - 1]) if i else (x, x)
-            for kink in getattr(layer, "kinks", ()):
-                parted = int(np.count_nonzero((z > kink) != (torch_z > kink)))
-                if parted:
-                    name = f"{i} · {type(layer).__name__}"
-                    self.progress.kinks[name] = self.progress.kinks.get(name, 0) + parted
-
-    def _require_finite(self) -> None:
-        """Raise Diverged, naming the first stage that is not finite, if any number is not."""
-        ours, theirs = self.progress.records["manual"], self.progress.records["torch_ref"]
-        if all(np.isfinite(x).all() for x in (ours.loss, theirs.loss, self.theta, self.torch_theta)):
-            return
-        where = []
-        for side, r, after in (("manual", ours, ours.theta), ("torch", theirs, theirs.theta_after)):
-            layers = [f"{i} · {type(a).__name__}" for i, a in enumerate(self.sides.network.layers)]
-            stages = [(f"{name} · forward", y) for name, y in zip(layers, r.outputs, strict=True)]
-            stages += [("loss", r.loss), ("loss gradient", r.deltas[-1])]
-            stages += [(f"{n} · input gradient", d) for n, d in zip(layers[:0:-1], r.deltas[-2::-1], strict=True)]
-            stages += [("parameter gradients", r.grad), ("update", after)]
-            first = next((name for name, y in stages if not np.isfinite(y).all()), None)
-            where += [f"{side}: {first}"] if first else []
-        raise Diverged(
-            f"every number must stay finite, but step {self.progress.step} has an infinite or undefined one, "
-            f"first at {' and '.join(where)}: use a learning rate below {self.experiment.learning_rate:g}"
-        )
-
-    def _end_epoch(self, observers: Sequence[Observer]) -> None:
-        digits = self.dataset.test
-        for side, predict in (("manual", self._predict), ("torch_ref", self._torch_predict)):
+    def _test(self) -> None:
+        """Count the test digits that each side has right, and each side's loss on them."""
+        started, digits = time.perf_counter(), self.dataset.test
+        for side, predict in (("manual", self.predict), ("torch_ref", self.torch_predict)):
             correct, total = 0, 0.0
             for start in range(0, len(digits), 2000):  # a batch that fits the cache, and 10,000 digits do not
                 part = slice(start, start + 2000)
                 output = predict(data.scale(digits.images[part], self.dtype))
-                target = self._target(digits.labels[part].copy())
+                target = self.stream.target(digits.labels[part].copy())
                 correct += int(np.count_nonzero(output.argmax(axis=1) == digits.labels[part]))
                 total += float(self.sides.loss.forward(output, target)[0]) * len(output)
             self.progress.correct[side] = correct
             self.progress.test_loss[side] = total / len(digits)
-        for observer in observers:
-            observer.on_epoch(self)
+        self.progress.seconds["test"] += time.perf_counter() - started
 
-    def _predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """The manual side's output now, (N, classes)."""
         with np.errstate(all="ignore"):
             return self.sides.network.predict(self.theta, x)
 
     @torch.no_grad()
-    def _torch_predict(self, x: np.ndarray) -> Any:
+    def torch_predict(self, x: np.ndarray) -> np.ndarray:
+        """Torch's output now, (N, classes)."""
         return as_array(self.sides.model(torch.from_numpy(x).to(self.experiment.device)))
 
 

@@ -20,7 +20,8 @@ import data
 from compare.run import report as reports
 from compare.run import terminal
 from compare.run.experiment import Experiment, UsageError
-from compare.run.lockstep import Lockstep, Stopped
+from compare.run.health import Stopped
+from compare.run.lockstep import Lockstep
 from compare.run.process import THREAD_VARIABLES
 
 

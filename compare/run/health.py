@@ -1,0 +1,56 @@
+"""What may happen to a run without either side being wrong: kinks, and numbers that are no longer finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import manual
+
+
+class Stopped(Exception):
+    """A run that cannot go on."""
+
+
+class Diverged(Stopped):
+    """A number is no longer finite."""
+
+
+def kinks(network: manual.Network, x: np.ndarray, ours: list[np.ndarray], theirs: list[np.ndarray]) -> dict[str, int]:
+    """The number of units per layer whose inputs lie on different sides of a kink on the two sides."""
+    found = {}
+    for i, layer in enumerate(network.layers):
+        z, torch_z = (ours[i - 1], theirs[i - 1]) if i else (x, x)
+        parted = sum(int(np.count_nonzero((z > kink) != (torch_z > kink))) for kink in getattr(layer, "kinks", ()))
+        if parted:
+            found[f"{i} · {type(layer).__name__}"] = parted
+    return found
+
+
+def require_finite(network: manual.Network, step: int, learning_rate: float, ours: Any, theirs: Any) -> None:
+    """Raise Diverged, naming the first stage that is not finite on either side, if any number is not.
+
+    `ours` is the manual StepRecord, `theirs` torch's TorchStep.
+    """
+    if all(np.isfinite(x).all() for x in (ours.loss, theirs.loss, ours.theta, theirs.theta_after)):
+        return
+    where = []
+    for side, r, after in (("manual", ours, ours.theta), ("torch", theirs, theirs.theta_after)):
+        first = next((name for name, y in _stages(network, r, after) if not np.isfinite(y).all()), None)
+        where += [f"{side}: {first}"] if first else []
+    raise Diverged(
+        f"every number must stay finite, but step {step} has an infinite or undefined one, "
+        f"first at {' and '.join(where)}: use a learning rate below {learning_rate:g}"
+    )
+
+
+def _stages(network: manual.Network, record: Any, theta: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, result) of each stage, in the order of the step."""
+    layers = [f"{i} · {type(layer).__name__}" for i, layer in enumerate(network.layers)]
+    yield from ((f"{name} · forward", y) for name, y in zip(layers, record.outputs, strict=True))
+    yield from (("loss", record.loss), ("loss gradient", record.deltas[-1]))
+    backwards = zip(layers[:0:-1], record.deltas[-2::-1], strict=True)
+    yield from ((f"{name} · input gradient", delta) for name, delta in backwards)
+    yield from (("parameter gradients", record.grad), ("update", theta))

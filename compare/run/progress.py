@@ -1,0 +1,35 @@
+"""Where a run is, and who watches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from compare.run.lockstep import Lockstep
+
+SIDES = ("manual", "torch_ref")
+
+
+@dataclass
+class Progress:
+    """What observers look at after each step and each epoch."""
+
+    step: int = -1  # of the step just made, counted from 0
+    epoch: int = 0
+    learning_rate: float = 0.0
+    drift: float = 0.0  # max |θ_manual − θ_torch|
+    records: dict[str, Any] = field(default_factory=dict)  # StepRecord by side
+    kinks: dict[str, int] = field(default_factory=dict)  # units on which the two sides parted, per layer
+    correct: dict[str, int] = field(default_factory=dict)  # test digits, by side
+    test_loss: dict[str, float] = field(default_factory=dict)
+    # Time spent by each side's training, by the judge, by the test digits, and by observers such as the event log.
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*SIDES, "compare", "test", "log"), 0.0))
+
+
+class Observer(Protocol):
+    """Something that watches a run: the terminal, TensorBoard."""
+
+    def on_step(self, run: Lockstep) -> None: ...
+
+    def on_epoch(self, run: Lockstep) -> None: ...

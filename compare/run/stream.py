@@ -1,0 +1,61 @@
+"""The one stream of batches that both sides train on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+import data
+from compare.pairs import LOSSES
+from compare.run.experiment import Experiment, UsageError
+
+
+class Batch(NamedTuple):
+    """What one step trains on."""
+
+    epoch: int
+    x: np.ndarray  # (N, pixels)
+    target: np.ndarray  # (N,) labels, or (N, classes) of 0 and 1
+
+
+class Stream:
+    """The batches of a run: a pure function of the experiment, so any step can be had again on its own.
+
+    Raises UsageError where the experiment and the data do not fit together.
+    """
+
+    def __init__(self, experiment: Experiment, dataset: data.Dataset, dtype: np.dtype) -> None:
+        e, count = experiment, len(dataset.train)
+        if e.batch_size > count:
+            raise UsageError(
+                f"batch size must be at most the {count:,} training examples, got {e.batch_size:,}: make it smaller"
+            )
+        pixels = dataset.train.images.shape[1]
+        if (e.sizes[0], e.sizes[-1]) != (pixels, dataset.classes):
+            raise UsageError(
+                f"sizes must begin with {pixels} and end with {dataset.classes} for {dataset.name}, "
+                f"got {'-'.join(map(str, e.sizes))}"
+            )
+        self.experiment, self.dataset, self.dtype = experiment, dataset, dtype
+        self.steps_per_epoch = data.steps_per_epoch(count, e.batch_size)
+        self.steps = min(e.epochs * self.steps_per_epoch, e.max_steps or 10**18)
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """The batch of every step from the `first` one on."""
+        e, digits = self.experiment, self.dataset.train
+        step = first
+        while step < self.steps:
+            epoch, position = divmod(step, self.steps_per_epoch)
+            for indices in data.batch_order(len(digits), e.batch_size, e.seed, epoch)[position:]:
+                if step == self.steps:
+                    return
+                yield Batch(epoch, data.scale(digits.images[indices], self.dtype), self.target(digits.labels[indices]))
+                step += 1
+
+    def target(self, labels: np.ndarray) -> np.ndarray:
+        """The labels as the loss takes them: as they are (N,), or one-hot (N, classes)."""
+        if LOSSES[self.experiment.loss].target == "class":
+            return labels
+        return (labels[:, np.newaxis] == np.arange(self.dataset.classes)).astype(self.dtype)
