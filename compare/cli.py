@@ -11,7 +11,8 @@ from typing import NoReturn
 from compare.run import process
 
 EXIT_CODES = """exit codes:
-  0 all agree   1 a stage disagrees   2 wrong usage   3 data missing or damaged   130 interrupted"""
+  0 all agree   1 a stage disagrees   2 wrong usage   3 data or checkpoints missing or damaged
+  130 interrupted by Ctrl-C   143 by SIGTERM; a run that is finished already has its own code when resumed"""
 
 # The names in the tables of compare/pairs.py, which is too slow to import for --help; a test keeps them equal.
 ACTIVATIONS = ("relu", "leaky-relu", "sigmoid", "tanh", "identity")
@@ -77,9 +78,13 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     files = p.add_argument_group("data and results")
     files.add_argument("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (mnist)")
     files.add_argument("--data-dir", type=Path, metavar="DIR", help="an existing copy of the data")
-    files.add_argument("--logdir", type=Path, default=Path("runs"), metavar="DIR", help="(runs)")
+    files.add_argument("--logdir", type=Path, metavar="DIR", help="(runs)")
     files.add_argument("--name", help="the run's folder in DIR (a time stamp and the main settings)")
-    files.add_argument("--log-every", type=int, default=10, metavar="N",
+    files.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
+    files.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, as it was begun")
+    files.add_argument("--checkpoint-every", type=int, metavar="N",
+                       help="steps between checkpoints, besides one at each epoch's end (500)")  # fmt: skip
+    files.add_argument("--log-every", type=int, metavar="N",
                        help="steps between TensorBoard points (10)")  # fmt: skip
     files.add_argument("--no-log", action="store_true", help="no TensorBoard events")
 
@@ -124,10 +129,14 @@ def _mnist(args: argparse.Namespace) -> int:
 
     import data
     from compare.run import mnist
+    from compare.run.checkpoint.files import Damaged
+    from compare.run.checkpoint.keeper import EVERY
     from compare.run.experiment import Experiment, UsageError
 
-    if args.log_every < 1:
+    if args.log_every is not None and args.log_every < 1:
         return _complain(f"log every must be at least 1, got {args.log_every}: use --no-log for no log")
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        return _complain(f"checkpoint every must be at least 1, got {args.checkpoint_every}: use a larger number")
     try:
         given = {k: v for k, v in vars(args).items() if v is not None and k in Experiment.__dataclass_fields__}
         options = {
@@ -137,13 +146,22 @@ def _mnist(args: argparse.Namespace) -> int:
         }
         if given.get("batch_size") == "full":
             given["batch_size"] = len(data.load(given.get("dataset", "mnist"), args.data_dir).train)
-        experiment = Experiment(**given, optimizer_options=options)
         console = Console()
         if not console.is_terminal:
             console.width = 120  # a log file has no 80 columns to keep to
-        log_every = 0 if args.no_log else args.log_every
-        return mnist.run(experiment, args.data_dir, args.logdir, args.name, log_every, console)
-    except data.DataError as problem:
+        if args.resume is not None:
+            for name in ("name", "logdir", "overwrite", "log_every", "no_log"):
+                if getattr(args, name):
+                    raise UsageError(f"--resume goes on as the run was begun: leave --{name.replace('_', '-')} out")
+            given["optimizer_options"] = options
+            return mnist.resume(args.resume, given, args.data_dir, args.checkpoint_every, console)
+        experiment = Experiment(**given, optimizer_options=options)
+        log_every = 0 if args.no_log else args.log_every or 10
+        return mnist.run(
+            experiment, args.data_dir, args.logdir or Path("runs"), args.name, log_every, console,
+            args.checkpoint_every or EVERY, args.overwrite,
+        )  # fmt: skip
+    except (data.DataError, Damaged) as problem:
         return _complain(str(problem), 3)
     except UsageError as problem:
         return _complain(str(problem))

@@ -18,7 +18,6 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
     stages = [r for r in rows if r.name != WHOLE_STEP]  # its bound reaches through every stage and is loose by nature
     now = run.progress
     steps = now.step + 1
-    last = {side: float(r.loss) for side, r in now.records.items()}
     return {
         "verdict": "disagrees" if any(r.disagreements for r in rows) else "agrees",
         "steps": steps,
@@ -36,10 +35,11 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "correct": now.correct,
         "test_digits": len(run.dataset.test),
         "accuracy": {side: n / len(run.dataset.test) for side, n in now.correct.items()},
-        "loss": finite(last),
+        "loss": finite(now.loss),
         "test_loss": finite(now.test_loss),
         "seconds": {**now.seconds, "total": total_seconds},
         "stopped": stopped,
+        "notes": now.notes,
         "certificate": run.certificate,
         "stages": [_row(r) for r in stages],
         "whole_step": next((_row(r) for r in rows if r.name == WHOLE_STEP), None),

@@ -63,7 +63,7 @@ class LiveBar:
         now = run.progress
         worst = max(row.closest for name, row in run.judge.rows.items() if name != WHOLE_STEP)
         accuracy = " / ".join(f"{n / len(run.dataset.test):.2%}" for n in now.correct.values())
-        parts = [f"loss {float(now.records['manual'].loss):.4f}"]
+        parts = [f"loss {now.loss['manual']:.4f}"]
         parts += [f"test accuracy {accuracy}"] if accuracy else []
         return " · ".join([*parts, f"worst {worst:.3f} of its bound", f"drift {now.drift:.0e}"])
 
