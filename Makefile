@@ -18,7 +18,8 @@ bench: .venv/installed    ## the tables of the README (about ten minutes)
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/speed_of_check.py
 
-soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour)
+soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour); 200 kills
+	$(BIN)/python benchmarks/kill_and_resume.py
 	$(BIN)/python benchmarks/false_alarms.py
 
 format: .venv/installed

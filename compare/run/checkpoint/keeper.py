@@ -46,7 +46,7 @@ class Keeper:
     def save(self, run: Lockstep) -> None:
         """Write a checkpoint and remove the ones that are no longer needed. Stopped where there is no room for it."""
         log: dict[str, Any] = {}
-        path = self.folder / FOLDER / f"step-{run.progress.step:08d}.npz"
+        path = self.folder / FOLDER / f"step-{run.progress.step:010d}.npz"
         try:
             if self.log is not None:  # the log first: what a checkpoint has behind it must be in the files
                 log = {"state": self.log.state(), "files": event_files.sizes(self.folder)}
