@@ -9,12 +9,12 @@ from typing import Any
 from compare.checking.evaluate import Evaluation, evaluate
 from compare.checking.explain import explain
 from compare.checking.findings import CheckFailed, Finding, Report
-from compare.checking.inputs import describe, layer_inputs, loss_inputs, rule_inputs
+from compare.checking.inputs import describe, layer_inputs, loss_inputs, require_steps, require_twin, rule_inputs
 from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.reproducer import reproduce
 from compare.judge import rate
 from compare.judge.sides import Arrays, Sides
-from compare.run.experiment import CHOICES, UsageError, choose
+from compare.run.experiment import CHOICES, UsageError, choose, require_seed
 
 
 def check(
@@ -53,13 +53,25 @@ def check(
     where there is nothing to compare: no inputs, or a twin that does not fit.
     """
     if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
+        require_steps(steps)
+        require_twin(ours, twin)
         return _deliver(rate.check_schedule(ours, twin, steps, name or f"{describe(ours)} beside torch"))
+    require_seed(seed)
     what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
     if len(what) != 1:
         raise UsageError(
             "check takes exactly one of x= (a layer), output= (a loss) and theta= (an update rule), "
             f"got {', '.join(what) or 'none'}"
         )
+    for extra, value, place in (("target", target, "output"), ("params", params, "x"), ("dy", dy, "x")):
+        if value is not None and what != [place]:
+            raise UsageError(f"{extra}= goes with {place}=, got it beside {what[0]}=: leave it out, or give {place}=")
+    if params is not None and not isinstance(params, Mapping):
+        raise UsageError(
+            f"params must be a dictionary of shapes or arrays by name, got {type(params).__name__}: "
+            "write {'gain': (8,)}"
+        )
+    require_twin(ours, twin, a_class=theta is not None)
     real = choose("dtype", dtype, CHOICES["dtype"])
     title = name or f"{describe(ours)} beside {describe(twin)}"
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import sys
@@ -17,6 +16,7 @@ import torchvision
 from rich.console import Console
 
 import data
+from compare.json_values import write_json
 from compare.run import report as reports
 from compare.run import terminal
 from compare.run.experiment import Experiment, UsageError
@@ -41,12 +41,17 @@ def make_folder(logdir: Path, name: str) -> Path:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise UsageError(f"the run's folder must be new, but {folder} exists: choose another --name") from None
-    except OSError as problem:
+    except (OSError, ValueError) as problem:  # ValueError: a null character
         raise UsageError(
-            f"the log folder must be writable, but {folder} cannot be made ({problem.strerror}): "
-            "choose another --logdir"
+            f"the log folder must be writable, but {folder} cannot be made ({reason(problem)}): "
+            "choose another --logdir or --name"
         ) from None
     return folder
+
+
+def reason(problem: BaseException) -> str:
+    """What the system says, in one line: "No space left on device"."""
+    return " ".join(str(getattr(problem, "strerror", None) or problem).split())
 
 
 def versions() -> dict[str, Any]:
@@ -82,41 +87,58 @@ def run(
     lockstep = Lockstep(experiment, dataset)
     folder = make_folder(logdir, name or default_name(experiment))
     settings = {"settings": experiment.as_json(), "versions": versions()}
-    write_json(folder / "experiment.json", settings)
+    try:
+        write_json(folder / "experiment.json", settings)
+    except OSError as problem:
+        folder.rmdir()
+        raise UsageError(no_room(folder, problem)) from problem
     console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
 
     stopped, code = "", reports.EXIT_AGREES
-    with contextlib.ExitStack() as stack:
-        observers: list[Any] = []
-        if log_every:
-            from compare.board.events import EventLog  # slow to import, and not needed without a log
+    bar = terminal.LiveBar(console, lockstep.steps)
+    try:
+        with contextlib.ExitStack() as stack:
+            observers: list[Any] = []
+            if log_every:
+                from compare.board.events import EventLog  # slow to import, and not needed without a log
 
-            log = EventLog(folder, log_every)
-            stack.callback(log.close)
-            observers.append(log)
-        bar = stack.enter_context(terminal.LiveBar(console, lockstep.steps))
-        observers.append(bar)
-        try:
-            lockstep.run(observers)
-        except Stopped as problem:
-            stopped, code = str(problem), reports.EXIT_USAGE
-        except KeyboardInterrupt:
-            stopped, code = "interrupted", reports.EXIT_INTERRUPTED
+                log = EventLog(folder, log_every)
+                stack.callback(log.close)
+                observers.append(log)
+            stack.enter_context(bar)
+            observers.append(bar)
+            try:
+                lockstep.run(observers)
+            except Stopped as problem:
+                stopped, code = str(problem), reports.EXIT_USAGE
+            except KeyboardInterrupt:
+                stopped, code = "interrupted", reports.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except OSError as problem:  # of the event log, in a step or when it is closed
+        stopped, code = no_room(folder, problem), reports.EXIT_STOPPED
 
     bar.show_disagreements(lockstep)
     result = reports.report(lockstep, time.perf_counter() - started, stopped)
-    write_json(folder / "report.json", result)
-    if result["verdict"] == "disagrees" and code != reports.EXIT_INTERRUPTED:
+    try:
+        write_json(folder / "report.json", result)
+    except OSError as problem:
+        stopped, code = no_room(folder, problem), reports.EXIT_STOPPED
+    if result["verdict"] == "disagrees" and code not in (reports.EXIT_INTERRUPTED, reports.EXIT_STOPPED):
         code = reports.EXIT_DISAGREES
     if result["stages"]:
         console.print(terminal.final_table(result))
-    console.print(f"report: {folder / 'report.json'}", highlight=False, soft_wrap=True)
+    if (folder / "report.json").exists():
+        console.print(f"report: {folder / 'report.json'}", highlight=False, soft_wrap=True)
     console.print(terminal.closing(result), highlight=False, soft_wrap=True)
     if stopped:
         print(f"handgrad mnist: {stopped}", file=sys.stderr)
     return code
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that people can read."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def no_room(folder: Path, problem: OSError) -> str:
+    """The sentence for a file of the run that cannot be written."""
+    return (
+        f"every file of the run must be written, but {folder} takes no more ({reason(problem)}): "
+        "free some space, or choose another --logdir"
+    )
