@@ -29,7 +29,7 @@ class Loss:
 
 
 def require_same_shape(owner: Loss, output: Array, target: Array) -> None:
-    """Raise ValueError unless the shapes are equal: broadcasting would silently give another loss. A mean needs an N."""
+    """Raise ValueError unless the shapes are equal: broadcasting would silently give another loss; and unless N ≥ 1."""
     if not len(output):
         raise ValueError(f"{type(owner).__name__} takes at least one example, got shape {output.shape}: give it some")
     if output.shape != target.shape:

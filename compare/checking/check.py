@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from compare.checking.evaluate import Evaluation, evaluate
 from compare.checking.explain import explain
 from compare.checking.findings import CheckFailed, Finding, Report
@@ -54,7 +56,7 @@ def check(
     """
     if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
         require_steps(steps)
-        require_twin(ours, twin)
+        require_twin("a schedule", ours, twin)
         return _deliver(rate.check_schedule(ours, twin, steps, name or f"{describe(ours)} beside torch"))
     require_seed(seed)
     what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
@@ -71,7 +73,7 @@ def check(
             f"params must be a dictionary of shapes or arrays by name, got {type(params).__name__}: "
             "write {'gain': (8,)}"
         )
-    require_twin(ours, twin, a_class=theta is not None)
+    require_twin({"x": "a layer", "output": "a loss", "theta": "an update rule"}[what[0]], ours, twin)
     real = choose("dtype", dtype, CHOICES["dtype"])
     title = name or f"{describe(ours)} beside {describe(twin)}"
     try:
@@ -115,7 +117,8 @@ def _finding(sides: Sides, name: str, results: dict[str, dict[str, Evaluation]],
     ordered = [worst, *(e for e in seen.values() if e is not worst)]
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
-        diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
+        with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
+            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
         causes = tuple(c.name for c in diagnosis.causes)
     else:
         problem = worst.verdict.problem

@@ -213,11 +213,11 @@ def require_steps(steps: Any) -> None:
         raise UsageError(f"steps must be a whole number of at least 1, got {steps!r}: choose another")
 
 
-def require_twin(ours: Any, twin: Any, a_class: bool = False) -> None:
+def require_twin(kind: str, ours: Any, twin: Any) -> None:
     """UsageError for a class where an instance belongs, and for a twin that cannot be called."""
     if isinstance(ours, type):
-        raise UsageError(f"check takes an instance, got the class {ours.__name__}: write {ours.__name__}(…)")
-    if isinstance(twin, type) and not a_class:
+        raise UsageError(f"check takes an instance of {kind}, got the class {ours.__name__}: write {ours.__name__}(…)")
+    if isinstance(twin, type) and kind != "an update rule":
         raise UsageError(f"the torch twin must be an instance, got the class {twin.__name__}: write {twin.__name__}(…)")
     if not callable(twin):
         raise UsageError(
