@@ -142,9 +142,8 @@ def require_seed(seed: Any) -> None:
 
 def require_learning_rate(rate: Any) -> None:
     """UsageError unless it is a number above 0 that is finite."""
-    if not (
-        isinstance(rate, (int, float, np.number)) and not isinstance(rate, bool) and 0 < rate <= sys.float_info.max
-    ):
+    number = rate.item() if isinstance(rate, np.generic) else rate
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number <= sys.float_info.max:
         raise UsageError(f"learning rate must be a finite number above 0, got {rate}: choose another")
 
 

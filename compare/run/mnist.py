@@ -6,7 +6,9 @@ import contextlib
 import os
 import platform
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,7 @@ def run(
             if log_every:
                 from compare.board.events import EventLog  # slow to import, and not needed without a log
 
+                stack.enter_context(threads_raise_once())
                 log = EventLog(folder, log_every)
                 stack.callback(log.close)
                 observers.append(log)
@@ -134,6 +137,17 @@ def run(
     if stopped:
         print(f"handgrad mnist: {stopped}", file=sys.stderr)
     return code
+
+
+@contextlib.contextmanager
+def threads_raise_once() -> Iterator[None]:
+    """Keep quiet about an OSError in the log's writing thread: the log raises it again where it is caught."""
+    before = threading.excepthook
+    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else before(args)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def no_room(folder: Path, problem: OSError) -> str:
