@@ -34,8 +34,9 @@ import numpy as np
 
 from compare import cli
 from compare.run.checkpoint.content import DOCUMENT, TIMES
-from compare.run.checkpoint.files import TEMPORARY, read_archive
+from compare.run.checkpoint.files import read_archive
 from compare.run.checkpoint.keeper import FOLDER, checkpoints
+from compare.whole_files import TEMPORARY
 
 RULES = {
     "sgd with momentum": ("--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.05", "--schedule", "one-cycle"),

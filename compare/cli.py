@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +14,7 @@ from compare.run import process
 
 EXIT_CODES = """exit codes:
   0 all agree   1 a stage disagrees   2 wrong usage   3 data or checkpoints missing or damaged
+  4 stopped: no room to write, no memory, or a fault of handgrad itself
   130 interrupted by Ctrl-C   143 by SIGTERM; a run that is finished already has its own code when resumed"""
 
 # The names in the tables of compare/pairs.py, which is too slow to import for --help; a test keeps them equal.
@@ -37,6 +40,7 @@ def parser() -> Parser:
     """The command line."""
     top = Parser(prog="handgrad", epilog=EXIT_CODES, description="Hand-written backprop beside torch, judged.",
                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    top.add_argument("--debug", action="store_true", help="show the traceback of whatever goes wrong")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     mnist = commands.add_parser(
         "mnist", help="train both sides on the digits and judge every step", epilog=EXIT_CODES,
@@ -109,11 +113,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(arguments)
     process.settle()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets \u03b7 for η, and no traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _run(args)
     except BrokenPipeError:  # whoever read the output has seen enough
         sys.stdout = None
         return 1
+    except (Exception, KeyboardInterrupt) as problem:
+        if args.debug:
+            traceback.print_exc()
+        message, code = _answer(problem, args)
+        print(f"handgrad {args.command}: {message}", file=sys.stderr)
+        return code
+
+
+def _answer(problem: BaseException, args: argparse.Namespace) -> tuple[str, int]:
+    """The one line for what went wrong, and the exit code."""
+    from compare.run.checkpoint.files import Damaged
+    from compare.run.experiment import UsageError
+    from data import DataError
+
+    text = " ".join(str(problem).split())
+    if isinstance(problem, UsageError):
+        return text, 2
+    if isinstance(problem, (DataError, Damaged)):
+        return text, 3
+    frames = traceback.extract_tb(problem.__traceback__)
+    if isinstance(problem, KeyboardInterrupt):
+        own = [f for f in frames if getattr(args, "file", None) and Path(f.filename).name == args.file.name]
+        return f"interrupted{f' in {own[-1].name}, line {own[-1].lineno} of {args.file}' if own else ''}", 130
+    if isinstance(problem, OSError):
+        return f"every file must be readable or writable, but {text}: free some space, or name another place", 4
+    if isinstance(problem, MemoryError):
+        return f"everything must fit into memory, but {text or 'it does not'}: use smaller sizes, batches or shapes", 4
+    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+    kind = type(problem).__name__
+    return f"nothing may fail unforeseen, but {kind} came: {text} ({place}): report what handgrad --debug shows", 4
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -129,46 +166,33 @@ def _mnist(args: argparse.Namespace) -> int:
 
     import data
     from compare.run import mnist
-    from compare.run.checkpoint.files import Damaged
     from compare.run.checkpoint.keeper import EVERY
     from compare.run.experiment import Experiment, UsageError
 
-    if args.log_every is not None and args.log_every < 1:
-        return _complain(f"log every must be at least 1, got {args.log_every}: use --no-log for no log")
-    if args.checkpoint_every is not None and args.checkpoint_every < 1:
-        return _complain(f"checkpoint every must be at least 1, got {args.checkpoint_every}: use a larger number")
-    try:
-        given = {k: v for k, v in vars(args).items() if v is not None and k in Experiment.__dataclass_fields__}
-        options = {
-            name: getattr(args, name)
-            for name in (*OPTIMIZER_NUMBERS, *OPTIMIZER_SWITCHES)
-            if getattr(args, name) is not None
-        }
-        if given.get("batch_size") == "full":
-            given["batch_size"] = len(data.load(given.get("dataset", "mnist"), args.data_dir).train)
-        console = Console()
-        if not console.is_terminal:
-            console.width = 120  # a log file has no 80 columns to keep to
-        if args.resume is not None:
-            for name in ("name", "logdir", "overwrite", "log_every", "no_log"):
-                if getattr(args, name):
-                    raise UsageError(f"--resume goes on as the run was begun: leave --{name.replace('_', '-')} out")
-            given["optimizer_options"] = options
-            return mnist.resume(args.resume, given, args.data_dir, args.checkpoint_every, console)
-        experiment = Experiment(**given, optimizer_options=options)
-        log_every = 0 if args.no_log else args.log_every or 10
-        return mnist.run(
-            experiment, args.data_dir, args.logdir or Path("runs"), args.name, log_every, console,
-            args.checkpoint_every or EVERY, args.overwrite,
-        )  # fmt: skip
-    except (data.DataError, Damaged) as problem:
-        return _complain(str(problem), 3)
-    except UsageError as problem:
-        return _complain(str(problem))
-    except KeyboardInterrupt:
-        return 130
-
-
-def _complain(message: str, code: int = 2) -> int:
-    print(f"handgrad mnist: {message}", file=sys.stderr)
-    return code
+    for name in ("log_every", "checkpoint_every"):
+        value, remedy = getattr(args, name), "--no-log for no log" if name == "log_every" else "a larger number"
+        if value is not None and value < 1:
+            raise UsageError(f"{name.replace('_', ' ')} must be at least 1, got {value}: use {remedy}")
+    given = {k: v for k, v in vars(args).items() if v is not None and k in Experiment.__dataclass_fields__}
+    options = {
+        name: getattr(args, name)
+        for name in (*OPTIMIZER_NUMBERS, *OPTIMIZER_SWITCHES)
+        if getattr(args, name) is not None
+    }
+    if given.get("batch_size") == "full":
+        given["batch_size"] = len(data.load(given.get("dataset", "mnist"), args.data_dir).train)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a log file has no 80 columns to keep to
+    if args.resume is not None:
+        for name in ("name", "logdir", "overwrite", "log_every", "no_log"):
+            if getattr(args, name):
+                raise UsageError(f"--resume goes on as the run was begun: leave --{name.replace('_', '-')} out")
+        given["optimizer_options"] = options
+        return mnist.resume(args.resume, given, args.data_dir, args.checkpoint_every, console)
+    experiment = Experiment(**given, optimizer_options=options)
+    log_every = 0 if args.no_log else args.log_every or 10
+    return mnist.run(
+        experiment, args.data_dir, args.logdir or Path("runs"), args.name, log_every, console,
+        args.checkpoint_every or EVERY, args.overwrite,
+    )  # fmt: skip

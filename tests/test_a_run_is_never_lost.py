@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import manual
-from compare import cli
+from compare import cli, whole_files
 from compare.run import lockstep
 from compare.run.checkpoint import content, event_files, files, keeper
 from compare.run.checkpoint.files import Damaged, read_archive, write_archive
@@ -260,7 +260,7 @@ def test_a_full_disk_stops_the_run_and_what_was_saved_is_valid(run, handgrad, wh
     with monkeypatch.context() as patch:
         patch.setattr(keeper, "write_archive", full)
         stopped = run("full", *MOMENTUM)
-    assert stopped.code == 2
+    assert stopped.code == 4
     assert stopped.err.startswith("handgrad mnist: a checkpoint must be written, but ")
     assert stopped.err.endswith(f"handgrad mnist --resume {tmp_path / 'full'}\n")
     assert stopped.err.count("\n") == 1
@@ -271,14 +271,14 @@ def test_a_full_disk_stops_the_run_and_what_was_saved_is_valid(run, handgrad, wh
 
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    files.replace(path, lambda file: files._write_all(file, b"before"))
+    whole_files.replace(path, lambda file: file.write(b"before"))
 
     def fails(file):
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        files.replace(path, fails)
+        whole_files.replace(path, fails)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"before"
 

@@ -404,7 +404,7 @@ def test_a_log_folder_that_cannot_be_made(handgrad, tmp_path: Path, few_digits: 
     assert outcome.code == 2
     assert outcome.err == (
         f"handgrad mnist: the log folder must be writable, but {file / 'run'} cannot be made (Not a directory): "
-        "choose another --logdir\n"
+        "choose another --logdir or --name\n"
     )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 import torchvision
 
-from compare.run.checkpoint.files import TEMPORARY, Damaged
+from compare.run.checkpoint.files import Damaged
 from compare.run.experiment import Experiment, UsageError
 from compare.run.process import THREAD_VARIABLES
+from compare.whole_files import TEMPORARY
 
 EXPERIMENT, REPORT = "experiment.json", "report.json"
 
@@ -33,12 +34,19 @@ def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
             _empty(folder)
         elif content:
             raise UsageError(f"the run's folder must be new, but {folder} {_remedy(folder)}")
-    except OSError as problem:
+    except UsageError:
+        raise
+    except (OSError, ValueError) as problem:  # ValueError: a null character
         raise UsageError(
-            f"the log folder must be writable, but {folder} cannot be made ({problem.strerror}): "
-            "choose another --logdir"
+            f"the log folder must be writable, but {folder} cannot be made ({reason(problem)}): "
+            "choose another --logdir or --name"
         ) from None
     return folder
+
+
+def reason(problem: BaseException) -> str:
+    """What the system says, in one line: "No space left on device"."""
+    return " ".join(str(getattr(problem, "strerror", None) or problem).split())
 
 
 def _remedy(folder: Path) -> str:

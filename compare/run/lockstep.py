@@ -139,7 +139,7 @@ class Lockstep:
             raise failure
         assert ours is not None
         if judged and (now.step < WHOLE_STEPS or now.step % self.steps_per_epoch == 0):
-            judge_whole_step(self.judge, now.step, self.theta, self.state, ours, record)
+            judge_whole_step(self.judge, now.step, self.theta, self.state, rate, ours, record)
         for layer, parted in kinks(sides.network, x, ours.outputs, record.outputs).items():
             now.kinks[layer] = now.kinks.get(layer, 0) + parted
         self.theta, self.state = ours.theta, ours.state

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +20,23 @@ from compare.run import report as reports
 from compare.run import terminal
 from compare.run.checkpoint.content import Document
 from compare.run.checkpoint.event_files import cut_back
-from compare.run.checkpoint.files import write_json
 from compare.run.checkpoint.interruption import Interrupted, Interruption
 from compare.run.checkpoint.keeper import EVERY, Keeper, load_newest, set_aside
-from compare.run.experiment import Experiment
+from compare.run.experiment import Experiment, UsageError
 from compare.run.folder import (
     EXPERIMENT,
     REPORT,
     finished_report,
     make_folder,
     read_experiment,
+    reason,
     require_same,
     version_notes,
     versions,
 )
-from compare.run.health import Stopped
+from compare.run.health import NoRoom, Stopped
 from compare.run.lockstep import Lockstep
+from compare.whole_files import write_json
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ def run(
         "log_every": log_every,
         "checkpoint_every": checkpoint_every,
     }
-    write_json(folder / EXPERIMENT, content)
+    try:
+        write_json(folder / EXPERIMENT, content)
+    except OSError as problem:
+        folder.rmdir()
+        raise UsageError(no_room(folder, problem)) from problem
     console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
     return _train(lockstep, Place(folder, log_every, checkpoint_every, console), began, None)
 
@@ -127,51 +134,59 @@ def _train(
     """Train to the end from where the lockstep stands, report, and return the exit code."""
     folder, console = place.folder, place.console
     stopped, code = "", reports.EXIT_AGREES
-    with contextlib.ExitStack() as stack:
-        observers: list[Any] = []
-        log = None
-        cut_back(folder, document.log.get("files", {}) if document else {})
-        if place.log_every:
-            from compare.board.events import EventLog  # slow to import, and not needed without a log
+    bar = terminal.LiveBar(console, lockstep.steps)
+    bar.reported = len(lockstep.judge.disagreements)
+    try:
+        with contextlib.ExitStack() as stack:
+            observers: list[Any] = []
+            log = None
+            cut_back(folder, document.log.get("files", {}) if document else {})
+            if place.log_every:
+                from compare.board.events import EventLog  # slow to import, and not needed without a log
 
-            log = EventLog(
-                folder,
-                place.log_every,
-                resume_state=document.log.get("state") if document else None,
-                purge_step=lockstep.progress.step + 1 if document else None,
-            )
-            stack.callback(log.close)
-            observers.append(log)
-        bar = stack.enter_context(terminal.LiveBar(console, lockstep.steps))
-        bar.reported = len(lockstep.judge.disagreements)
-        observers.append(bar)
-        interruption = stack.enter_context(Interruption())
-        keeper = Keeper(folder, place.checkpoint_every, interruption, log, began)
-        try:
-            if damaged:  # what their names are changed for must not be forgotten if this process is killed too
-                keeper.save(lockstep)
-                set_aside(damaged)
-            lockstep.run(observers, keeper)
-        except Stopped as problem:
-            stopped, code = str(problem), reports.EXIT_USAGE
-        except Interrupted as problem:
-            stopped, code = "interrupted", problem.code
-            if not problem.saved:  # a second signal: nothing more is done, and the last checkpoint stands
-                _say_how_to_go_on(folder)
-                return code
+                stack.enter_context(threads_raise_once())
+                log = EventLog(
+                    folder,
+                    place.log_every,
+                    resume_state=document.log.get("state") if document else None,
+                    purge_step=lockstep.progress.step + 1 if document else None,
+                )
+                stack.callback(log.close)
+                observers.append(log)
+            observers.append(stack.enter_context(bar))
+            interruption = stack.enter_context(Interruption())
+            keeper = Keeper(folder, place.checkpoint_every, interruption, log, began)
+            try:
+                if damaged:  # what their names are changed for must not be forgotten if this process is killed too
+                    keeper.save(lockstep)
+                    set_aside(damaged)
+                lockstep.run(observers, keeper)
+            except NoRoom as problem:
+                stopped, code = str(problem), reports.EXIT_STOPPED
+            except Stopped as problem:
+                stopped, code = str(problem), reports.EXIT_USAGE
+            except Interrupted as problem:
+                stopped, code = "interrupted", problem.code
+                if not problem.saved:  # a second signal: nothing more is done, and the last checkpoint stands
+                    _say_how_to_go_on(folder)
+                    return code
+    except BrokenPipeError:
+        raise
+    except OSError as problem:  # of the event log, in a step or when it is closed
+        stopped, code = stopped or no_room(folder, problem), reports.EXIT_STOPPED
 
     bar.show_disagreements(lockstep)
     result = reports.report(lockstep, time.perf_counter() - began, stopped)
     try:
         write_json(folder / REPORT, result)
     except OSError as problem:
-        stopped = stopped or f"{folder / REPORT} must be written, but cannot be ({problem.strerror}): make room"
-        code = code or reports.EXIT_USAGE
-    if result["verdict"] == "disagrees" and code < reports.EXIT_INTERRUPTED:
+        stopped, code = stopped or no_room(folder, problem), reports.EXIT_STOPPED
+    if result["verdict"] == "disagrees" and code < reports.EXIT_STOPPED:
         code = reports.EXIT_DISAGREES
     if result["stages"]:
         console.print(terminal.final_table(result))
-    console.print(f"report: {folder / REPORT}", highlight=False, soft_wrap=True)
+    if (folder / REPORT).exists():
+        console.print(f"report: {folder / REPORT}", highlight=False, soft_wrap=True)
     console.print(terminal.closing(result), highlight=False, soft_wrap=True)
     if stopped == "interrupted":
         _say_how_to_go_on(folder)
@@ -182,3 +197,22 @@ def _train(
 
 def _say_how_to_go_on(folder: Path) -> None:
     print(f"handgrad mnist: interrupted; to go on: handgrad mnist --resume {folder}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def threads_raise_once() -> Iterator[None]:
+    """Keep quiet about an OSError in the log's writing thread: the log raises it again where it is caught."""
+    before = threading.excepthook
+    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else before(args)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def no_room(folder: Path, problem: OSError) -> str:
+    """The sentence for a file of the run that cannot be written."""
+    return (
+        f"every file of the run must be written, but {folder} takes no more ({reason(problem)}): "
+        "free some space, or choose another --logdir"
+    )

@@ -9,7 +9,7 @@ from compare.judge.agreement import StageRow
 from compare.judge.whole_step import STAGE as WHOLE_STEP
 from compare.run.lockstep import Lockstep
 
-EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, and archives of arrays that are right to the last bit or refused.
+"""Archives of arrays that are right to the last bit or refused.
 
 An archive is an ordinary .npz, which `numpy.load(path)` reads, with the SHA-256 of all that stands before it as
 the comment that ends a zip file. So no byte of it can change unnoticed, and nothing in it is ever unpickled.
@@ -7,61 +7,19 @@ the comment that ends a zip file. So no byte of it can change unnoticed, and not
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
+from compare.whole_files import replace
+
 CHECKSUM = 64  # hexadecimal digits, the last bytes of an archive
-TEMPORARY = ".tmp"
 
 
 class Damaged(Exception):
     """A file that cannot be used; the message says in what way."""
-
-
-def replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Let `write` fill a temporary file, sync it, and put it in the place of `path` in one step.
-
-    Whenever the process or the machine stops, `path` is either what it was or what it is to be. OSError where
-    that cannot be written, and then nothing of it is left.
-    """
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with temporary.open("w+b") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)  # the new name is in the folder, so that must reach the disk too
-
-
-def _sync_folder(folder: Path) -> None:
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # not every system opens a folder
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that people can read."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    replace(path, lambda file: _write_all(file, text.encode()))
-
-
-def _write_all(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
 
 
 def write_archive(path: Path, arrays: dict[str, np.ndarray]) -> None:

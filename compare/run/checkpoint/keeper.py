@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from compare.run.checkpoint import event_files
 from compare.run.checkpoint.content import Document, capture, restore
-from compare.run.checkpoint.files import TEMPORARY, Damaged, read_archive, write_archive
+from compare.run.checkpoint.files import Damaged, read_archive, write_archive
 from compare.run.checkpoint.interruption import Interrupted, Interruption
-from compare.run.health import Stopped
+from compare.run.health import NoRoom
 from compare.run.lockstep import Lockstep
+from compare.whole_files import TEMPORARY
 
 FOLDER = "checkpoints"  # in the run's own folder
 DAMAGED = ".damaged"  # put behind the name of a file that cannot be used
@@ -34,7 +35,7 @@ class Keeper:
         self.began = began  # on time.perf_counter's clock: the seconds since then are the run's
 
     def after_step(self, run: Lockstep) -> None:
-        """Save the run if it is time to. Raises Interrupted after a signal, and Stopped where it cannot be saved."""
+        """Save the run if it is time to. Raises Interrupted after a signal, and NoRoom where it cannot be saved."""
         done, stop = run.progress.step + 1, self.interruption.number
         if stop or done % self.every == 0 or done % run.steps_per_epoch == 0 or done == run.steps:
             started = time.perf_counter()
@@ -44,7 +45,7 @@ class Keeper:
             raise Interrupted(stop, saved=True)
 
     def save(self, run: Lockstep) -> None:
-        """Write a checkpoint and remove the ones that are no longer needed. Stopped where there is no room for it."""
+        """Write a checkpoint and remove the ones that are no longer needed. NoRoom where there is no room for it."""
         log: dict[str, Any] = {}
         path = self.folder / FOLDER / f"step-{run.progress.step:010d}.npz"
         try:
@@ -53,7 +54,7 @@ class Keeper:
             path.parent.mkdir(exist_ok=True)
             write_archive(path, capture(run, log, time.perf_counter() - self.began))
         except OSError as problem:
-            raise Stopped(
+            raise NoRoom(
                 f"a checkpoint must be written, but {path} cannot be ({problem.strerror or problem}): make room, and "
                 f"continue from the one before it with handgrad mnist --resume {self.folder}"
             ) from problem
