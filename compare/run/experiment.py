@@ -40,6 +40,7 @@ class Experiment:
     schedule: str = "constant"
     initialization: str = "torch"
     batch_size: int = 32
+    augmentation: str = "none"  # of the training digits, one of data.AUGMENTATIONS
     epochs: int = 5
     max_steps: int | None = None  # stop after so many steps, whatever the epochs
     seed: int = 0
@@ -48,6 +49,7 @@ class Experiment:
     judge_every: int = 1  # 1 judges every step
     device: str = "cpu"
     dataset: str = "mnist"
+    validation: int = 0  # so many training digits, the last ones, are tested instead of the test digits
 
     def __post_init__(self) -> None:
         for name, table in CHOICES.items():
@@ -63,8 +65,9 @@ class Experiment:
                 continue
             if not is_whole(value) or value < 1:
                 raise UsageError(f"{name.replace('_', ' ')} must be a whole number of at least 1, got {value!r}")
-        if not is_whole(self.seed) or self.seed < 0:
-            raise UsageError(f"seed must be a whole number of at least 0, got {self.seed!r}")
+        for name in ("seed", "validation"):
+            if not is_whole(value := getattr(self, name)) or value < 0:
+                raise UsageError(f"{name} must be a whole number of at least 0, got {value!r}")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"device must be cpu, or cuda where torch sees a GPU, got {self.device!r}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -124,6 +127,7 @@ CHOICES: dict[str, Any] = {
     "initialization": pairs.INITIALIZATIONS,
     "dtype": {"float64": np.float64, "float32": np.float32},
     "dataset": dict.fromkeys(data.NAMES),
+    "augmentation": data.AUGMENTATIONS,
 }
 
 
