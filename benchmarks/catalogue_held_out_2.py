@@ -417,7 +417,7 @@ def losses() -> list[dict[str, Any]]:
     unit = lambda rng: rng.uniform(0.05, 0.95, (6, 4))  # noqa: E731
     w4 = np.array([0.5, 2.0, 1.0, 3.0])
     focal_t = lambda z, y: -((1 - z.softmax(1)[torch.arange(len(y)), y]) ** 2 * z.log_softmax(1)[torch.arange(len(y)), y]).mean()  # noqa: E731,E501  # fmt: skip
-    focal = lambda z, y: -((1 - (softmax(z) * hot(y, 4)).sum(1)) ** 2 * (logp(z) * hot(y, 4)).sum(1)).mean()  # noqa: E731,E501  # fmt: skip
+    focal = lambda z, y: -((1 - (softmax(z) * hot(y, 4)).sum(1)) ** 2 * (logp(z) * hot(y, 4)).sum(1)).mean()  # noqa: E731  # fmt: skip
     ls = lambda y: 0.9 * hot(y, 4) + 0.1 / 4  # noqa: E731
     dice = lambda p, t: 1 - 2 * (p * t).sum() / (p + t).sum()  # noqa: E731
     probs = {"output": unit, "target": unit}

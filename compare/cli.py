@@ -24,6 +24,8 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 INITIALIZATIONS = ("torch", "xavier-uniform", "xavier-normal", "he-uniform", "he-normal")
 DATASETS = ("mnist", "fashion-mnist", "kmnist")
+AUGMENTATIONS = ("none", "weak", "medium", "strong")
+RECIPES = ("best",)
 
 OPTIMIZER_NUMBERS = ("momentum", "dampening", "weight_decay", "beta1", "beta2", "eps", "alpha")
 OPTIMIZER_SWITCHES = ("nesterov", "centered")
@@ -55,6 +57,8 @@ def parser() -> Parser:
 
 
 def _add_run_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--recipe", metavar="NAME",
+                   help=f"{', '.join(RECIPES)}: named settings, which the options below override")  # fmt: skip
     network = p.add_argument_group("the network")
     network.add_argument("--sizes", type=_sizes, metavar="A-B-C", help="widths, input first (784-16-16-10)")
     network.add_argument("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (relu)")
@@ -67,7 +71,10 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     training.add_argument("--batch-size", type=_batch_size, metavar="N", help="examples a step, or 'full' (32)")
     training.add_argument("--epochs", type=int, metavar="N", help="(5)")
     training.add_argument("--max-steps", type=int, metavar="N", help="stop after so many steps")
-    training.add_argument("--seed", type=int, metavar="N", help="of the weights and the batch order (0)")
+    training.add_argument("--augmentation", metavar="NAME",
+                          help=f"turn, shift and resize the digits: {', '.join(AUGMENTATIONS)} (none)")  # fmt: skip
+    training.add_argument("--seed", type=int, metavar="N",
+                          help="of the weights, the batch order and the augmentation (0)")  # fmt: skip
     options = p.add_argument_group("options of the optimizers, with torch's names and defaults")
     for name in OPTIMIZER_NUMBERS:
         options.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X")
@@ -82,6 +89,8 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     files = p.add_argument_group("data and results")
     files.add_argument("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (mnist)")
     files.add_argument("--data-dir", type=Path, metavar="DIR", help="an existing copy of the data")
+    files.add_argument("--validation", type=int, metavar="N",
+                       help="test the last N training digits instead of the test digits (0)")  # fmt: skip
     files.add_argument("--logdir", type=Path, metavar="DIR", help="(runs)")
     files.add_argument("--name", help="the run's folder in DIR (a time stamp and the main settings)")
     files.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
@@ -165,7 +174,7 @@ def _mnist(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     import data
-    from compare.run import mnist
+    from compare.run import mnist, recipes
     from compare.run.checkpoint.keeper import EVERY
     from compare.run.experiment import Experiment, UsageError
 
@@ -181,16 +190,17 @@ def _mnist(args: argparse.Namespace) -> int:
     }
     if given.get("batch_size") == "full":
         given["batch_size"] = len(data.load(given.get("dataset", "mnist"), args.data_dir).train)
+        given["batch_size"] -= given.get("validation", 0)
     console = Console()
     if not console.is_terminal:
         console.width = 120  # a log file has no 80 columns to keep to
     if args.resume is not None:
-        for name in ("name", "logdir", "overwrite", "log_every", "no_log"):
+        for name in ("recipe", "name", "logdir", "overwrite", "log_every", "no_log"):
             if getattr(args, name):
                 raise UsageError(f"--resume goes on as the run was begun: leave --{name.replace('_', '-')} out")
         given["optimizer_options"] = options
         return mnist.resume(args.resume, given, args.data_dir, args.checkpoint_every, console)
-    experiment = Experiment(**given, optimizer_options=options)
+    experiment = recipes.experiment(args.recipe, **given, optimizer_options=options)
     log_every = 0 if args.no_log else args.log_every or 10
     return mnist.run(
         experiment, args.data_dir, args.logdir or Path("runs"), args.name, log_every, console,

@@ -94,8 +94,8 @@ class Dataset:
         return digest.hexdigest()
 
 
-def scale(images: npt.NDArray[np.uint8], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Pixels 0..255 as a new array of the float type ``dtype`` and the same shape, in [0, 1].
+def scale(images: npt.NDArray[np.uint8 | np.float32], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Grey levels 0..255 as a new array of the float type ``dtype`` and the same shape, in [0, 1].
 
     Meant for one batch at a time: MNIST is 55 MB as bytes and 439 MB as float64.
     """

@@ -40,6 +40,7 @@ class Experiment:
     schedule: str = "constant"
     initialization: str = "torch"
     batch_size: int = 32
+    augmentation: str = "none"  # of the training digits, one of data.AUGMENTATIONS
     epochs: int = 5
     max_steps: int | None = None  # stop after so many steps, whatever the epochs
     seed: int = 0
@@ -48,6 +49,7 @@ class Experiment:
     judge_every: int = 1  # 1 judges every step
     device: str = "cpu"
     dataset: str = "mnist"
+    validation: int = 0  # so many training digits, the last ones, are tested instead of the test digits
 
     def __post_init__(self) -> None:
         for name, table in CHOICES.items():
@@ -68,6 +70,10 @@ class Experiment:
                 words = name.replace("_", " ")
                 raise UsageError(f"{words} must be a whole number of at least 1{most}, got {value!r}: choose another")
         require_seed(self.seed)
+        if not is_whole(self.validation) or self.validation < 0:
+            raise UsageError(
+                f"validation must be a whole number of at least 0, got {self.validation!r}: choose another"
+            )
         if not (isinstance(self.device, str) and re.fullmatch(r"cpu|cuda(:\d+)?", self.device)):
             raise UsageError(f"device must be cpu, or cuda where torch sees a GPU, got {self.device!r}: choose one")
         require_learning_rate(self.learning_rate)
@@ -165,6 +171,7 @@ CHOICES: dict[str, Any] = {
     "initialization": pairs.INITIALIZATIONS,
     "dtype": {"float64": np.float64, "float32": np.float32},
     "dataset": dict.fromkeys(data.NAMES),
+    "augmentation": data.AUGMENTATIONS,
 }
 
 

@@ -22,7 +22,7 @@ from compare.run.certificate import certificate
 from compare.run.experiment import CHOICES, Experiment, Sides, build
 from compare.run.health import Stopped, kinks, require_finite
 from compare.run.progress import Keeper, Observer, Progress
-from compare.run.stream import Batch, Stream
+from compare.run.stream import Batch, Stream, hold_out
 from torch_ref import parameters as torch_parameters
 
 WHOLE_STEPS = 10  # the first so many steps are also judged as a whole, and then the first of every epoch
@@ -39,6 +39,7 @@ class Lockstep:
         self, experiment: Experiment, dataset: data.Dataset, build: Callable[[Experiment, int, int], Sides] = build
     ) -> None:
         e = experiment
+        dataset = hold_out(dataset, e.validation)
         self.experiment, self.dataset = experiment, dataset
         self.stream = Stream(e, dataset, np.dtype(CHOICES["dtype"][e.dtype]))
         self.steps, self.steps_per_epoch = self.stream.steps, self.stream.steps_per_epoch
