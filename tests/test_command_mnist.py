@@ -110,7 +110,7 @@ def test_the_experiment_file(mnist_run) -> None:
         "sizes": [784, 16, 16, 10], "activation": "relu", "loss": "cross-entropy", "optimizer": "sgd",
         "optimizer_options": {"momentum": 0.9, "nesterov": True}, "learning_rate": 0.1, "schedule": "constant",
         "initialization": "torch", "batch_size": 32, "epochs": 5, "max_steps": 2, "seed": 7, "dtype": "float64",
-        "resync": False, "judge_every": 1, "device": "cpu", "dataset": "mnist",
+        "resync": False, "judge_every": 1, "device": "cpu", "dataset": "mnist", "augmentation": "none", "validation": 0,
     }  # fmt: skip
     versions = run.experiment["versions"]
     assert {"python", "numpy", "torch", "torchvision", "machine", "threads"} <= set(versions)
