@@ -17,6 +17,7 @@ check: .venv/installed    ## format, lint, types, import arrows
 bench: .venv/installed    ## the tables of the README (about ten minutes)
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/speed_of_check.py
+	$(BIN)/python benchmarks/training_step.py
 
 soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour); 200 kills
 	$(BIN)/python benchmarks/kill_and_resume.py
