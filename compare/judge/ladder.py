@@ -5,12 +5,13 @@ rounding bound is exceeded it is the arbiter: torch may use a worse-conditioned 
 too; how much that formula rounds is measured on torch alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from compare.judge.agreement import EXCUSED, LADDER, Verdict, judge
 from compare.judge.sides import Arrays, Sides, bounded, is_float
 from compare.rounding.bounded import Bounded, Precision
 
@@ -70,6 +71,27 @@ class Arbiter:
         except Exception:
             return {}
 
+    @cached_property
+    def unsteadiness(self) -> Arrays:
+        """By how much torch's results change, element by element, where each input moves by one ulp or not at all.
+
+        As in stochastic arithmetic (Vignes 1993; Parker 1997), inputs that one rounding may have left, with no
+        precision changed, show what torch's formula makes of rounding on these very numbers.
+        """
+        rng = np.random.default_rng(0)
+        try:
+            here = self.sides.torch(self.inputs)
+            largest = {name: np.zeros(np.shape(y)) for name, y in here.items() if is_float(np.asarray(y))}
+            for _ in range(DRAWS):
+                there = self.sides.torch({k: _one_ulp(v, k, rng) for k, v in self.inputs.items()})
+                for name, most in largest.items():
+                    with np.errstate(all="ignore"):
+                        change = np.abs(np.subtract(there[name], here[name], dtype=np.float64))
+                    np.maximum(most, np.where(np.isfinite(change), change, 0.0), out=most)
+            return largest
+        except Exception:
+            return {}
+
     def widened(self, name: str, torch: np.ndarray, error: Any, precision: Precision) -> np.ndarray:
         """The bound of the output `name`, widened, given torch's result.
 
@@ -79,7 +101,8 @@ class Arbiter:
         or, where the bound is below one rounding of torch's number, by the ladder's tolerance, since the manual
         side is then exact by its formula, as in the mean of one number, and no multiple of its bound says how
         torch rounds.
-        What is below the smallest normal number of float32 the ladder cannot see.
+        What is below the smallest normal number of float32 the ladder cannot see. And where torch's formula rounds
+        in float64 only, since one rung down its terms happen to cancel exactly, `unsteadiness` shows it.
         """
         bound = np.zeros(torch.shape) if error is None else np.asarray(error)
         with np.errstate(all="ignore"):
@@ -87,7 +110,38 @@ class Arbiter:
                 return bound + np.abs(torch - self.in_float64[name]) * (1 + 1 / np.sqrt(RUNG))
             wide = (1 + self.kappa.get(name, 0.0)) * bound + Precision.of(np.float32).tiny
             exact = bound < precision.unit * np.abs(torch)
-        return np.where(exact, self.tolerance.get(name, 0.0), wide) if exact.any() else wide
+        if exact.any():
+            wide = np.where(exact, self.tolerance.get(name, 0.0), wide)
+        noise = self.unsteadiness.get(name)
+        if noise is None or noise.shape != wide.shape:
+            return wide
+        # Halfway, on a logarithmic scale, to the bound one rung down it is no rounding: the function jumps there.
+        return wide + np.where(noise <= bound * np.sqrt(RUNG), noise, 0.0)
+
+
+def _one_ulp(x: Any, name: str, rng: np.random.Generator) -> Any:
+    """The input with each number, by chance, one ulp nearer to zero."""
+    if not is_float(x) or name == "target":
+        return x
+    return np.where(rng.integers(0, 2, x.shape) == 1, np.nextafter(x, np.zeros_like(x)), x)
+
+
+def arbitrated(
+    ours: Bounded, torch: np.ndarray, widened: Callable[[], np.ndarray]
+) -> tuple[Verdict, np.ndarray | None]:
+    """The verdict on a result with its bound, and the error allowed: where it is exceeded, what the arbiter widens."""
+    verdict = judge(ours, torch)
+    if verdict.agrees or verdict.problem or not np.isfinite(verdict.fraction):
+        return verdict, ours.error
+    error = widened()
+    second = judge(Bounded(ours.value, error, ours.precision), torch)
+    return (second._replace(rule=EXCUSED) if second.agrees else verdict), error
+
+
+def unfollowed(ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision) -> tuple[Verdict, np.ndarray]:
+    """The verdict on a result that has no bound, and the error that the ladder's tolerance allows."""
+    error = np.full(ours.shape, allowed)
+    return judge(Bounded(ours, error, precision), torch)._replace(rule=LADDER), error
 
 
 def conditioning(sides: Sides, inputs: Arrays) -> dict[str, float]:

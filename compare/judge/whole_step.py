@@ -40,7 +40,7 @@ def judge_whole_step(
                 exact(theirs.x, p), exact(theirs.target, p), theirs.learning_rate,
             )  # fmt: skip
         except NoRoundingRule:
-            row.by_ladder += 1  # no bound reaches through this network; its stages are judged one by one
+            row.unjudged += 1  # no bound reaches through this network; its stages are judged one by one
             return
     for name, value, bound, torch in _tensors(ours, bounds, theirs):
         error = bound.error if isinstance(bound, Bounded) else None
