@@ -1,4 +1,4 @@
-.PHONY: mnist test check format bench soak clean
+.PHONY: mnist test check format bench soak fuzz clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -18,8 +18,12 @@ bench: .venv/installed    ## the tables of the README (about ten minutes)
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/speed_of_check.py
 
-soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour)
+soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour); 200 kills
+	$(BIN)/python benchmarks/kill_and_resume.py
 	$(BIN)/python benchmarks/false_alarms.py
+
+fuzz: .venv/installed     ## random shapes, dtypes, strides and values, new ones each time (about twenty minutes)
+	$(BIN)/python -m pytest -n 2 tests/test_fuzzing.py --hypothesis-profile=fuzz
 
 format: .venv/installed
 	$(BIN)/ruff format .

@@ -31,8 +31,8 @@ def judge(
         sides.network, sides.loss, sides.optimizer, list(sides.model), sides.torch_loss,
         lambda params, rate: OPTIMIZERS["sgd"].torch(params, rate), Precision.of(np.float64), training_step,
     )  # fmt: skip
-    for record in records(sides, batch, steps):
-        judge.judge(0, record)
+    for step, record in enumerate(records(sides, batch, steps)):
+        judge.judge(step, record)
     return judge.disagreements
 
 

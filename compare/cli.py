@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -11,7 +13,9 @@ from typing import NoReturn
 from compare.run import process
 
 EXIT_CODES = """exit codes:
-  0 all agree   1 a stage disagrees   2 wrong usage   3 data missing or damaged   130 interrupted"""
+  0 all agree   1 a stage disagrees   2 wrong usage   3 data or checkpoints missing or damaged
+  4 stopped: no room to write, no memory, or a fault of handgrad itself
+  130 interrupted by Ctrl-C   143 by SIGTERM; a run that is finished already has its own code when resumed"""
 
 # The names in the tables of compare/pairs.py, which is too slow to import for --help; a test keeps them equal.
 ACTIVATIONS = ("relu", "leaky-relu", "sigmoid", "tanh", "identity")
@@ -20,6 +24,8 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 INITIALIZATIONS = ("torch", "xavier-uniform", "xavier-normal", "he-uniform", "he-normal")
 DATASETS = ("mnist", "fashion-mnist", "kmnist")
+AUGMENTATIONS = ("none", "weak", "medium", "strong")
+RECIPES = ("best",)
 
 OPTIMIZER_NUMBERS = ("momentum", "dampening", "weight_decay", "beta1", "beta2", "eps", "alpha")
 OPTIMIZER_SWITCHES = ("nesterov", "centered")
@@ -36,6 +42,7 @@ def parser() -> Parser:
     """The command line."""
     top = Parser(prog="handgrad", epilog=EXIT_CODES, description="Hand-written backprop beside torch, judged.",
                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    top.add_argument("--debug", action="store_true", help="show the traceback of whatever goes wrong")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     mnist = commands.add_parser(
         "mnist", help="train both sides on the digits and judge every step", epilog=EXIT_CODES,
@@ -54,6 +61,8 @@ def parser() -> Parser:
 
 
 def _add_run_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--recipe", metavar="NAME",
+                   help=f"{', '.join(RECIPES)}: named settings, which the options below override")  # fmt: skip
     network = p.add_argument_group("the network")
     network.add_argument("--sizes", type=_sizes, metavar="A-B-C", help="widths, input first (784-16-16-10)")
     network.add_argument("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (relu)")
@@ -66,7 +75,10 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     training.add_argument("--batch-size", type=_batch_size, metavar="N", help="examples a step, or 'full' (32)")
     training.add_argument("--epochs", type=int, metavar="N", help="(5)")
     training.add_argument("--max-steps", type=int, metavar="N", help="stop after so many steps")
-    training.add_argument("--seed", type=int, metavar="N", help="of the weights and the batch order (0)")
+    training.add_argument("--augmentation", metavar="NAME",
+                          help=f"turn, shift and resize the digits: {', '.join(AUGMENTATIONS)} (none)")  # fmt: skip
+    training.add_argument("--seed", type=int, metavar="N",
+                          help="of the weights, the batch order and the augmentation (0)")  # fmt: skip
     options = p.add_argument_group("options of the optimizers, with torch's names and defaults")
     for name in OPTIMIZER_NUMBERS:
         options.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X")
@@ -81,9 +93,15 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     files = p.add_argument_group("data and results")
     files.add_argument("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (mnist)")
     files.add_argument("--data-dir", type=Path, metavar="DIR", help="an existing copy of the data")
-    files.add_argument("--logdir", type=Path, default=Path("runs"), metavar="DIR", help="(runs)")
+    files.add_argument("--validation", type=int, metavar="N",
+                       help="test the last N training digits instead of the test digits (0)")  # fmt: skip
+    files.add_argument("--logdir", type=Path, metavar="DIR", help="(runs)")
     files.add_argument("--name", help="the run's folder in DIR (a time stamp and the main settings)")
-    files.add_argument("--log-every", type=int, default=10, metavar="N",
+    files.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
+    files.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, as it was begun")
+    files.add_argument("--checkpoint-every", type=int, metavar="N",
+                       help="steps between checkpoints, besides one at each epoch's end (500)")  # fmt: skip
+    files.add_argument("--log-every", type=int, metavar="N",
                        help="steps between TensorBoard points (10)")  # fmt: skip
     files.add_argument("--no-log", action="store_true", help="no TensorBoard events")
 
@@ -108,11 +126,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(arguments)
     process.settle()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets \u03b7 for η, and no traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _run(args)
     except BrokenPipeError:  # whoever read the output has seen enough
         sys.stdout = None
         return 1
+    except (Exception, KeyboardInterrupt) as problem:
+        if args.debug:
+            traceback.print_exc()
+        message, code = _answer(problem, args)
+        print(f"handgrad {args.command}: {message}", file=sys.stderr)
+        return code
+
+
+def _answer(problem: BaseException, args: argparse.Namespace) -> tuple[str, int]:
+    """The one line for what went wrong, and the exit code."""
+    from compare.run.checkpoint.files import Damaged
+    from compare.run.experiment import UsageError
+    from data import DataError
+
+    text = " ".join(str(problem).split())
+    if isinstance(problem, UsageError):
+        return text, 2
+    if isinstance(problem, (DataError, Damaged)):
+        return text, 3
+    frames = traceback.extract_tb(problem.__traceback__)
+    if isinstance(problem, KeyboardInterrupt):
+        own = [f for f in frames if getattr(args, "file", None) and Path(f.filename).name == args.file.name]
+        return f"interrupted{f' in {own[-1].name}, line {own[-1].lineno} of {args.file}' if own else ''}", 130
+    if isinstance(problem, OSError):
+        return f"every file must be readable or writable, but {text}: free some space, or name another place", 4
+    if isinstance(problem, MemoryError):
+        return f"everything must fit into memory, but {text or 'it does not'}: use smaller sizes, batches or shapes", 4
+    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+    kind = type(problem).__name__
+    return f"nothing may fail unforeseen, but {kind} came: {text} ({place}): report what handgrad --debug shows", 4
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -131,34 +182,35 @@ def _mnist(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     import data
-    from compare.run import mnist
+    from compare.run import mnist, recipes
+    from compare.run.checkpoint.keeper import EVERY
     from compare.run.experiment import Experiment, UsageError
 
-    if args.log_every < 1:
-        return _complain(f"log every must be at least 1, got {args.log_every}: use --no-log for no log")
-    try:
-        given = {k: v for k, v in vars(args).items() if v is not None and k in Experiment.__dataclass_fields__}
-        options = {
-            name: getattr(args, name)
-            for name in (*OPTIMIZER_NUMBERS, *OPTIMIZER_SWITCHES)
-            if getattr(args, name) is not None
-        }
-        if given.get("batch_size") == "full":
-            given["batch_size"] = len(data.load(given.get("dataset", "mnist"), args.data_dir).train)
-        experiment = Experiment(**given, optimizer_options=options)
-        console = Console()
-        if not console.is_terminal:
-            console.width = 120  # a log file has no 80 columns to keep to
-        log_every = 0 if args.no_log else args.log_every
-        return mnist.run(experiment, args.data_dir, args.logdir, args.name, log_every, console)
-    except data.DataError as problem:
-        return _complain(str(problem), 3)
-    except UsageError as problem:
-        return _complain(str(problem))
-    except KeyboardInterrupt:
-        return 130
-
-
-def _complain(message: str, code: int = 2) -> int:
-    print(f"handgrad mnist: {message}", file=sys.stderr)
-    return code
+    for name in ("log_every", "checkpoint_every"):
+        value, remedy = getattr(args, name), "--no-log for no log" if name == "log_every" else "a larger number"
+        if value is not None and value < 1:
+            raise UsageError(f"{name.replace('_', ' ')} must be at least 1, got {value}: use {remedy}")
+    given = {k: v for k, v in vars(args).items() if v is not None and k in Experiment.__dataclass_fields__}
+    options = {
+        name: getattr(args, name)
+        for name in (*OPTIMIZER_NUMBERS, *OPTIMIZER_SWITCHES)
+        if getattr(args, name) is not None
+    }
+    if given.get("batch_size") == "full":
+        given["batch_size"] = len(data.load(given.get("dataset", "mnist"), args.data_dir).train)
+        given["batch_size"] -= given.get("validation", 0)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a log file has no 80 columns to keep to
+    if args.resume is not None:
+        for name in ("recipe", "name", "logdir", "overwrite", "log_every", "no_log"):
+            if getattr(args, name):
+                raise UsageError(f"--resume goes on as the run was begun: leave --{name.replace('_', '-')} out")
+        given["optimizer_options"] = options
+        return mnist.resume(args.resume, given, args.data_dir, args.checkpoint_every, console)
+    experiment = recipes.experiment(args.recipe, **given, optimizer_options=options)
+    log_every = 0 if args.no_log else args.log_every or 10
+    return mnist.run(
+        experiment, args.data_dir, args.logdir or Path("runs"), args.name, log_every, console,
+        args.checkpoint_every or EVERY, args.overwrite,
+    )  # fmt: skip

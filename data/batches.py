@@ -18,6 +18,7 @@ def batch_order(count: int, batch_size: int, seed: int, epoch: int) -> list[npt.
     """
     steps = steps_per_epoch(count, batch_size)
     for name, value in (("seed", seed), ("epoch", epoch)):
+        _require_whole(name, value)
         if value < 0:
             raise ValueError(f"expected {name} >= 0, got {value}; choose 0 or a larger {name}")
     order = np.random.default_rng([seed, epoch]).permutation(count)
@@ -27,8 +28,10 @@ def batch_order(count: int, batch_size: int, seed: int, epoch: int) -> list[npt.
 def steps_per_epoch(count: int, batch_size: int) -> int:
     """The number of batches in one epoch, the last short one included.
 
-    Raises ValueError for count < 1, batch_size < 1 and batch_size > count.
+    Raises ValueError for count < 1, batch_size < 1 and batch_size > count, and for what is no whole number.
     """
+    for name, value in (("count", count), ("batch size", batch_size)):
+        _require_whole(name, value)
     if count < 1:
         raise ValueError(f"expected at least 1 example, got {count}; choose a larger count")
     if batch_size < 1:
@@ -39,6 +42,11 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
             f"choose {count} for full batches, or use more examples"
         )
     return -(-count // batch_size)
+
+
+def _require_whole(name: str, value: object) -> None:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise ValueError(f"expected {name} to be a whole number, got {value!r}; choose one")
 
 
 def order_hash(count: int, batch_size: int, seed: int, epochs: int) -> str:

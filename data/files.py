@@ -24,7 +24,7 @@ class DataError(Exception):
 
 def torchvision_class(name: str) -> Any:
     """The torchvision class of the data set ``name``; ValueError for a name not in CLASSES."""
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(f"expected a data set among {', '.join(CLASSES)}, got {name!r}; choose one")
     # Imported here because torchvision takes seconds, which `--help` should not have to pay.
     from torchvision import datasets  # type: ignore[import-untyped,unused-ignore]

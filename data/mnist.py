@@ -25,19 +25,31 @@ SIDE = 28
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Images with their labels.
+    """Images with their labels, given in any memory layout and byte order.
 
     images: uint8 (N, 784), read-only; the pixels of each image row by row, 0 to 255
     labels: int64 (N,), read-only; 0 to classes - 1
+
+    Raises DataError for arrays of another dtype or shape, of different lengths, or of none at all.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for name in ("images", "labels"):
-            # A view, so that the caller's own array stays writable.
-            view = getattr(self, name).view()
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        if images.dtype != np.uint8 or images.ndim != 2 or not images.size:
+            raise DataError(
+                f"images: expected uint8 (N, pixels) with N >= 1, found {images.dtype} {images.shape}; "
+                "give each image as a row of bytes, 0 to 255"
+            )
+        if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            raise DataError(
+                f"labels: expected a whole number for each of {len(images)} images, found {labels.dtype} "
+                f"{labels.shape}; give one class number per image"
+            )
+        # Views, so that the caller's own arrays stay writable; labels of another integer dtype are copied.
+        for name, view in (("images", images.view()), ("labels", labels.astype(np.int64, copy=False).view())):
             view.flags.writeable = False
             object.__setattr__(self, name, view)
 
@@ -47,12 +59,31 @@ class Digits:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Both parts of a data set; ``classes`` is the number of different labels."""
+    """Both parts of a data set; ``classes`` is the number of different labels.
+
+    Raises DataError for labels outside 0 to classes - 1, and for images of different sizes.
+    """
 
     name: str
     train: Digits
     test: Digits
     classes: int
+
+    def __post_init__(self) -> None:
+        for part, labels in (("train", self.train.labels), ("test", self.test.labels)):
+            wrong = (labels < 0) | (labels >= self.classes)
+            if wrong.any():
+                index = int(wrong.argmax())
+                raise DataError(
+                    f"{self.name}, {part}: expected labels from 0 to {self.classes - 1}, found {labels[index]} at "
+                    f"index {index}; correct the labels, or the number of classes"
+                )
+        sizes = self.train.images.shape[1], self.test.images.shape[1]
+        if sizes[0] != sizes[1]:
+            raise DataError(
+                f"{self.name}: expected images of one size, found {sizes[0]} pixels in train and {sizes[1]} in "
+                "test; bring them to one size"
+            )
 
     def hash(self) -> str:
         """sha256 (64 hex digits) of the bytes of train images, train labels, test images, ..."""
@@ -63,17 +94,19 @@ class Dataset:
         return digest.hexdigest()
 
 
-def scale(images: npt.NDArray[np.uint8], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Pixels 0..255 as a new array of the float type ``dtype`` and the same shape, in [0, 1].
+def scale(images: npt.NDArray[np.uint8 | np.float32], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Grey levels 0..255 as a new array of the float type ``dtype`` and the same shape, in [0, 1].
 
     Meant for one batch at a time: MNIST is 55 MB as bytes and 439 MB as float64.
     """
+    if np.dtype(dtype).kind != "f":
+        raise ValueError(f"scale: expected a float dtype, got {np.dtype(dtype)}; choose float64 or float32")
     scaled = images.astype(dtype)
     scaled /= 255
     return scaled
 
 
-def load(name: str = "mnist", data_dir: Path | None = None) -> Dataset:
+def load(name: str = "mnist", data_dir: Path | str | None = None) -> Dataset:
     """Load ``name``, one of NAMES, from ``data_dir``, or from where it lies by default.
 
     By default mnist is the shipped copy, and any other set lies in the user's cache. ``data_dir``
@@ -85,7 +118,7 @@ def load(name: str = "mnist", data_dir: Path | None = None) -> Dataset:
     cls = torchvision_class(name)
     classes = len(cls.classes)
     try:
-        folder = unpacked_folder(name, data_dir)
+        folder = unpacked_folder(name, None if data_dir is None else Path(data_dir))
         train = _read(cls, folder, True, classes)
         test = _read(cls, folder, False, classes)
     except OSError as error:

@@ -29,7 +29,9 @@ class Loss:
 
 
 def require_same_shape(owner: Loss, output: Array, target: Array) -> None:
-    """Raise ValueError unless the shapes are equal: broadcasting would silently give another loss."""
+    """Raise ValueError unless the shapes are equal: broadcasting would silently give another loss; and unless N ≥ 1."""
+    if not len(output):
+        raise ValueError(f"{type(owner).__name__} takes at least one example, got shape {output.shape}: give it some")
     if output.shape != target.shape:
         raise ValueError(
             f"{type(owner).__name__} takes output and target of one shape, got {output.shape} and "
@@ -133,15 +135,21 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     def forward(self, output: Array, target: Array) -> tuple[Array, tuple[Array, Array]]:
-        if target.shape != output.shape[:1] or not np.issubdtype(target.dtype, np.integer):
+        if output.ndim != 2 or target.shape != output.shape[:1] or target.dtype.kind not in "iu":
             raise ValueError(
                 f"SoftmaxCrossEntropy takes one integer class per row, so a target of shape "
                 f"{output.shape[:1]}, got {target.dtype} {target.shape}: pass class numbers, not one-hot rows"
             )
+        N, K = output.shape
+        if not (N and target.min() >= 0 and target.max() < K):
+            raise ValueError(
+                f"SoftmaxCrossEntropy takes one or more classes from 0 to {K - 1} beside {K} outputs, got "
+                f"{np.unique(target)}: correct the target, or widen the last layer"
+            )
         n = np.arange(len(target))
         shifted = output - output.max(axis=1, keepdims=True)  # (N, K)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (N, K)
-        return -log_p[n, target].mean(), (log_p, target)  # ()
+        return -log_p[n, target].sum() / len(n), (log_p, target)  # ()
 
     def gradient(self, cache: tuple[Array, Array]) -> Array:
         log_p, target = cache

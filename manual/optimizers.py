@@ -31,8 +31,19 @@ class Optimizer:
 def require_within(owner: str, low: float, high: float, **values: float) -> None:
     """Raise ValueError unless low ≤ value < high for every named hyperparameter."""
     for name, value in values.items():
-        if not low <= value < high:
+        if not isinstance(value, (int, float, np.number)):
+            raise ValueError(f"{owner}: {name} must be a number, got {value!r}")
+        if not (low <= value < high and np.isfinite(value)):
             raise ValueError(f"{owner}: {name} must lie in [{low:g}, {high:g}), got {value!r}")
+
+
+def require_same_shape(owner: Optimizer, theta: Array, grad: Array) -> None:
+    """Raise ValueError unless θ and ∇ have one shape: broadcasting would silently make another update."""
+    if theta.shape != grad.shape:
+        raise ValueError(
+            f"{type(owner).__name__} takes θ and ∇ of one shape, got {theta.shape} and {grad.shape}: "
+            "reshape the gradient (nothing is broadcast)"
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         require_within("SGD", 0, np.inf, momentum=self.momentum, weight_decay=self.weight_decay)
+        require_within("SGD", -np.inf, np.inf, dampening=self.dampening)
         if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
             raise ValueError(
                 "SGD: nesterov=True needs momentum above 0 and dampening 0, "
@@ -57,6 +69,7 @@ class SGD(Optimizer):
             )
 
     def update(self, theta: Array, grad: Array, state: State, learning_rate: float) -> tuple[Array, State]:
+        require_same_shape(self, theta, grad)
         mu, tau, lambda_ = self.momentum, self.dampening, self.weight_decay
         g = grad + lambda_ * theta if lambda_ else grad  # g = ∇ + λθ
         if mu:
@@ -87,6 +100,7 @@ class Adam(Optimizer):
         return {"step": 0, "exp_avg": np.zeros_like(theta), "exp_avg_sq": np.zeros_like(theta)}
 
     def update(self, theta: Array, grad: Array, state: State, learning_rate: float) -> tuple[Array, State]:
+        require_same_shape(self, theta, grad)
         g = grad + self.weight_decay * theta if self.weight_decay else grad  # g = ∇ + λθ
         return self.descend(theta, g, state, learning_rate)
 
@@ -109,6 +123,7 @@ class AdamW(Adam):
     weight_decay: float = 0.01
 
     def update(self, theta: Array, grad: Array, state: State, learning_rate: float) -> tuple[Array, State]:
+        require_same_shape(self, theta, grad)
         theta = theta * (1 - learning_rate * self.weight_decay)  # θ ← (1 − ηλ)θ
         return self.descend(theta, grad, state, learning_rate)
 
@@ -139,6 +154,7 @@ class RMSprop(Optimizer):
         return {"step": 0, **{name: np.zeros_like(theta) for name in names}}
 
     def update(self, theta: Array, grad: Array, state: State, learning_rate: float) -> tuple[Array, State]:
+        require_same_shape(self, theta, grad)
         alpha, mu = self.alpha, self.momentum
         g = grad + self.weight_decay * theta if self.weight_decay else grad  # g = ∇ + λθ
         v = alpha * state["square_avg"] + (1 - alpha) * (g * g)  # v ← αv + (1 − α)g²

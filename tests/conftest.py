@@ -14,11 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 import data
 from compare import cli
 
 torch.set_num_threads(1)
+
+# The suite's examples are the same each time; `make fuzz` draws new ones, and many more.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=10_000, print_blob=True)
+settings.load_profile("suite")
 
 
 def first(dataset: data.Dataset, train: int, test: int) -> data.Dataset:

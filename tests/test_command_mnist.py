@@ -96,7 +96,7 @@ def test_the_live_bar(tmp_path: Path, few_digits: Path) -> None:
 def test_what_it_leaves(mnist_run) -> None:
     run = mnist_run("--epochs", 2)
     assert {path.name for path in run.folder.iterdir()} == {
-        "manual", "torch_ref", "compare", "experiment.json", "report.json",
+        "manual", "torch_ref", "compare", "checkpoints", "experiment.json", "report.json",
     }  # fmt: skip
     for side in ("manual", "torch_ref", "compare"):
         (events,) = (run.folder / side).iterdir()
@@ -105,12 +105,12 @@ def test_what_it_leaves(mnist_run) -> None:
 
 def test_the_experiment_file(mnist_run) -> None:
     run = mnist_run("--max-steps", 2, "--optimizer", "sgd", "--momentum", 0.9, "--nesterov", "--seed", 7)
-    assert set(run.experiment) == {"settings", "versions"}
+    assert set(run.experiment) == {"settings", "versions", "data_dir", "log_every", "checkpoint_every"}
     assert run.experiment["settings"] == {
         "sizes": [784, 16, 16, 10], "activation": "relu", "loss": "cross-entropy", "optimizer": "sgd",
         "optimizer_options": {"momentum": 0.9, "nesterov": True}, "learning_rate": 0.1, "schedule": "constant",
         "initialization": "torch", "batch_size": 32, "epochs": 5, "max_steps": 2, "seed": 7, "dtype": "float64",
-        "resync": False, "judge_every": 1, "device": "cpu", "dataset": "mnist",
+        "resync": False, "judge_every": 1, "device": "cpu", "dataset": "mnist", "augmentation": "none", "validation": 0,
     }  # fmt: skip
     versions = run.experiment["versions"]
     assert {"python", "numpy", "torch", "torchvision", "machine", "threads"} <= set(versions)
@@ -141,7 +141,7 @@ def test_the_report(mnist_run) -> None:
     assert set(report["accuracy"]) == set(report["loss"]) == {"manual", "torch_ref"}
     assert report["accuracy"]["manual"] == report["correct"]["manual"] / 50
     assert report["loss"]["manual"] == pytest.approx(report["loss"]["torch_ref"], rel=1e-12)
-    assert set(report["seconds"]) == {"manual", "torch_ref", "compare", "test", "log", "total"}
+    assert set(report["seconds"]) == {"manual", "torch_ref", "compare", "test", "log", "checkpoint", "total"}
     assert sum(report["seconds"].values()) < 2 * report["seconds"]["total"]
     assert report["stopped"] == ""
     for pair in report["certificate"].values():
@@ -194,7 +194,7 @@ def test_the_last_loss_in_the_events_is_that_of_the_report(mnist_run) -> None:
 def test_without_a_log(mnist_run) -> None:
     run = mnist_run("--max-steps", 2, "--no-log")
     assert run.code == 0
-    assert {path.name for path in run.folder.iterdir()} == {"experiment.json", "report.json"}
+    assert {path.name for path in run.folder.iterdir()} == {"checkpoints", "experiment.json", "report.json"}
 
 
 def test_the_name_tells_the_time_and_the_settings(handgrad, tmp_path: Path, few_digits: Path) -> None:
@@ -355,14 +355,14 @@ def test_an_interruption_gives_130_and_a_report(mnist_run, monkeypatch: pytest.M
 
     def interrupted(self, *args):
         if self.progress.step == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         right(self, *args)
 
     monkeypatch.setattr(lockstep.Lockstep, "_step", interrupted)
     run = mnist_run("--epochs", 5)
     assert run.code == 130
-    assert (run.report["steps"], run.report["stopped"], run.report["verdict"]) == (5, "interrupted", "agrees")
-    assert run.err == "handgrad mnist: interrupted\n"
+    assert (run.report["steps"], run.report["stopped"], run.report["verdict"]) == (6, "interrupted", "agrees")
+    assert run.err == f"handgrad mnist: interrupted; to go on: handgrad mnist --resume {run.folder}\n"
 
 
 def test_a_signal_gives_130_and_a_report(tmp_path: Path, few_digits: Path) -> None:
@@ -377,7 +377,8 @@ def test_a_signal_gives_130_and_a_report(tmp_path: Path, few_digits: Path) -> No
                 break
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "handgrad mnist: interrupted\n")
+    assert process.returncode == 130
+    assert err == f"handgrad mnist: interrupted; to go on: handgrad mnist --resume {tmp_path / 'run'}\n"
     report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
     assert set(report) >= REPORT_KEYS
     assert report["stopped"] == "interrupted"
@@ -386,13 +387,14 @@ def test_a_signal_gives_130_and_a_report(tmp_path: Path, few_digits: Path) -> No
 
 def test_a_name_that_is_taken(mnist_run) -> None:
     first = mnist_run("--max-steps", 1, "--no-log")
-    before = {path: path.read_bytes() for path in first.folder.iterdir()}
+    before = {path: path.read_bytes() for path in first.folder.rglob("*.*") if path.is_file()}
     second = mnist_run("--max-steps", 1, "--no-log")
     assert (first.code, second.code) == (0, 2)
     assert second.err == (
-        f"handgrad mnist: the run's folder must be new, but {first.folder} exists: choose another --name\n"
+        f"handgrad mnist: the run's folder must be new, but {first.folder} holds a finished run: "
+        "choose another --name, or --overwrite it\n"
     )
-    assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in first.folder.rglob("*.*") if path.is_file()} == before
 
 
 def test_a_log_folder_that_cannot_be_made(handgrad, tmp_path: Path, few_digits: Path) -> None:
@@ -402,7 +404,7 @@ def test_a_log_folder_that_cannot_be_made(handgrad, tmp_path: Path, few_digits: 
     assert outcome.code == 2
     assert outcome.err == (
         f"handgrad mnist: the log folder must be writable, but {file / 'run'} cannot be made (Not a directory): "
-        "choose another --logdir\n"
+        "choose another --logdir or --name\n"
     )
 
 

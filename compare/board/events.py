@@ -22,11 +22,20 @@ NO_DRIFT = 1e-20
 class EventLog:
     """An observer that writes every `every`-th step, and each epoch's end, below `folder`."""
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(
+        self, folder: Path, every: int, resume_state: dict[str, Any] | None = None, purge_step: int | None = None
+    ) -> None:
         self.every = every
         self.writers = {
-            name: SummaryWriter(str(folder / name), flush_secs=5, max_queue=1000) for name in (*SIDES, "compare")
+            name: SummaryWriter(str(folder / name), flush_secs=5, max_queue=1000, purge_step=purge_step)
+            for name in (*SIDES, "compare")
         }
+
+    def state(self) -> dict[str, Any]:
+        """Flush every event to its file, and return what a log needs to go on from here: nothing else."""
+        for writer in self.writers.values():
+            writer.flush()
+        return {}
 
     def close(self) -> None:
         """Write what is pending."""

@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from compare.checking.evaluate import Evaluation, evaluate
 from compare.checking.explain import explain
 from compare.checking.findings import CheckFailed, Finding, Report
-from compare.checking.inputs import describe, layer_inputs, loss_inputs, rule_inputs
+from compare.checking.inputs import describe, layer_inputs, loss_inputs, require_steps, require_twin, rule_inputs
 from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.reproducer import reproduce
 from compare.judge import rate
 from compare.judge.sides import Arrays, Sides
-from compare.run.experiment import CHOICES, UsageError, choose
+from compare.run.experiment import CHOICES, UsageError, choose, require_seed
 
 
 def check(
@@ -53,13 +55,25 @@ def check(
     where there is nothing to compare: no inputs, or a twin that does not fit.
     """
     if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
+        require_steps(steps)
+        require_twin("a schedule", ours, twin)
         return _deliver(rate.check_schedule(ours, twin, steps, name or f"{describe(ours)} beside torch"))
+    require_seed(seed)
     what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
     if len(what) != 1:
         raise UsageError(
             "check takes exactly one of x= (a layer), output= (a loss) and theta= (an update rule), "
             f"got {', '.join(what) or 'none'}"
         )
+    for extra, value, place in (("target", target, "output"), ("params", params, "x"), ("dy", dy, "x")):
+        if value is not None and what != [place]:
+            raise UsageError(f"{extra}= goes with {place}=, got it beside {what[0]}=: leave it out, or give {place}=")
+    if params is not None and not isinstance(params, Mapping):
+        raise UsageError(
+            f"params must be a dictionary of shapes or arrays by name, got {type(params).__name__}: "
+            "write {'gain': (8,)}"
+        )
+    require_twin({"x": "a layer", "output": "a loss", "theta": "an update rule"}[what[0]], ours, twin)
     real = choose("dtype", dtype, CHOICES["dtype"])
     title = name or f"{describe(ours)} beside {describe(twin)}"
     try:
@@ -103,7 +117,8 @@ def _finding(sides: Sides, name: str, results: dict[str, dict[str, Evaluation]],
     ordered = [worst, *(e for e in seen.values() if e is not worst)]
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
-        diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
+        with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
+            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
         causes = tuple(c.name for c in diagnosis.causes)
     else:
         problem = worst.verdict.problem

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 import sys
-import traceback
+import time
 from pathlib import Path
 
 from compare.checking.check import check
@@ -14,6 +13,9 @@ from compare.checking.listeners import LISTENERS, RAISES
 from compare.run.experiment import UsageError
 from compare.run.report import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
 from compare.shipped import shipped
+from compare.whole_files import write_json
+
+SLOW = 10.0  # seconds; what takes longer is remarked on
 
 
 def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
@@ -21,8 +23,25 @@ def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
     if (file is None) == (not everything):
         print("handgrad check: expected a file or --all, and not both; see handgrad check --help", file=sys.stderr)
         return EXIT_USAGE
+    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
+        raise UsageError(f"--json must name a file in a folder that exists, got {json_file}: name another file")
     reports: list[Report] = []
-    LISTENERS.append(reports.append)
+    last = [time.perf_counter()]
+
+    def heard(report: Report) -> None:
+        """Show each report as soon as it is there: the next check may take long, or fail."""
+        reports.append(report)
+        print(report, end="\n\n" if not report.agrees else "\n", flush=True)
+        now = time.perf_counter()
+        if now - last[0] > SLOW:
+            print(
+                f"handgrad check: {report.name} took {now - last[0]:.0f} s, every draw running both sides many times: "
+                "a smaller shape checks as much",
+                file=sys.stderr,
+            )
+        last[0] = now
+
+    LISTENERS.append(heard)
     RAISES[0] = False
     failed = 0
     try:
@@ -31,16 +50,14 @@ def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
                 check(ours, twin, name=name, **arguments)
         elif file is not None:
             failed = _run_file(file)
-    except UsageError as problem:
-        print(f"handgrad check: {problem}", file=sys.stderr)
-        return EXIT_USAGE
     finally:
-        LISTENERS.remove(reports.append)
+        LISTENERS.remove(heard)
         RAISES[0] = True
-    for report in reports:
-        print(report, end="\n\n" if not report.agrees or len(reports) == 1 else "\n")
     if json_file is not None:
-        json_file.write_text(json.dumps([r.as_json() for r in reports], indent=2, ensure_ascii=False) + "\n", "utf-8")
+        try:
+            write_json(json_file, [r.as_json() for r in reports])
+        except OSError as problem:
+            raise UsageError(f"--json must name a file that can be written, but {problem}: name another file") from None
     if not reports and not failed:
         print(
             f"handgrad check: {file} must call compare.check, at its top level or in functions named check_… or "
@@ -48,6 +65,10 @@ def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
             file=sys.stderr,
         )
         return EXIT_USAGE
+    if not reports:
+        return EXIT_USAGE  # every function that might have called it raised, as has been said
+    if len(reports) == 1 and reports[0].agrees:
+        print()
     wrong = sum(not r.agrees for r in reports)
     ran = f"{len(reports)} check{'s' if len(reports) != 1 else ''}"
     closest = max((r.closest_call for r in reports if r.agrees), default=None)
@@ -83,4 +104,4 @@ def _run_file(file: Path) -> int:
 
 
 def _last_line(problem: BaseException) -> str:
-    return traceback.format_exception_only(problem)[-1].strip()
+    return " ".join(f"{type(problem).__name__}: {problem}".split())

@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from compare.run.experiment import UsageError, require_memory
+
+COPIES = 16  # of an input: both sides', their gradients, bounds, and several draws
+
 # What a person may give for x, output, target or theta.
 Spec = tuple[int, ...] | np.ndarray | Callable[[np.random.Generator], np.ndarray]
 
@@ -15,25 +19,69 @@ Spec = tuple[int, ...] | np.ndarray | Callable[[np.random.Generator], np.ndarray
 def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:
     """An array for `spec`: a shape is drawn, an array is copied, a function of a generator is called.
 
-    Raises TypeError for anything else, and ValueError for an empty array or one that is not finite.
+    The result is contiguous, writable and in the machine's byte order, whatever was given; floats are of `dtype`.
+    Raises TypeError for anything else, ValueError for an empty array or one that is not finite, and UsageError for a
+    shape that does not fit into memory.
     """
     if callable(spec):
-        value = np.asarray(spec(rng))
-    elif isinstance(spec, np.ndarray):
-        value = spec.copy()
-    elif isinstance(spec, int) or (isinstance(spec, tuple) and all(isinstance(n, int) for n in spec)):
+        try:
+            value = spec(rng)
+        except Exception as problem:
+            raise ValueError(
+                f"{what} must be made by its function, but that raises {type(problem).__name__}: {problem}: mend it"
+            ) from problem
+    elif isinstance(spec, (np.ndarray, list, float)):
+        value = spec
+    elif _is_size(spec) or is_shape(spec):
+        require_room(spec, what)
         value = away_from_zero(rng, spec) * scale
-    elif isinstance(spec, (list, float)):
-        value = np.asarray(spec)
     else:
-        raise TypeError(f"{what} must be a shape, an array, or a function of a generator, got {type(spec).__name__}")
-    if value.dtype.kind in "fc":
-        value = value.astype(dtype)
+        shown = repr(spec) if isinstance(spec, (tuple, str, int)) else type(spec).__name__
+        raise TypeError(
+            f"{what} must be a shape such as (4, 8), an array, or a function of a generator, got {shown}: give one"
+        )
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{what} must be an array without a mask, got a masked one: fill it first")
+    try:
+        value = np.array(value)  # a copy, and no subclass
+    except ValueError as problem:
+        raise ValueError(f"{what} must have rows of one length, got others: {problem}") from None
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"{what} must be floating-point numbers, got {value.dtype}: convert them to float first")
+    with np.errstate(over="ignore"):  # what is too large for float32 is named below
+        value = value.astype(dtype if value.dtype.kind == "f" else value.dtype.newbyteorder("="))
     if value.size == 0:
-        raise ValueError(f"{what} must have at least one element, got shape {value.shape}")
+        raise ValueError(f"{what} must have at least one element, got shape {value.shape}: give it some")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise ValueError(f"{what} must be finite: {int(np.count_nonzero(~np.isfinite(value)))} elements are not")
+        count = int(np.count_nonzero(~np.isfinite(value)))
+        raise ValueError(
+            f"{what} must be finite in {value.dtype}, but {count} of {value.size} elements are not: replace them"
+        )
     return value
+
+
+def draw_floats(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:
+    """As `draw`; TypeError for whole numbers, which have no derivative."""
+    value = draw(spec, rng, dtype, scale, what)
+    if value.dtype.kind != "f":
+        raise TypeError(
+            f"{what} must be floating-point numbers, got {value.dtype}: nothing has a derivative by a whole "
+            "number; keep such an input inside the layer, or make it a float"
+        )
+    return value
+
+
+def require_room(shape: Any, what: str) -> None:
+    """UsageError, before memory is taken, for a shape that cannot be: negative, or too large for this machine."""
+    sizes = shape if isinstance(shape, tuple) else (shape,)
+    if any(n < 0 for n in sizes):
+        raise UsageError(f"{what} must have a shape of whole numbers of at least 1, got {shape}: choose another")
+    needed = COPIES * 8 * math.prod(int(n) for n in sizes)
+    require_memory("a check", needed, f"{COPIES} arrays of shape {shape}, for {what},", "use a smaller shape")
+
+
+def _is_size(spec: Any) -> bool:
+    return isinstance(spec, (int, np.integer)) and not isinstance(spec, bool)
 
 
 def away_from_zero(rng: np.random.Generator, shape: Any) -> np.ndarray:
@@ -53,8 +101,8 @@ def dyadic(rng: np.random.Generator, shape: Any) -> np.ndarray:
 
 
 def is_shape(spec: Any) -> bool:
-    """Whether the spec leaves the values, and so the batch size, to us."""
-    return isinstance(spec, tuple)
+    """Whether the spec, a tuple of whole numbers, leaves the values, and so the batch size, to us."""
+    return isinstance(spec, tuple) and all(_is_size(n) for n in spec)
 
 
 def other_batch(spec: Any) -> Any:

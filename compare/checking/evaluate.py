@@ -41,6 +41,10 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
     except Exception as problem:
         return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
+    odd = {name: text for name, value in plain.items() if (text := _no_floats(name, value, theirs.get(name)))}
+    if odd:
+        sizes = {name: np.size(theirs.get(name, ())) for name in odd}
+        return {name: Evaluation(mismatched(text, sizes[name]), None) for name, text in odd.items()}
     arbiter = ladder.Arbiter(sides, inputs)
     ours, reason = _on_bounds(sides, inputs, precision)
     tolerances: dict[str, float] = {}
@@ -55,12 +59,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if name not in plain:
             found[name] = Evaluation(mismatched(f"the manual side returns no {name}", torch.size), None)
             continue
-        value = plain[name]
-        if not isinstance(value, (np.ndarray, np.generic)):
-            text = f"the manual side returns {type(value).__name__} for the {name} where an array belongs"
-            found[name] = Evaluation(mismatched(text, torch.size), None)
-            continue
-        value, result = np.asarray(value), ours[name]
+        value, result = np.asarray(plain[name]), ours[name]
         if not isinstance(result, Bounded):
             result = Bounded(value, np.full(value.shape, tolerances[name]) if name in tolerances else None, precision)
         allowed = _allowed(result, precision)
@@ -81,6 +80,15 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     for name in sorted(name for name in plain.keys() - theirs.keys() if not _is_state(sides, name)):
         found[name] = Evaluation(mismatched(f"the manual side returns a {name} that torch does not have", 0), None)
     return found
+
+
+def _no_floats(name: str, value: Any, torch: Any) -> str:
+    """What a result is where an array of floating-point numbers belongs; nothing where it is one."""
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return f"the manual side returns {type(value).__name__} for the {name} where an array belongs"
+    if is_float(torch) and value.dtype.kind != "f":
+        return f"the manual side returns {value.dtype} for the {name} where floating-point numbers belong"
+    return ""
 
 
 def _ladder_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[str, float]:
@@ -108,7 +116,8 @@ def run_twin(sides: Sides, inputs: Arrays) -> Arrays:
     except Exception as problem:
         raise UsageError(
             f"the torch twin must accept the manual side's inputs and parameters, but it raised "
-            f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
+            f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else '(no words)'}: "
+            "change the twin, or what it is given"
         ) from problem
     for name, y in first.items():
         if not np.array_equal(y, second[name], equal_nan=True):

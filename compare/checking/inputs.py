@@ -13,8 +13,17 @@ from torch import nn
 
 from compare.checking import draws
 from compare.checking.evaluate import run_twin
-from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, TrajectorySides, parameter
-from compare.run.experiment import UsageError
+from compare.judge.sides import (
+    Arrays,
+    FunctionSides,
+    LayerSides,
+    LossSides,
+    Sides,
+    TrajectorySides,
+    is_float,
+    parameter,
+)
+from compare.run.experiment import UsageError, is_whole, require_learning_rate
 
 
 def describe(thing: Any) -> str:
@@ -34,8 +43,6 @@ def layer_inputs(
 ) -> tuple[Sides, dict[str, Arrays]]:
     """The sides of a layer, and its draws."""
     sides: Sides
-    if isinstance(ours, type):
-        raise UsageError(f"check takes an instance of a layer, got the class {ours.__name__}: write {ours.__name__}(…)")
     if isinstance(ours, tuple) and len(ours) == 2 and all(callable(f) for f in ours):
         sides = FunctionSides(*ours, twin)
         shapes = dict(params or {})
@@ -49,6 +56,9 @@ def layer_inputs(
             f"(forward, backward) of functions, got {describe(ours)}"
         )
     _require_same_names(twin, shapes)
+    for what, spec in (("x", x), *shapes.items()):
+        if draws.is_shape(spec):
+            draws.require_room(spec, what)
     plans: dict[str, tuple[Any, float]] = {"draw 1": (x, 1.0), "draw 2": (x, 1.0), "draw 3": (x, 1.0)}
     if draws.is_shape(x):
         plans = {"draw 1": (x, 1.0), "draw 2": (x, 1.0), "other batch": (draws.other_batch(x), 1.0), "large": (x, 4.0)}
@@ -64,21 +74,16 @@ def layer_inputs(
             return lambda _: pick(rng, shape)
 
         arrays: Arrays = {
-            parameter(k): draws.draw(of_shape(v) if draws.is_shape(v) else v, rng, dtype, what=k)
+            parameter(k): draws.draw_floats(of_shape(v) if draws.is_shape(v) else v, rng, dtype, what=k)
             for k, v in shapes.items()
         }
         spec = of_shape(x) if label == "dyadic" else spec
-        arrays["x"] = draws.draw(spec, rng, dtype, scale or 1.0)
-        if arrays["x"].dtype.kind != "f":
-            raise UsageError(
-                f"x must be floating-point numbers, got {arrays['x'].dtype}: nothing has a derivative by a whole "
-                "number; keep such an input inside the layer, or make it a float"
-            )
+        arrays["x"] = draws.draw_floats(spec, rng, dtype, scale or 1.0)
         arrays["dy"] = np.empty(0, dtype)
         shape = _output_shape(sides, {k: v for k, v in arrays.items() if k != "dy"})
-        arrays["dy"] = draws.draw(of_shape(shape) if dy is None else dy, rng, dtype, what="dy")
+        arrays["dy"] = draws.draw_floats(of_shape(shape) if dy is None else dy, rng, dtype, what="dy")
         if arrays["dy"].shape != shape:
-            raise UsageError(f"dy must have the output's shape {shape}, got {arrays['dy'].shape}")
+            raise UsageError(f"dy must have the output's shape {shape}, got {arrays['dy'].shape}: give it that shape")
         inputs[label] = arrays
     return sides, inputs
 
@@ -105,7 +110,12 @@ class _WithoutParameters:
 
 
 def _output_shape(sides: Any, inputs: Arrays) -> tuple[int, ...]:
-    shape: tuple[int, ...] = run_twin(sides, inputs)["output"].shape
+    output = run_twin(sides, inputs)["output"]
+    if output.dtype.kind != "f":
+        raise UsageError(
+            f"the torch twin must return floating-point numbers, got {output.dtype}: nothing else has a gradient"
+        )
+    shape: tuple[int, ...] = output.shape
     return shape
 
 
@@ -131,6 +141,9 @@ def loss_inputs(
         raise UsageError(f"a loss must have forward(output, target) and gradient(cache), got {describe(ours)}")
     if target is None:
         raise UsageError("a loss needs target=: a shape, an array, a function of a generator, or 'class'")
+    for what, spec in (("output", output), ("target", target)):
+        if draws.is_shape(spec):
+            draws.require_room(spec, what)
     inputs = {}
     plans = {"draw 1": (output, target, 1.0), "draw 2": (output, target, 1.0)}
     if draws.is_shape(output):
@@ -146,16 +159,26 @@ def loss_inputs(
         if label == "dyadic":
             values = draws.dyadic(rng, out_spec).astype(dtype)
         else:
-            values = draws.draw(out_spec, rng, dtype, scale, "output")
+            values = draws.draw_floats(out_spec, rng, dtype, scale, "output")
         if isinstance(target_spec, str):
             if target_spec != "class":
                 raise UsageError(f"target must be a shape, an array, a function or 'class', got {target_spec!r}")
+            if values.ndim < 2:
+                raise UsageError(
+                    f"output must have a row of numbers for each example beside target='class', got shape "
+                    f"{values.shape}: make it (N, classes)"
+                )
             wanted = rng.integers(0, values.shape[-1], values.shape[:-1])
         elif label == "dyadic" and draws.is_shape(target_spec):
             wanted = (draws.dyadic(rng, target_spec) * 0.75).astype(dtype)
             wanted = np.where(wanted == values, -wanted, wanted) if wanted.shape == values.shape else wanted
         else:
             wanted = draws.draw(target_spec, rng, dtype, 1.0, "target")
+        shape = np.shape(wanted)
+        if type(twin).__module__.startswith("torch.nn") and is_float(wanted) and shape != values.shape:
+            raise UsageError(
+                f"target must have the output's shape {values.shape}, got {shape}: reshape it (nothing is broadcast)"
+            )
         inputs[label] = {"output": values, "target": wanted}
     return LossSides(ours, twin), inputs
 
@@ -168,18 +191,39 @@ def rule_inputs(
         raise UsageError(
             f"an update rule must have init(theta) and update(theta, grad, state, learning_rate), got {describe(ours)}"
         )
-    if steps < 1:
-        raise UsageError(f"steps must be at least 1, got {steps}")
+    require_steps(steps)
+    require_learning_rate(learning_rate)
+    if draws.is_shape(theta):
+        draws.require_room((steps, *theta), "a gradient a step")
     sides = TrajectorySides(ours, optimizer_factory(ours, twin))
     inputs = {}
     for i in range(2):
         rng = np.random.default_rng([seed, i])
-        start = draws.draw(theta, rng, dtype, what="theta")
+        start = draws.draw_floats(theta, rng, dtype, what="theta")
         if start.ndim != 1:
-            raise UsageError(f"theta must be one flat vector, got shape {start.shape}")
+            raise UsageError(f"theta must be one flat vector, got shape {start.shape}: flatten it")
         grads = draws.away_from_zero(rng, (steps, *start.shape)).astype(dtype)
         inputs[f"draw {i + 1}"] = {"theta": start, "grads": grads, "learning rate": learning_rate}
     return sides, inputs
+
+
+def require_steps(steps: Any) -> None:
+    """UsageError unless so many steps can be made."""
+    if not is_whole(steps) or steps < 1:
+        raise UsageError(f"steps must be a whole number of at least 1, got {steps!r}: choose another")
+
+
+def require_twin(kind: str, ours: Any, twin: Any) -> None:
+    """UsageError for a class where an instance belongs, and for a twin that cannot be called."""
+    if isinstance(ours, type):
+        raise UsageError(f"check takes an instance of {kind}, got the class {ours.__name__}: write {ours.__name__}(…)")
+    if isinstance(twin, type) and kind != "an update rule":
+        raise UsageError(f"the torch twin must be an instance, got the class {twin.__name__}: write {twin.__name__}(…)")
+    if not callable(twin):
+        raise UsageError(
+            "the torch twin must be a module, a function of tensors or, for an update rule, a class of torch.optim, "
+            f"got {describe(twin)}: give one of these"
+        )
 
 
 def optimizer_factory(ours: Any, twin: Any) -> Callable[..., torch.optim.Optimizer]:

@@ -10,9 +10,10 @@ import torch
 
 import manual
 from compare.checking.findings import Finding, Report
-from compare.judge.agreement import Disagreement, StageRow, Verdict, judge
+from compare.judge.agreement import Disagreement, StageRow, Verdict, judge, mismatched
 from compare.judge.ladder import RUNG
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from compare.run.experiment import UsageError
 
 
 class RateJudge:
@@ -64,11 +65,32 @@ class RateJudge:
         return float(value.value), 0.0 if value.error is None else float(value.error), "rounding bound"
 
 
+def _not_a_schedule(schedule: Callable[..., Any], steps: int) -> str:
+    """Why a schedule gives no learning rates, or nothing where it does."""
+    for step in range(steps):
+        try:
+            rate = float(schedule(step))
+        except Exception as error:
+            return f"the schedule raises {type(error).__name__} at step {step}: {' '.join(str(error).split())}"
+        if not 0 <= rate < np.inf:
+            return f"the schedule must give a finite number of at least 0, but gives {rate} at step {step}"
+    return ""
+
+
 def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: int, name: str) -> Report:
     """Judge a schedule against the scheduler `make(optimizer)` over so many steps."""
+    problem = _not_a_schedule(schedule, steps)
+    if problem:
+        return Report(name, (Finding("learning rate", mismatched(problem, steps), "step 0", steps),))
     start = float(getattr(schedule, "learning_rate", None) or schedule(0))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], lr=start)
-    scheduler = make(optimizer)
+    try:
+        scheduler = make(optimizer)
+    except Exception as error:
+        raise UsageError(
+            f"the torch twin must make a scheduler of an optimizer, but it raised {type(error).__name__}: "
+            f"{' '.join(str(error).split())}: write a function of the optimizer"
+        ) from error
     judge_of_rate = RateJudge(schedule, varies=True)
     worst, at = None, 0
     for step in range(steps):

@@ -23,9 +23,15 @@ STAGE = "the whole step, as it ran"
 
 
 def judge_whole_step(
-    run: StepJudge, number: int, theta: np.ndarray, state: dict[str, Any], ours: StepRecord, theirs: TorchStep
+    run: StepJudge,
+    number: int,
+    theta: np.ndarray,
+    state: dict[str, Any],
+    rate: float,
+    ours: StepRecord,
+    theirs: TorchStep,
 ) -> None:
-    """Judge the manual record of a step that began with this θ and state against torch's record of its own."""
+    """Judge the manual record of a step that began with this θ, state and η against torch's record of its own."""
     if any(d.stage != STAGE for d in run.disagreements):
         return  # a stage's fault has been told at its own place, and would only be told again here
     if not run.finite:
@@ -37,7 +43,7 @@ def judge_whole_step(
         try:
             bounds = step(
                 run.network, run.loss_sides.loss, run.optimizer_sides.rule, _apart(theta, theirs.theta, p), start,
-                exact(theirs.x, p), exact(theirs.target, p), theirs.learning_rate,
+                exact(theirs.x, p), exact(theirs.target, p), _rates_apart(rate, theirs.learning_rate, p),
             )  # fmt: skip
         except NoRoundingRule:
             row.by_ladder += 1  # no bound reaches through this network; its stages are judged one by one
@@ -58,6 +64,14 @@ def _apart(ours: Any, theirs: Any, p: Precision) -> Any:
     view = ours.view()
     view.flags.writeable = False
     return Bounded(view, np.abs(np.subtract(ours, theirs, dtype=np.float64)), p)
+
+
+def _rates_apart(ours: float, theirs: float, p: Precision) -> Any:
+    """η, its error being its distance from torch's, which is judged by itself; a plain number where they are equal."""
+    if ours == theirs:
+        return ours
+    rounding = 2 * p.unit * abs(ours)  # of a number that is no float32, as for any constant
+    return Bounded(np.asarray(ours, p.dtype), np.asarray(abs(ours - theirs) + rounding), p)
 
 
 def _tensors(ours: StepRecord, bounds: Any, theirs: TorchStep) -> list[tuple[str, Any, Any, np.ndarray]]:

@@ -19,7 +19,7 @@ HASHED_EPOCHS = 10  # of the batch order, in the start certificate: a million wo
 
 
 def certificate(run: Lockstep) -> dict[str, dict[str, str]]:
-    """SHA-256 of θ₀ and of the first inputs as each side holds them, and of the batch order and the data set.
+    """SHA-256 of θ₀, the first inputs and the first batch as each side holds them, and of batch order and data set.
 
     One stream of batches from one data set feeds both sides, so the last two are computed once and stand for both.
     """
@@ -29,13 +29,19 @@ def certificate(run: Lockstep) -> dict[str, dict[str, str]]:
     dataset = run.dataset.hash()
     theta = as_array(torch_parameters.flat(run.sides.model))
     sample = data.scale(digits.images[:1000], run.dtype)
-    on_torch = as_array(torch.from_numpy(sample).to(e.device))
+    first = next(run.stream.batches()).x[:1000]  # as the run will be fed, augmentation and all
     return {
         "theta": {"manual": _sha256(run.theta), "torch_ref": _sha256(theta)},
         "batches": {"manual": order, "torch_ref": order},
-        "data": {"manual": _sha256(sample), "torch_ref": _sha256(on_torch)},
+        "data": {"manual": _sha256(sample), "torch_ref": _sha256(_on_torch(sample, e.device))},
+        "first_batch": {"manual": _sha256(first), "torch_ref": _sha256(_on_torch(first, e.device))},
         "dataset": {"manual": dataset, "torch_ref": dataset},
     }
+
+
+def _on_torch(x: np.ndarray, device: str) -> np.ndarray:
+    """What torch holds when it is given x, brought back."""
+    return as_array(torch.from_numpy(x).to(device))
 
 
 def _sha256(x: np.ndarray) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -40,6 +40,7 @@ class Experiment:
     schedule: str = "constant"
     initialization: str = "torch"
     batch_size: int = 32
+    augmentation: str = "none"  # of the training digits, one of data.AUGMENTATIONS
     epochs: int = 5
     max_steps: int | None = None  # stop after so many steps, whatever the epochs
     seed: int = 0
@@ -48,29 +49,45 @@ class Experiment:
     judge_every: int = 1  # 1 judges every step
     device: str = "cpu"
     dataset: str = "mnist"
+    validation: int = 0  # so many training digits, the last ones, are tested instead of the test digits
 
     def __post_init__(self) -> None:
         for name, table in CHOICES.items():
             choose(name.replace("_", " "), getattr(self, name), table)
-        if len(self.sizes) < 2 or not all(is_whole(size) and size >= 1 for size in self.sizes):
+        sizes = self.sizes if isinstance(self.sizes, (tuple, list)) else ()
+        if len(sizes) < 2 or not all(is_whole(size) and 1 <= size <= LARGEST for size in sizes):
+            got = "-".join(map(str, sizes)) if sizes else repr(self.sizes)
             raise UsageError(
                 "sizes must be two or more whole numbers of at least 1, input first, output last, "
-                f"got {'-'.join(map(str, self.sizes))}"
+                f"got {got}: choose others"
             )
         for name in ("batch_size", "epochs", "max_steps", "judge_every"):
             value = getattr(self, name)
             if value is None and name == "max_steps":
                 continue
-            if not is_whole(value) or value < 1:
-                raise UsageError(f"{name.replace('_', ' ')} must be a whole number of at least 1, got {value!r}")
-        if not is_whole(self.seed) or self.seed < 0:
-            raise UsageError(f"seed must be a whole number of at least 0, got {self.seed!r}")
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise UsageError(f"device must be cpu, or cuda where torch sees a GPU, got {self.device!r}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise UsageError(f"learning rate must be a finite number above 0, got {self.learning_rate}")
+            if not is_whole(value) or not 1 <= value <= LARGEST:
+                most = f" and at most {LARGEST}" if is_whole(value) and value > LARGEST else ""
+                words = name.replace("_", " ")
+                raise UsageError(f"{words} must be a whole number of at least 1{most}, got {value!r}: choose another")
+        require_seed(self.seed)
+        if not is_whole(self.validation) or self.validation < 0:
+            raise UsageError(
+                f"validation must be a whole number of at least 0, got {self.validation!r}: choose another"
+            )
+        if not (isinstance(self.device, str) and re.fullmatch(r"cpu|cuda(:\d+)?", self.device)):
+            raise UsageError(f"device must be cpu, or cuda where torch sees a GPU, got {self.device!r}: choose one")
+        require_learning_rate(self.learning_rate)
+        if not isinstance(self.resync, (bool, np.bool_)):
+            raise UsageError(f"resync must be True or False, got {self.resync!r}: choose one")
+        if not isinstance(self.optimizer_options, Mapping):
+            raise UsageError(
+                f"optimizer options must be a dictionary of numbers by name, got {self.optimizer_options!r}: "
+                "write {'momentum': 0.9}"
+            )
         allowed = pairs.OPTIMIZERS[self.optimizer].options
-        for name in self.optimizer_options:
+        for name, value in self.optimizer_options.items():
+            if isinstance(allowed.get(name), bool) and not isinstance(value, (bool, np.bool_)):
+                raise UsageError(f"{name} must be True or False, got {value!r}: choose one")
             if name not in allowed:
                 raise UsageError(
                     f"{name.replace('_', ' ')} is no option of {self.optimizer}; it takes "
@@ -80,6 +97,11 @@ class Experiment:
             self.rule()
         except ValueError as problem:
             raise UsageError(str(problem)) from None
+        # Numbers of NumPy become Python's, which JSON can hold.
+        object.__setattr__(self, "sizes", tuple(int(size) for size in sizes))
+        for name in ("batch_size", "epochs", "max_steps", "judge_every", "seed", "learning_rate", "resync"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value.item() if isinstance(value, np.generic) else value)
 
     @property
     def parameters(self) -> int:
@@ -90,13 +112,13 @@ class Experiment:
         """Raise UsageError for what cannot fit into this machine, before any of it is taken."""
         numbers = self.parameters + self.batch_size * sum(self.sizes)
         needed = COPIES * numbers * np.dtype(self.dtype).itemsize
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else needed
-        if needed > memory:
-            sizes = "-".join(map(str, self.sizes))
-            raise UsageError(
-                f"a run must fit into the {memory / 1e9:,.0f} GB of this machine, but sizes {sizes} with batches of "
-                f"{self.batch_size:,} take {needed / 1e9:,.0f} GB: use narrower layers or smaller batches"
-            )
+        sizes = "-".join(map(str, self.sizes))
+        require_memory(
+            "a run",
+            needed,
+            f"sizes {sizes} with batches of {self.batch_size:,}",
+            "use narrower layers or smaller batches",
+        )
 
     def rule(self) -> manual.Optimizer:
         """The manual update rule."""
@@ -107,6 +129,8 @@ class Experiment:
         return {**dataclasses.asdict(self), "optimizer_options": dict(self.optimizer_options)}
 
 
+LARGEST = 10**18  # of whole numbers: more steps than the age of the universe has seconds
+
 # θ and ∇ on either side, both before and after the update, and a bound for each: what a step holds at least.
 COPIES = 8
 
@@ -114,6 +138,29 @@ COPIES = 8
 def is_whole(x: Any) -> bool:
     """Whether x is an integer, and not True or False."""
     return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
+
+
+def require_seed(seed: Any) -> None:
+    """UsageError unless a generator can start from it."""
+    if not is_whole(seed) or seed < 0:
+        raise UsageError(f"seed must be a whole number of at least 0, got {seed!r}: choose another")
+
+
+def require_learning_rate(rate: Any) -> None:
+    """UsageError unless it is a number above 0 that is finite."""
+    number = rate.item() if isinstance(rate, np.generic) else rate
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number <= sys.float_info.max:
+        raise UsageError(f"learning rate must be a finite number above 0, got {rate}: choose another")
+
+
+def require_memory(what: str, needed: int, why: str, remedy: str) -> None:
+    """UsageError, before any of it is taken, where so many bytes cannot fit into this machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else needed
+    if needed > memory:
+        raise UsageError(
+            f"{what} must fit into the {memory / 1e9:,.0f} GB of this machine, but {why} take {needed // 10**9:,} GB: "
+            f"{remedy}"
+        )
 
 
 CHOICES: dict[str, Any] = {
@@ -124,12 +171,13 @@ CHOICES: dict[str, Any] = {
     "initialization": pairs.INITIALIZATIONS,
     "dtype": {"float64": np.float64, "float32": np.float32},
     "dataset": dict.fromkeys(data.NAMES),
+    "augmentation": data.AUGMENTATIONS,
 }
 
 
 def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
     """The table's entry; UsageError naming the choices where there is none."""
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise UsageError(f"{what} must be one of {', '.join(table)}, got {name!r}: choose one of them")
     return table[name]
 

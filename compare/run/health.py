@@ -14,6 +14,10 @@ class Stopped(Exception):
     """A run that cannot go on."""
 
 
+class NoRoom(Stopped):
+    """A file of the run cannot be written."""
+
+
 class Diverged(Stopped):
     """A number is no longer finite."""
 

@@ -21,8 +21,8 @@ from compare.rounding.bounded import Precision
 from compare.run.certificate import certificate
 from compare.run.experiment import CHOICES, Experiment, Sides, build
 from compare.run.health import Stopped, kinks, require_finite
-from compare.run.progress import Observer, Progress
-from compare.run.stream import Batch, Stream
+from compare.run.progress import Keeper, Observer, Progress
+from compare.run.stream import Batch, Stream, hold_out
 from torch_ref import parameters as torch_parameters
 
 WHOLE_STEPS = 10  # the first so many steps are also judged as a whole, and then the first of every epoch
@@ -39,6 +39,7 @@ class Lockstep:
         self, experiment: Experiment, dataset: data.Dataset, build: Callable[[Experiment, int, int], Sides] = build
     ) -> None:
         e = experiment
+        dataset = hold_out(dataset, e.validation)
         self.experiment, self.dataset = experiment, dataset
         self.stream = Stream(e, dataset, np.dtype(CHOICES["dtype"][e.dtype]))
         self.steps, self.steps_per_epoch = self.stream.steps, self.stream.steps_per_epoch
@@ -59,10 +60,10 @@ class Lockstep:
         self.torch_state = self.sides.optimizer.init(self.torch_theta)
         self.certificate = certificate(self)
 
-    def run(self, observers: Sequence[Observer] = ()) -> None:
+    def run(self, observers: Sequence[Observer] = (), keeper: Keeper | None = None) -> None:
         """Train to the end. Raises Stopped when the run cannot go on; what was judged stays judged."""
         try:
-            self._run(observers)
+            self._run(observers, keeper)
         except (Stopped, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -70,7 +71,7 @@ class Lockstep:
                 raise Stopped(f"the manual side cannot go on: {type(error).__name__}: {error}") from error
             raise
 
-    def _run(self, observers: Sequence[Observer]) -> None:
+    def _run(self, observers: Sequence[Observer], keeper: Keeper | None) -> None:
         now = self.progress
         for batch in self.stream.batches(now.step + 1):
             now.epoch = batch.epoch
@@ -80,6 +81,8 @@ class Lockstep:
             if (now.step + 1) % self.steps_per_epoch == 0 or now.step + 1 == self.steps:
                 self._test()
                 self._tell(observers, "on_epoch")
+            if keeper is not None:
+                keeper.after_step(self)
 
     def _tell(self, observers: Sequence[Observer], what: str) -> None:
         started = time.perf_counter()
@@ -93,7 +96,7 @@ class Lockstep:
         now.step += 1
         if self.experiment.resync:
             torch_parameters.load(sides.model, torch.from_numpy(self.theta).to(device))
-            torch_parameters.load_state(sides.torch_optimizer, _as_tensors(self.state))
+            torch_parameters.load_state(sides.torch_optimizer, as_tensors(self.state))
             self.torch_theta, self.torch_state = self.theta, self.state
 
         started = time.perf_counter()
@@ -137,7 +140,7 @@ class Lockstep:
             raise failure
         assert ours is not None
         if judged and (now.step < WHOLE_STEPS or now.step % self.steps_per_epoch == 0):
-            judge_whole_step(self.judge, now.step, self.theta, self.state, ours, record)
+            judge_whole_step(self.judge, now.step, self.theta, self.state, rate, ours, record)
         for layer, parted in kinks(sides.network, x, ours.outputs, record.outputs).items():
             now.kinks[layer] = now.kinks.get(layer, 0) + parted
         self.theta, self.state = ours.theta, ours.state
@@ -146,6 +149,7 @@ class Lockstep:
         with np.errstate(all="ignore"):
             now.drift = float(np.abs(self.theta - self.torch_theta).max())
         now.records = {"manual": ours, "torch_ref": record}
+        now.loss = {side: float(r.loss) for side, r in now.records.items()}
         now.seconds["manual"] += manual_done - started
         now.seconds["torch_ref"] += torch_done - manual_done
         now.seconds["compare"] += time.perf_counter() - torch_done
@@ -176,5 +180,6 @@ class Lockstep:
         return as_array(self.sides.model(torch.from_numpy(x).to(self.experiment.device)))
 
 
-def _as_tensors(state: dict[str, Any]) -> dict[str, Any]:
+def as_tensors(state: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of an optimizer's state as tensors over the same memory; anything else as it is."""
     return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in state.items()}

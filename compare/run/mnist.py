@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import platform
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torchvision
 from rich.console import Console
 
 import data
 from compare.run import report as reports
 from compare.run import terminal
+from compare.run.checkpoint.content import Document
+from compare.run.checkpoint.event_files import cut_back
+from compare.run.checkpoint.interruption import Interrupted, Interruption
+from compare.run.checkpoint.keeper import EVERY, Keeper, load_newest, set_aside
 from compare.run.experiment import Experiment, UsageError
-from compare.run.health import Stopped
+from compare.run.folder import (
+    EXPERIMENT,
+    REPORT,
+    finished_report,
+    make_folder,
+    read_experiment,
+    reason,
+    require_same,
+    version_notes,
+    versions,
+)
+from compare.run.health import NoRoom, Stopped
 from compare.run.lockstep import Lockstep
-from compare.run.process import THREAD_VARIABLES
+from compare.whole_files import write_json
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is written, and how often."""
+
+    folder: Path
+    log_every: int  # 0 writes no TensorBoard events
+    checkpoint_every: int
+    console: Console
 
 
 def default_name(e: Experiment) -> str:
@@ -32,38 +56,6 @@ def default_name(e: Experiment) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}_{network}_{training}"
 
 
-def make_folder(logdir: Path, name: str) -> Path:
-    """A new folder for this run. UsageError where it exists or cannot be written."""
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise UsageError(f"name must be a plain folder name, got {name!r}: put the path into --logdir")
-    folder = logdir / name
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise UsageError(f"the run's folder must be new, but {folder} exists: choose another --name") from None
-    except OSError as problem:
-        raise UsageError(
-            f"the log folder must be writable, but {folder} cannot be made ({problem.strerror}): "
-            "choose another --logdir"
-        ) from None
-    return folder
-
-
-def versions() -> dict[str, Any]:
-    """What the numbers of a run may depend on besides its settings."""
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "machine": platform.machine(),
-        "threads": {
-            "torch": torch.get_num_threads(),
-            **{name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
-        },
-    }
-
-
 def run(
     experiment: Experiment,
     data_dir: Path | None,
@@ -71,52 +63,156 @@ def run(
     name: str | None,
     log_every: int,
     console: Console,
+    checkpoint_every: int = EVERY,
+    overwrite: bool = False,
 ) -> int:
     """Run the experiment and return the exit code. `log_every` 0 writes no TensorBoard events.
 
     Raises UsageError and data.DataError before anything is written.
     """
-    started = time.perf_counter()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    dataset = data.load(experiment.dataset, data_dir)
-    lockstep = Lockstep(experiment, dataset)
-    folder = make_folder(logdir, name or default_name(experiment))
-    settings = {"settings": experiment.as_json(), "versions": versions()}
-    write_json(folder / "experiment.json", settings)
+    began = time.perf_counter()
+    lockstep = _build(experiment, data_dir)
+    folder = make_folder(logdir, name or default_name(experiment), overwrite)
+    content = {
+        "settings": experiment.as_json(),
+        "versions": versions(),
+        "data_dir": None if data_dir is None else str(data_dir.absolute()),
+        "log_every": log_every,
+        "checkpoint_every": checkpoint_every,
+    }
+    try:
+        write_json(folder / EXPERIMENT, content)
+    except OSError as problem:
+        folder.rmdir()
+        raise UsageError(no_room(folder, problem)) from problem
     console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
+    return _train(lockstep, Place(folder, log_every, checkpoint_every, console), began, None)
 
+
+def resume(
+    folder: Path, given: dict[str, Any], data_dir: Path | None, checkpoint_every: int | None, console: Console
+) -> int:
+    """Go on with the run in this folder, from its newest whole checkpoint, and return the exit code.
+
+    `given` are settings that were asked for again; UsageError where one is not the run's own. Damaged where every
+    checkpoint is. A run that is finished already is left alone and has the exit code that it had.
+    """
+    began = time.perf_counter()
+    experiment, content = read_experiment(folder)
+    require_same(experiment, given)
+    finished = finished_report(folder)
+    if finished is not None:
+        console.print(f"finished already: {folder / REPORT}", highlight=False, soft_wrap=True)
+        console.print(reports.sentence(finished), highlight=False, soft_wrap=True)
+        return reports.EXIT_DISAGREES if finished["verdict"] == "disagrees" else reports.EXIT_AGREES
+    if data_dir is None and content.get("data_dir") is not None:
+        data_dir = Path(content["data_dir"])
+    lockstep = _build(experiment, data_dir)
+    document, damaged = load_newest(lockstep, folder)
+    now = lockstep.progress
+    now.notes += [note for note in version_notes(content["versions"]) if note not in now.notes]
+    console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
+    for note in now.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    where = f"goes on after step {now.step}" if document else "begins again: nothing of it was saved"
+    console.print(f"{folder} {where}", highlight=False, soft_wrap=True)
+    if document is not None:
+        began -= document.elapsed
+    place = Place(folder, content["log_every"], checkpoint_every or content["checkpoint_every"], console)
+    return _train(lockstep, place, began, document, damaged)
+
+
+def _build(experiment: Experiment, data_dir: Path | None) -> Lockstep:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.manual_seed(experiment.seed % 2**63)  # for a twin that draws
+    return Lockstep(experiment, data.load(experiment.dataset, data_dir))
+
+
+def _train(
+    lockstep: Lockstep, place: Place, began: float, document: Document | None, damaged: list[Path] | None = None
+) -> int:
+    """Train to the end from where the lockstep stands, report, and return the exit code."""
+    folder, console = place.folder, place.console
     stopped, code = "", reports.EXIT_AGREES
-    with contextlib.ExitStack() as stack:
-        observers: list[Any] = []
-        if log_every:
-            from compare.board.events import EventLog  # slow to import, and not needed without a log
+    bar = terminal.LiveBar(console, lockstep.steps)
+    bar.reported = len(lockstep.judge.disagreements)
+    try:
+        with contextlib.ExitStack() as stack:
+            observers: list[Any] = []
+            log = None
+            cut_back(folder, document.log.get("files", {}) if document else {})
+            if place.log_every:
+                from compare.board.events import EventLog  # slow to import, and not needed without a log
 
-            log = EventLog(folder, log_every)
-            stack.callback(log.close)
-            observers.append(log)
-        bar = stack.enter_context(terminal.LiveBar(console, lockstep.steps))
-        observers.append(bar)
-        try:
-            lockstep.run(observers)
-        except Stopped as problem:
-            stopped, code = str(problem), reports.EXIT_USAGE
-        except KeyboardInterrupt:
-            stopped, code = "interrupted", reports.EXIT_INTERRUPTED
+                stack.enter_context(threads_raise_once())
+                log = EventLog(
+                    folder,
+                    place.log_every,
+                    resume_state=document.log.get("state") if document else None,
+                    purge_step=lockstep.progress.step + 1 if document else None,
+                )
+                stack.callback(log.close)
+                observers.append(log)
+            observers.append(stack.enter_context(bar))
+            interruption = stack.enter_context(Interruption())
+            keeper = Keeper(folder, place.checkpoint_every, interruption, log, began)
+            try:
+                if damaged:  # what their names are changed for must not be forgotten if this process is killed too
+                    keeper.save(lockstep)
+                    set_aside(damaged)
+                lockstep.run(observers, keeper)
+            except NoRoom as problem:
+                stopped, code = str(problem), reports.EXIT_STOPPED
+            except Stopped as problem:
+                stopped, code = str(problem), reports.EXIT_USAGE
+            except Interrupted as problem:
+                stopped, code = "interrupted", problem.code
+                if not problem.saved:  # a second signal: nothing more is done, and the last checkpoint stands
+                    _say_how_to_go_on(folder)
+                    return code
+    except BrokenPipeError:
+        raise
+    except OSError as problem:  # of the event log, in a step or when it is closed
+        stopped, code = stopped or no_room(folder, problem), reports.EXIT_STOPPED
 
     bar.show_disagreements(lockstep)
-    result = reports.report(lockstep, time.perf_counter() - started, stopped)
-    write_json(folder / "report.json", result)
-    if result["verdict"] == "disagrees" and code != reports.EXIT_INTERRUPTED:
+    result = reports.report(lockstep, time.perf_counter() - began, stopped)
+    try:
+        write_json(folder / REPORT, result)
+    except OSError as problem:
+        stopped, code = stopped or no_room(folder, problem), reports.EXIT_STOPPED
+    if result["verdict"] == "disagrees" and code < reports.EXIT_STOPPED:
         code = reports.EXIT_DISAGREES
     if result["stages"]:
         console.print(terminal.final_table(result))
-    console.print(f"report: {folder / 'report.json'}", highlight=False, soft_wrap=True)
+    if (folder / REPORT).exists():
+        console.print(f"report: {folder / REPORT}", highlight=False, soft_wrap=True)
     console.print(terminal.closing(result), highlight=False, soft_wrap=True)
-    if stopped:
+    if stopped == "interrupted":
+        _say_how_to_go_on(folder)
+    elif stopped:
         print(f"handgrad mnist: {stopped}", file=sys.stderr)
     return code
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that people can read."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def _say_how_to_go_on(folder: Path) -> None:
+    print(f"handgrad mnist: interrupted; to go on: handgrad mnist --resume {folder}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def threads_raise_once() -> Iterator[None]:
+    """Keep quiet about an OSError in the log's writing thread: the log raises it again where it is caught."""
+    before = threading.excepthook
+    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else before(args)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def no_room(folder: Path, problem: OSError) -> str:
+    """The sentence for a file of the run that cannot be written."""
+    return (
+        f"every file of the run must be written, but {folder} takes no more ({reason(problem)}): "
+        "free some space, or choose another --logdir"
+    )

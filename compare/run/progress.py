@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from compare.run.lockstep import Lockstep
 
 SIDES = ("manual", "torch_ref")
+SHARED = ("compare", "test", "log", "checkpoint")
 
 
 @dataclass
@@ -23,8 +24,17 @@ class Progress:
     kinks: dict[str, int] = field(default_factory=dict)  # units on which the two sides parted, per layer
     correct: dict[str, int] = field(default_factory=dict)  # test digits, by side
     test_loss: dict[str, float] = field(default_factory=dict)
-    # Time spent by each side's training, by the judge, by the test digits, and by observers such as the event log.
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*SIDES, "compare", "test", "log"), 0.0))
+    loss: dict[str, float] = field(default_factory=dict)  # of the step just made, by side
+    notes: list[str] = field(default_factory=list)  # what a reader of the report must know of how the run went on
+    # Time spent by each side's training, by the judge, by the test digits, by observers such as the event log, and
+    # by the checkpoints.
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*SIDES, *SHARED), 0.0))
+
+
+class Keeper(Protocol):
+    """Something that saves a run. It is asked after each step, when all is done that belongs to it."""
+
+    def after_step(self, run: Lockstep) -> None: ...
 
 
 class Observer(Protocol):

@@ -9,7 +9,7 @@ from compare.judge.agreement import StageRow
 from compare.judge.whole_step import STAGE as WHOLE_STEP
 from compare.run.lockstep import Lockstep
 
-EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, Any]:
@@ -18,7 +18,6 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
     stages = [r for r in rows if r.name != WHOLE_STEP]  # its bound reaches through every stage and is loose by nature
     now = run.progress
     steps = now.step + 1
-    last = {side: float(r.loss) for side, r in now.records.items()}
     return {
         "verdict": "disagrees" if any(r.disagreements for r in rows) else "agrees",
         "steps": steps,
@@ -34,12 +33,14 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "loosest_tolerance": finite(max((r.loosest for r in stages), default=0.0)),
         "drift": finite(now.drift),
         "correct": now.correct,
+        "tested_on": "validation" if run.experiment.validation else "test",
         "test_digits": len(run.dataset.test),
         "accuracy": {side: n / len(run.dataset.test) for side, n in now.correct.items()},
-        "loss": finite(last),
+        "loss": finite(now.loss),
         "test_loss": finite(now.test_loss),
         "seconds": {**now.seconds, "total": total_seconds},
         "stopped": stopped,
+        "notes": now.notes,
         "certificate": run.certificate,
         "stages": [_row(r) for r in stages],
         "whole_step": next((_row(r) for r in rows if r.name == WHOLE_STEP), None),

@@ -20,6 +20,21 @@ class Batch(NamedTuple):
     target: np.ndarray  # (N,) labels, or (N, classes) of 0 and 1
 
 
+def hold_out(dataset: data.Dataset, count: int) -> data.Dataset:
+    """The data set whose test digits are the last `count` training digits; as it is for 0.
+
+    Settings are to be chosen on these, so that the true test digits stay unseen.
+    Raises UsageError unless a training digit is left.
+    """
+    if not count:
+        return dataset
+    train = dataset.train
+    if count >= len(train):
+        raise UsageError(f"validation must be fewer than the {len(train):,} training digits, got {count:,}")
+    kept, held = (data.Digits(train.images[part], train.labels[part]) for part in (slice(-count), slice(-count, None)))
+    return data.Dataset(dataset.name, kept, held, dataset.classes)
+
+
 class Stream:
     """The batches of a run: a pure function of the experiment, so any step can be had again on its own.
 
@@ -48,11 +63,24 @@ class Stream:
         step = first
         while step < self.steps:
             epoch, position = divmod(step, self.steps_per_epoch)
-            for indices in data.batch_order(len(digits), e.batch_size, e.seed, epoch)[position:]:
+            order = data.batch_order(len(digits), e.batch_size, e.seed, epoch)
+            motions = self.motions(epoch)
+            for indices in order[position:]:
                 if step == self.steps:
                     return
-                yield Batch(epoch, data.scale(digits.images[indices], self.dtype), self.target(digits.labels[indices]))
+                images: np.ndarray = digits.images[indices]
+                if motions is not None:
+                    start = step % self.steps_per_epoch * e.batch_size
+                    images = data.move(images, motions[:, start : start + len(indices)])
+                yield Batch(epoch, data.scale(images, self.dtype), self.target(digits.labels[indices]))
                 step += 1
+
+    def motions(self, epoch: int) -> np.ndarray | None:
+        """How the digit at each position of the epoch is moved, (4, examples); None where none is."""
+        e = self.experiment
+        if e.augmentation == "none":
+            return None
+        return data.AUGMENTATIONS[e.augmentation].draw(len(self.dataset.train), e.seed, epoch)
 
     def target(self, labels: np.ndarray) -> np.ndarray:
         """The labels as the loss takes them: as they are (N,), or one-hot (N, classes)."""

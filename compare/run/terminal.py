@@ -63,8 +63,9 @@ class LiveBar:
         now = run.progress
         worst = max(row.closest for name, row in run.judge.rows.items() if name != WHOLE_STEP)
         accuracy = " / ".join(f"{n / len(run.dataset.test):.2%}" for n in now.correct.values())
-        parts = [f"loss {float(now.records['manual'].loss):.4f}"]
-        parts += [f"test accuracy {accuracy}"] if accuracy else []
+        parts = [f"loss {now.loss['manual']:.4f}"]
+        tested = "validation" if run.experiment.validation else "test"
+        parts += [f"{tested} accuracy {accuracy}"] if accuracy else []
         return " · ".join([*parts, f"worst {worst:.3f} of its bound", f"drift {now.drift:.0e}"])
 
 
@@ -72,10 +73,11 @@ def heading(run: Lockstep) -> str:
     """The settings and the start certificate, before a run."""
     e, c = run.experiment, run.certificate
     options = "".join(f" {name}={value}" for name, value in e.optimizer_options.items())
+    augmented = "" if e.augmentation == "none" else f"{e.augmentation} augmentation · "
     same = all(len(set(sides.values())) == 1 for sides in c.values())
     return (
         f"{'-'.join(map(str, e.sizes))}, {run.sides.network.size:,} parameters · {e.activation} · {e.loss} · "
-        f"{e.optimizer}{options} η={e.learning_rate:g} {e.schedule} · batch {e.batch_size} · {e.dtype} · "
+        f"{e.optimizer}{options} η={e.learning_rate:g} {e.schedule} · batch {e.batch_size} · {augmented}{e.dtype} · "
         f"seed {e.seed} · "
         f"{'torch reloaded before each step' if e.resync else 'two independent runs'}\n"
         f"start certificate: θ₀ {c['theta']['manual'][:8]}, batch order {c['batches']['manual'][:8]}, "
@@ -110,5 +112,5 @@ def closing(r: dict[str, Any]) -> str:
     correct = r["correct"]
     digits = " and ".join(f"{n:,} ({side})" for side, n in correct.items())
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in r["seconds"].items())
-    lines = [f"test digits right, of {r['test_digits']:,}: {digits}"] if correct else []
+    lines = [f"{r['tested_on']} digits right, of {r['test_digits']:,}: {digits}"] if correct else []
     return "\n".join([*lines, f"seconds: {seconds}", sentence(r)])

@@ -1,0 +1,138 @@
+"""The folder of a run: making it, and reading again what a run left in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from compare.run.checkpoint.files import Damaged
+from compare.run.experiment import Experiment, UsageError
+from compare.run.process import THREAD_VARIABLES
+from compare.whole_files import TEMPORARY
+
+EXPERIMENT, REPORT = "experiment.json", "report.json"
+
+
+def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
+    """An empty folder for a run. UsageError where it holds something, unless told to overwrite, or cannot be made."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise UsageError(f"name must be a plain folder name, got {name!r}: put the path into --logdir")
+    folder = logdir / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A run that was killed in its first moment leaves nothing but a file half written.
+        content = [path for path in folder.iterdir() if not path.name.endswith(TEMPORARY)]
+        if content and overwrite and (folder / EXPERIMENT).exists():
+            _empty(folder)
+        elif content:
+            raise UsageError(f"the run's folder must be new, but {folder} {_remedy(folder)}")
+    except UsageError:
+        raise
+    except (OSError, ValueError) as problem:  # ValueError: a null character
+        raise UsageError(
+            f"the log folder must be writable, but {folder} cannot be made ({reason(problem)}): "
+            "choose another --logdir or --name"
+        ) from None
+    return folder
+
+
+def reason(problem: BaseException) -> str:
+    """What the system says, in one line: "No space left on device"."""
+    return " ".join(str(getattr(problem, "strerror", None) or problem).split())
+
+
+def _remedy(folder: Path) -> str:
+    if not (folder / EXPERIMENT).exists():
+        return "exists and holds no run: choose another --name"
+    if finished_report(folder) is not None:
+        return "holds a finished run: choose another --name, or --overwrite it"
+    return "holds an unfinished run: --resume it, choose another --name, or --overwrite it"
+
+
+def _empty(folder: Path) -> None:
+    """Remove a run; its experiment.json, which says that it is one, last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == EXPERIMENT):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def finished_report(folder: Path) -> dict[str, Any] | None:
+    """The report of a run that came to its end; None of any other."""
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) and report.get("stopped") == "" else None
+
+
+def read_experiment(folder: Path) -> tuple[Experiment, dict[str, Any]]:
+    """The settings of the run in this folder, and all of its experiment.json.
+
+    UsageError where there is no run, Damaged where the file is not what a run writes.
+    """
+    path = folder / EXPERIMENT
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        settings = dict(content["settings"])
+        experiment = Experiment(**{**settings, "sizes": tuple(settings["sizes"])})
+        content["versions"].keys()
+        int(content["log_every"])
+        int(content["checkpoint_every"])
+    except FileNotFoundError:
+        raise UsageError(
+            f"--resume needs the folder of a run, but {folder} has no {EXPERIMENT}: give another"
+        ) from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise Damaged(f"{path} must hold the settings of a run, but {problem}: begin the run again") from None
+    return experiment, content
+
+
+def require_same(saved: Experiment, given: dict[str, Any]) -> None:
+    """UsageError, showing each difference, where settings were given that are not those of the saved run."""
+    there = saved.as_json()
+    here = {**there, **given}
+    options = given.get("optimizer_options") or {}
+    here["optimizer_options"] = {**there["optimizer_options"], **options}
+    differences = [
+        f"{name.replace('_', ' ')} is {there[name]} there, not {here[name]}"
+        for name in there
+        if _plain(there[name]) != _plain(here[name])
+    ]
+    if differences:
+        raise UsageError(f"a run goes on with its own settings, but {', '.join(differences)}: leave that out")
+
+
+def _plain(x: Any) -> Any:
+    return list(x) if isinstance(x, tuple) else x
+
+
+def versions() -> dict[str, Any]:
+    """What the numbers of a run may depend on besides its settings."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "machine": platform.machine(),
+        "threads": {
+            "torch": torch.get_num_threads(),
+            **{name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        },
+    }
+
+
+def version_notes(before: dict[str, Any]) -> list[str]:
+    """One line where a run goes on with other versions or threads than it began with; nothing where all is the same."""
+    now = versions()
+    changed = [f"{name} {now[name]} instead of {before.get(name)}" for name in now if now[name] != before.get(name)]
+    return [f"the run went on with {', '.join(changed)}: the last digits may differ"] if changed else []
