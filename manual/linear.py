@@ -61,7 +61,8 @@ class Linear(Layer):
     def parameter_gradients(self, params: Params, cache: Array, dy: Array) -> Params:
         """δ (N, out) → ∂J/∂W (out, in) and ∂J/∂b (out,)."""
         a, delta = cache, dy
-        dW = delta.T @ a  # ∂J/∂W_oi = Σ_n δ_no a_ni           (out, in)
+        # Not @, which NumPy does not hand to BLAS where the batch is a single example.
+        dW = np.dot(delta.T, a)  # ∂J/∂W_oi = Σ_n δ_no a_ni           (out, in)
         if not self.bias:
             return {"weight": dW}
         db = delta.sum(axis=0)  # ∂J/∂b_o = Σ_n δ_no                 (out,)

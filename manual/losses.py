@@ -114,7 +114,7 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     def forward(self, output: Array, target: Array) -> tuple[Array, tuple[Array, Array]]:
-        if target.shape != output.shape[:1] or not np.issubdtype(target.dtype, np.integer):
+        if target.shape != output.shape[:1] or target.dtype.kind not in "iu":
             raise ValueError(
                 f"SoftmaxCrossEntropy takes one integer class per row, so a target of shape "
                 f"{output.shape[:1]}, got {target.dtype} {target.shape}: pass class numbers, not one-hot rows"
@@ -122,7 +122,7 @@ class SoftmaxCrossEntropy(Loss):
         n = np.arange(len(target))
         shifted = output - output.max(axis=1, keepdims=True)  # (N, K)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (N, K)
-        return -log_p[n, target].mean(), (log_p, target)  # ()
+        return -log_p[n, target].sum() / len(n), (log_p, target)  # ()
 
     def gradient(self, cache: tuple[Array, Array]) -> Array:
         log_p, target = cache

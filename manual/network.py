@@ -34,6 +34,15 @@ class Network:
         return layout
 
     @cached_property
+    def _slots(self) -> list[list[tuple[str, slice, tuple[int, ...]]]]:
+        """The layout by layer: for each of its parameters the name, where it lies in θ, and its shape."""
+        slots: list[list[tuple[str, slice, tuple[int, ...]]]] = [[] for _ in self.layers]
+        for key, (where, shape) in self.layout.items():
+            i, name = key.split(".", 1)
+            slots[int(i)].append((name, where, shape))
+        return slots
+
+    @cached_property
     def size(self) -> int:
         """The number of parameters."""
         return max((where.stop for where, _ in self.layout.values()), default=0)
@@ -50,11 +59,7 @@ class Network:
         """θ (size,) → each layer's parameters, as views of θ in their own shapes."""
         if theta.shape != (self.size,):
             raise ValueError(f"θ must have shape ({self.size},), one number per parameter, got {theta.shape}")
-        params: list[Params] = [{} for _ in self.layers]
-        for key, (where, shape) in self.layout.items():
-            i, name = key.split(".", 1)
-            params[int(i)][name] = theta[where].reshape(shape)
-        return params
+        return [{name: theta[where].reshape(shape) for name, where, shape in slots} for slots in self._slots]
 
     def forward(self, theta: Array, x: Array) -> tuple[list[Array], list[Cache]]:
         """x (N, in) → the output of every layer, the last one being ŷ, and every layer's cache."""
