@@ -104,13 +104,13 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
         torch=float(torch.flat[flat]),
         allowed=float(allowed.flat[flat]) if isinstance(allowed, np.ndarray) else float(allowed),
         largest_difference=float(difference.max()),
-        looseness=_looseness(largest_allowed, magnitude, tiny),
+        looseness=looseness(largest_allowed, magnitude, tiny),
         beyond=0 if agrees else int(np.count_nonzero(ratio > 1)),
         shape=torch.shape,
     )
 
 
-def _looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
+def looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
     """Tolerance over signal; 0 where the tolerance is underflow alone, whatever the signal."""
     if np.isinf(largest_allowed):
         return np.inf
