@@ -1,4 +1,4 @@
-.PHONY: mnist test check format bench soak clean
+.PHONY: mnist test check format bench bench-speed bench-peers soak clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -17,6 +17,15 @@ check: .venv/installed    ## format, lint, types, import arrows
 bench: .venv/installed    ## the tables of the README (about ten minutes)
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/speed_of_check.py
+
+bench-speed: .venv/installed  ## the tables of speed, beside the libraries that are installed (about five minutes)
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training_step.py --rule adam
+	$(BIN)/python benchmarks/certificate.py
+	$(BIN)/python benchmarks/scale.py
+
+bench-peers: .venv/installed  ## the libraries that bench-speed compares with
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 
 soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour)
 	$(BIN)/python benchmarks/false_alarms.py

@@ -2,10 +2,10 @@
 
     python benchmarks/training_step.py [--rule adam] [--batch N] [--dtype float32]
 
-Forward, loss, backward and update, ReLU and softmax cross-entropy, on one thread. Rule `sgd` has the constant rate 0.1;
-`adam` follows a one-cycle schedule. Every library must first arrive at the same weights after three steps. The
-libraries alternate in short blocks; a time is the median over the rounds, a ratio the median of the rounds' ratios. One that is not
-installed is left out by name. The floor is the step's eight matrix products alone, as NumPy's @.
+Forward, loss, backward and update, ReLU and softmax cross-entropy, on one thread. Rule `sgd` has the constant rate
+0.1; `adam` follows a one-cycle schedule. Every library must first arrive at the same weights after three steps. They
+alternate in short blocks; a time is the median over the rounds, a ratio the median of the rounds' ratios. One that is
+not installed is left out by name. The floor is the step's eight matrix products alone, as NumPy's @.
 """
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -41,7 +42,7 @@ def problem(batch: int, dtype: np.dtype, rule: str) -> Problem:
     """Random weights as torch draws them, and a batch with four pixels of five black, as in the digits."""
     rng = np.random.default_rng(0)
     params = []
-    for inputs, outputs in zip(SIZES[:-1], SIZES[1:], strict=True):
+    for inputs, outputs in pairwise(SIZES):
         limit = 1 / np.sqrt(inputs)
         params.append(tuple(rng.uniform(-limit, limit, shape).astype(dtype) for shape in ((outputs, inputs), outputs)))
     x = (rng.random((batch, SIZES[0])) * (rng.random((batch, SIZES[0])) < 0.2)).astype(dtype)

@@ -16,8 +16,8 @@ import numpy as np
 from compare.judge.agreement import Verdict, looseness
 from compare.rounding.bounded import Bounded, Precision
 
-LARGEST_TENSOR = 1 << 15  # beyond it the arithmetic costs more than the calls, and a copy would cost memory
-ROOM = 1 << 17  # numbers on a page: 3 MB in float64, which stays in the cache
+LARGEST_TENSOR = 1 << 13  # beyond it the arithmetic costs more than the calls, and a copy would cost memory
+ROOM = 1 << 15  # numbers on a page: 0.8 MB in float64, which stays in the cache
 
 
 class Page:
@@ -56,7 +56,7 @@ class Page:
         self.entries.append((key, start, shape, error is not None))
 
     def verdicts(self) -> Iterator[tuple[Any, Verdict | tuple[Bounded, np.ndarray]]]:
-        """(key, verdict) of every tensor, or (key, (our copy, torch's)) where it does not simply agree; clears the page."""
+        """(key, verdict) of every tensor; (key, (our copy, torch's)) where it may not agree. Clears the page."""
         entries, used, tiny = self.entries, self.used, self.precision.tiny
         self.entries, self.used = [], 0
         if not entries:
