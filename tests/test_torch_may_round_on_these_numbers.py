@@ -52,5 +52,3 @@ def test_a_small_fault_is_not(error: float, scale: float) -> None:
         sides = LayerSides(Broken(Normalization(8, -1), {tensor: off}), torch.nn.LayerNorm(8))
         report = checking.run(tensor, sides, {"draw": inputs})
         assert [f.tensor for f in report.findings if not f.agrees] == [tensor]
-
-
