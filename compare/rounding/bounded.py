@@ -21,6 +21,7 @@ Bounds are float64 whatever the dtype of the values. Terms of relative size u wi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,10 +70,8 @@ class Bounded(NDArrayOperatorsMixin):
     # --- NumPy's dispatch -------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-        from compare.rounding import functions as rounding_functions
-
         where = kwargs.pop("where", True) if out is not None and method == "__call__" else True
-        result = rounding_functions.apply_ufunc(self.precision, ufunc, method, inputs, kwargs)
+        result = _rules().apply_ufunc(self.precision, ufunc, method, inputs, kwargs)
         if out is None:
             return result
         (target,) = out
@@ -84,9 +83,7 @@ class Bounded(NDArrayOperatorsMixin):
         return target
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        from compare.rounding import functions as rounding_functions
-
-        return rounding_functions.apply(self.precision, func, args, kwargs)
+        return _rules().apply(self.precision, func, args, kwargs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise NoRoundingRule("the code turned a bounded array into a plain one (np.asarray, or a[i] = …)")
@@ -201,6 +198,14 @@ class _BoundedItems(Bounded):
         if isinstance(key, Bounded) and key.shape == self.shape and np.ndim(new) == 0:
             key, new = ..., np.where(key, new, self)  # a mask, some of which rounding may decide
         self._write(plain_index(key), new)
+
+
+@functools.cache  # an import statement at each operation costs as much as a small product
+def _rules() -> Any:
+    """The module of the rules, which imports this one."""
+    from compare.rounding import functions
+
+    return functions
 
 
 def _is_view(a: Any, b: Any) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, plain_index, settled
 from compare.rounding.choices import CHOICES, any_bounded, plain
 from compare.rounding.rules import RULES, exactly_infinite
-from compare.rounding.sums import REDUCTIONS, SUMS, add_at, lengthened, matmul
+from compare.rounding.sums import REDUCTIONS, SUMS, add_at, lengthened, matmul, of_terms
 
 __all__ = ["apply", "apply_ufunc", "plain", "plain_index"]
 
@@ -35,8 +35,11 @@ def apply_ufunc(p: Precision, ufunc: np.ufunc, method: str, inputs: Any, kwargs:
                 error = rule(p, v, *operands)
                 if error is None and v.dtype.kind != "f":
                     return v  # a comparison that no rounding sways is an ordinary mask
+                terms = [getattr(x, "terms", 1) for x in inputs] if ufunc in (np.add, np.subtract) else [1]
+                if max(terms) > 1:
+                    error = lengthened(p, error, terms, operands)
                 result = settled(p, v, error, lambda: exactly_infinite(ufunc, v, operands))
-                return lengthened(p, result, *inputs) if ufunc in (np.add, np.subtract) else result
+                return of_terms(sum(terms), result) if max(terms) > 1 else result
     elif method == "reduce" and ufunc in REDUCTIONS:  # which defaults to the first axis
         return _call(REDUCTIONS[ufunc], f"{ufunc.__name__}.reduce", p, inputs, {"axis": 0, **kwargs})
     elif method == "accumulate" and ufunc is np.add:

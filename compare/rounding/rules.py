@@ -79,8 +79,12 @@ def _divide(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
     if eb is None:
         return plus(own, None if ea is None else ea / np.abs(vb))
     room = np.abs(vb) - eb  # the smallest |b'|
-    spread = ((np.abs(v) + p.tiny) * eb + (0 if ea is None else ea)) / np.where(room > 0, room, 1)  # v may underflow
-    return plus(own, np.where((room > 0) | (eb == 0), spread, np.inf))
+    spread = (np.abs(v) + p.tiny) * eb  # v may underflow
+    if ea is not None:
+        spread = spread + ea
+    if np.minimum.reduce(room, axis=None, initial=np.inf) > 0:
+        return plus(own, spread / room)
+    return plus(own, np.where((room > 0) | (eb == 0), spread / np.where(room > 0, room, 1), np.inf))
 
 
 def _power(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
