@@ -1,6 +1,7 @@
 """Two tensors side by side: do they agree, and if not, where and by how much."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,17 +105,17 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
         torch=float(torch.flat[flat]),
         allowed=float(allowed.flat[flat]) if isinstance(allowed, np.ndarray) else float(allowed),
         largest_difference=float(difference.max()),
-        looseness=_looseness(largest_allowed, magnitude, tiny),
+        looseness=looseness(largest_allowed, magnitude, tiny),
         beyond=0 if agrees else int(np.count_nonzero(ratio > 1)),
         shape=torch.shape,
     )
 
 
-def _looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
+def looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
     """Tolerance over signal; 0 where the tolerance is underflow alone, whatever the signal."""
-    if np.isinf(largest_allowed):
+    if largest_allowed == math.inf:
         return np.inf
-    if largest_allowed <= 2 * tiny or not np.isfinite(magnitude):
+    if largest_allowed <= 2 * tiny or not math.isfinite(magnitude):
         return 0.0
     return largest_allowed / magnitude if magnitude > 0 else np.inf
 
@@ -177,14 +178,30 @@ class StageRow:
 
     def add(self, step: int, tensor: str, verdict: Verdict) -> None:
         """Count one tensor of one step."""
-        self.numbers += verdict.size
-        self.vacuous += verdict.vacuous
         self.excused += verdict.rule == EXCUSED
         self.by_ladder += verdict.rule == LADDER
         self.disagreements += not verdict.agrees
-        self.loosest = max(self.loosest, verdict.looseness)
-        self.largest_difference = max(self.largest_difference, verdict.largest_difference)
-        self.last_fraction = max(self.last_fraction, verdict.fraction)
-        if verdict.fraction > self.closest or self.at_step < 0:
-            self.closest, self.at_step = verdict.fraction, step
-            self.tensor, self.index = tensor, verdict.at
+        self.count(
+            step, tensor, verdict.size, verdict.fraction, verdict.largest_difference, verdict.looseness,
+            lambda: verdict.at,
+        )  # fmt: skip
+
+    def count(
+        self,
+        step: int,
+        tensor: str,
+        size: int,
+        fraction: float,
+        largest_difference: float,
+        looseness: float,
+        at: Callable[[], tuple[int, ...]],
+    ) -> None:
+        """Count what every tensor has, the index only where it comes closer to its bound than any before."""
+        self.numbers += size
+        self.vacuous += looseness >= 1
+        self.loosest = max(self.loosest, looseness)
+        self.largest_difference = max(self.largest_difference, largest_difference)
+        self.last_fraction = max(self.last_fraction, fraction)
+        if fraction > self.closest or self.at_step < 0:
+            self.closest, self.at_step = fraction, step
+            self.tensor, self.index = tensor, at()
