@@ -43,7 +43,7 @@ class Bounded(NDArrayOperatorsMixin):
     `terms` is the number of terms where the value is a sum (Σ, @): what is added to it may be added in any order.
     """
 
-    __slots__ = ("_error", "_origin", "precision", "terms", "value")
+    __slots__ = ("_error", "_origin", "magnitude", "precision", "terms", "value")
 
     def __init__(self, value: Any, error: Any = None, precision: Precision | None = None) -> None:
         if not isinstance(value, np.ndarray):
@@ -55,6 +55,7 @@ class Bounded(NDArrayOperatorsMixin):
         self._error = None if error is None else np.asarray(error, np.float64)
         self._origin: tuple[Bounded, Any] | None = None
         self.terms = 1
+        self.magnitude: Any = None  # of rounding.magnitudes, where the value cannot change
         if value.ndim:
             self.__class__ = _BoundedItems
 

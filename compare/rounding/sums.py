@@ -14,6 +14,7 @@ import numpy as np
 
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
 from compare.rounding.elementary import Operand
+from compare.rounding.magnitudes import absolute_product
 from compare.rounding.rules import carried, plus, rounding
 
 
@@ -127,8 +128,9 @@ def contraction(p: Precision, product: Callable[..., Any], a: Any, b: Any, n: in
     """Any bilinear product that sums n terms into an element."""
     oa, ob = operand(p, a), operand(p, b)
     v = product(oa[0], ob[0])
-    absolute = product(np.abs(oa[0]).astype(np.float64, copy=False), np.abs(ob[0]))
-    error = plus(accumulated(p, n, absolute) + n * p.tiny, carried(oa, ob, product))
+    error = accumulated(p, n, absolute_product(product, a, b, n, np.size(v)))
+    error += n * p.tiny
+    error = plus(error, carried(oa, ob, product))
     return of_terms(n, settled(p, v, error))
 
 
