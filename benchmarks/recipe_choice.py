@@ -3,10 +3,10 @@
     python benchmarks/recipe_choice.py [--table]
 
 Every candidate trains on 54,000 of the training digits for 100 epochs, and is tested on the last 6,000, once, after its
-last epoch; the finalists, which did best with the first seed, do so with several. The manual side trains alone and unjudged, on the very batches that a run of
-`handgrad mnist` has. Moving the digits costs twice as much as training on them, so candidates that see the same
-batches train side by side on one stream of them, which changes none of their numbers. What is done is kept in
-runs/recipe_choice.json and not done again; `--table` only prints it.
+last epoch; the finalists, which did best with the first seed, do so with several. The manual side trains alone and
+unjudged, on the very batches that a run of `handgrad mnist` has. Moving the digits costs twice as much as training on
+them, so candidates that see the same batches train side by side on one stream of them, which changes none of their
+numbers. What is done is kept in runs/recipe_choice.json and not done again; `--table` only prints it.
 """
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
