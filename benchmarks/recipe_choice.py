@@ -45,12 +45,12 @@ BASE: dict[str, Any] = {
 
 # What differs from the base.
 FINALISTS: list[dict[str, Any]] = [
+    {"batch_size": 128, "schedule": "one-cycle", "learning_rate": 8e-3},
+    {"activation": "leaky-relu", "batch_size": 128, "schedule": "one-cycle", "learning_rate": 8e-3},
     {},
     {"activation": "leaky-relu"},
     {"schedule": "one-cycle", "learning_rate": 8e-3},
     {"activation": "leaky-relu", "schedule": "one-cycle", "learning_rate": 8e-3},
-    {"batch_size": 128, "schedule": "one-cycle", "learning_rate": 8e-3},
-    {"activation": "leaky-relu", "batch_size": 128, "schedule": "one-cycle", "learning_rate": 8e-3},
 ]
 CANDIDATES: list[dict[str, Any]] = [
     *FINALISTS,

@@ -132,7 +132,7 @@ class SoftmaxCrossEntropy(Loss):
         e = np.exp(shifted)  # (N, K)
         total = e.sum(axis=1, keepdims=True)  # Σ_j exp ŷ_nj, shifted     (N, 1)
         log_p = shifted[one_hot] - np.log(total)[:, 0]  # log p_n,y_n     (N,)
-        return -log_p.sum() / N, (e / total, one_hot)  # ()
+        return log_p.sum() / -N, (e / total, one_hot)  # J = −1/N Σ_n log p_n,y_n      ()
 
     def gradient(self, cache: tuple[Array, Array]) -> Array:
         p, one_hot = cache

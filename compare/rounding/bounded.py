@@ -151,6 +151,8 @@ class Bounded(NDArrayOperatorsMixin):
 
     def _move(self, moved: Any) -> Bounded:
         """Apply a function that only moves elements about."""
+        if self._error is None and self._origin is None and not self.value.flags.writeable:
+            return Bounded(moved(self.value), None, self.precision)  # exact, and will stay so: view or copy is one
         value, error = moved(self.value), self.error
         if not _is_view(value, self.value):
             if error is not None and _is_view(shifted := moved(error), error):
@@ -216,7 +218,7 @@ def _is_view(a: Any, b: Any) -> bool:
 
 def _as_method(func: Any) -> Any:
     """x.sum(…) is np.sum(x, …), and likewise for the rest."""
-    return lambda self, *args, **kwargs: self.__array_function__(func, (), (self, *args), kwargs)
+    return lambda self, *args, **kwargs: _rules().arithmetic(self.precision, func, (self, *args), kwargs)
 
 
 def _as_move(name: str) -> Any:
@@ -276,7 +278,9 @@ def settled(p: Precision, value: Any, error: Any, exactly_infinite: Any = None) 
     """
     if error is None:
         return Bounded(value, None, p)
-    if type(error) is not np.ndarray or not _same_layout(value, error):
+    if value.ndim == 0:
+        error = np.array(error, np.float64)
+    elif type(error) is not np.ndarray or not _same_layout(value, error):
         laid_out = np.empty_like(value, dtype=np.float64, subok=False)
         laid_out[...] = error
         error = laid_out
