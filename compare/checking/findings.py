@@ -95,6 +95,7 @@ class Report:
             lines = [f"{self.name}: agrees, closest call {self.closest_call:.3f} of its bound"]
         for f in self.findings:
             lines.append(f"  {f.tensor:<{width}}  {_line(f)}")
+            lines += [f"  {'':<{width}}  {note}" for note in f.notes if f.agrees]
         before: tuple[str, ...] = ()
         for f in wrong:
             if f.tensor.startswith("theta after") and f.notes == before:

@@ -114,6 +114,7 @@ class TorchRounding:
     """What rounding does to torch's own results, by output name; nothing where the twin does not run in this way.
 
     noise     how far random rounding has moved each element so far, float64
+    finite    in how many of the `draws` so far it was finite
     in_parts  the results where fused operations are replaced by their parts and nothing is moved
     largest   the largest number that came up on the way
     """
@@ -126,6 +127,7 @@ class TorchRounding:
             self.in_parts, reference = {}, RandomRounding(None)
         self.choices, self.largest = reference.choices, reference.largest
         self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
+        self.finite = {name: np.zeros(np.shape(y), int) for name, y in self.noise.items()}
 
     def _run(self, seed: int | None) -> tuple[Arrays, RandomRounding]:
         with RandomRounding(seed) as mode:
@@ -135,6 +137,8 @@ class TorchRounding:
         """Go on until so many random roundings have been made."""
         for seed in range(self.draws, draws if self.noise else 0):
             there, mode = self._run(seed)
+            for name, count in self.finite.items():
+                count += np.isfinite(there[name])
             if len(mode.choices) != len(self.choices) or not all(map(torch.equal, mode.choices, self.choices)):
                 continue
             for name, most in self.noise.items():
