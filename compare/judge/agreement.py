@@ -44,13 +44,19 @@ class Verdict(NamedTuple):
         """The tolerance is as large as the tensor, so that agreement says nothing."""
         return self.looseness >= 1
 
+    @property
+    def no_rounding(self) -> bool:
+        """Nothing is allowed but underflow: far less than one rounding of the worst element in any precision."""
+        return self.allowed < 2.0**-60 * max(abs(self.manual), abs(self.torch))
+
     def describe(self) -> str:
         """One line for a disagreement: index, both values, difference, allowed."""
         if self.problem:
             return self.problem
+        allowed = "0" if self.no_rounding else f"{self.allowed:.3g}"
         return (
             f"[{', '.join(map(str, self.at))}] manual {self.manual!r}, torch {self.torch!r}, "
-            f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {self.allowed:.3g} ({self.rule}); "
+            f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {allowed} ({self.rule}); "
             f"{self.beyond:,} of {self.size:,} elements differ"
         )
 
