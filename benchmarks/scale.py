@@ -1,11 +1,12 @@
 """How do a step and its certificate grow with width, depth and batch, how much memory does judging take, and loading?
 
     python benchmarks/scale.py              the tables
-    python benchmarks/scale.py --large      a network of 100 million parameters, three judged steps (float64, 10 GiB)
+    python benchmarks/scale.py --large [--dtype float32]    a network of 100 million parameters, two judged steps
 
 Networks are 784-w-w-10, or 784-64-…-64-10 of so many layers; SGD, cross-entropy, ReLU, float64, random batches. Times
 are medians of a few steps; "memory" is the most that judging a step holds at once beside torch's record of it
-(tracemalloc, which counts NumPy's arrays), divided by the parameters' own size.
+(tracemalloc, which counts NumPy's arrays), divided by the parameters' own size, and in brackets by that of the
+parameters, the batch and what the layers make of it.
 """
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
@@ -51,17 +52,19 @@ class Measured(NamedTuple):
     torch: float
     judge: float
     memory: float
+    memory_with_batch: float  # over the parameters, the batch and all activations
 
 
-def measure(sizes: tuple[int, ...], batch: int, steps: int = 5) -> Measured:
-    """Judge a few steps of this network. SystemExit where they do not agree."""
-    e = Experiment(sizes=sizes, batch_size=batch)
+def measure(sizes: tuple[int, ...], batch: int, steps: int = 0, dtype: str = "float64") -> Measured:
+    """Judge a few steps of this network, more of a small one. SystemExit where they do not agree."""
+    e = Experiment(sizes=sizes, batch_size=batch, dtype=dtype)
+    steps = steps or (40 if e.parameters < 100_000 else 5)
     sides = build(e, steps, steps)
     judge = StepJudge(
         sides.network, sides.loss, sides.optimizer, list(sides.model), sides.torch_loss,
-        lambda params, rate: OPTIMIZERS["sgd"].torch(params, rate), Precision.of(np.float64),
+        lambda params, rate: OPTIMIZERS["sgd"].torch(params, rate), Precision.of(sides.theta.dtype),
     )  # fmt: skip
-    by_hand, by_torch, judged, memory = [], [], [], 0.0
+    by_hand, by_torch, judged = [], [], []
     started = time.perf_counter()
     for k, record in enumerate(records(sides, batch, steps)):
         by_torch.append(time.perf_counter() - started)
@@ -74,7 +77,9 @@ def measure(sizes: tuple[int, ...], batch: int, steps: int = 5) -> Measured:
         if k == 1:  # tracemalloc slows a step down, so this one is not timed
             tracemalloc.start()
             judge.judge(k, record)
-            memory = tracemalloc.get_traced_memory()[1] / record.theta.nbytes
+            memory = tracemalloc.get_traced_memory()[1]
+            held = record.theta.nbytes + record.x.nbytes + sum(y.nbytes for y in record.outputs)
+            own = record.theta.nbytes
             tracemalloc.stop()
         else:
             started = time.perf_counter()
@@ -83,13 +88,14 @@ def measure(sizes: tuple[int, ...], batch: int, steps: int = 5) -> Measured:
         started = time.perf_counter()
     if judge.disagreements:
         raise SystemExit(f"both sides must agree, but: {judge.disagreements[0]}")
-    return Measured(sides.network.size, *(statistics.median(t) for t in (by_hand, by_torch, judged)), memory)
+    times = (statistics.median(t) for t in (by_hand, by_torch, judged))
+    return Measured(sides.network.size, *times, memory / own, memory / held)
 
 
 def row(name: str, m: Measured) -> list[str]:
     """One network as cells."""
     alone = m.manual + m.torch
-    memory = f"{m.memory:.1f}" + ("" if m.memory <= MEMORY_GOAL else " **missed**")
+    memory = f"{m.memory:.1f} ({m.memory_with_batch:.1f})" + ("" if m.memory <= MEMORY_GOAL else " **missed**")
     ms = [f"{1e3 * t:,.2f}" for t in (m.manual, m.torch, m.judge)]
     return [name, f"{m.parameters:,}", *ms, f"{(alone + m.judge) / alone:.2f}", memory]
 
@@ -128,11 +134,13 @@ def main() -> int:
     """Print the tables, or judge the large network."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--large", action="store_true")
+    arguments.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    args = arguments.parse_args()
     torch.set_num_threads(1)
     print(f"{machine('torch')}\n")
     header = ["", "parameters", "manual ms", "torch ms", "judge ms", "over the trainings", "memory ÷ parameters'"]
-    if arguments.parse_args().large:
-        print(table(header, [row("-".join(map(str, LARGE)), measure(LARGE, 8, 3))]))
+    if args.large:
+        print(table(header, [row(f"{'-'.join(map(str, LARGE))}, {args.dtype}", measure(LARGE, 8, 2, args.dtype))]))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
         print(f"\nThe whole process held {peak:.1f} GiB at most.")
         return 0

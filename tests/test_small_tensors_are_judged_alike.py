@@ -1,4 +1,4 @@
-"""What a page says of a small tensor is what `judge` says of it alone, and what may disagree is handed back."""
+"""A page says of small tensors, and blocks of a large one, what `judge` says of each whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compare.judge import agreement
 from compare.judge.agreement import StageRow, judge
 from compare.judge.page import LARGEST_TENSOR, ROOM, Agreed, Page
 from compare.rounding.bounded import Bounded, Precision
@@ -94,6 +95,25 @@ def test_a_page_takes_no_other_shape_dtype_or_size() -> None:
         page.add("filler", Bounded(filler, None, p), filler)
     assert page.used > ROOM - LARGEST_TENSOR
     assert sum(1 for _ in page.verdicts()) == len(range(0, ROOM - LARGEST_TENSOR + 2, LARGEST_TENSOR - 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_large_tensor_judged_by_blocks_has_the_same_verdict(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, p = np.random.default_rng(0), Precision.of(dtype)
+    torch = rng.normal(size=(300, 401)).astype(dtype)
+    error = np.abs(torch, dtype=np.float64) * 10.0 ** rng.uniform(-6, 2, torch.shape)
+    agreeing = (torch + error * rng.uniform(-0.9, 0.9, torch.shape)).astype(dtype)
+    agreeing[np.abs(agreeing - torch) > error] = torch[np.abs(agreeing - torch) > error]  # by its own rounding
+    spoilt = [agreeing.copy(), agreeing.copy()]
+    spoilt[0][299, 400] += 1e6
+    spoilt[1][123, 7] = np.nan
+    for ours, agrees in ((agreeing, True), (agreeing.T, True), *((bad, False) for bad in spoilt)):
+        theirs, bound = (torch.T, error.T) if ours.shape != torch.shape else (torch, error)
+        by_blocks = judge(Bounded(ours, bound, p), theirs)
+        with monkeypatch.context() as m:
+            m.setattr(agreement, "BLOCK", 1 << 30)
+            assert repr(judge(Bounded(ours, bound, p), theirs)) == repr(by_blocks)
+        assert by_blocks.agrees == agrees
 
 
 def test_the_row_remembers_the_closest_of_all() -> None:

@@ -21,7 +21,10 @@ from compare.rounding.rules import carried, plus, rounding
 def accumulated(p: Precision, n: int, absolute: Any) -> Any:
     """2 γ_n times the sum of magnitudes, n roundings on either side; nothing where all the magnitudes are 0."""
     gamma = 2 * p.gamma(n)
-    return gamma * absolute if gamma < np.inf else np.where(absolute > 0, np.inf, 0.0)
+    if gamma == np.inf:
+        return np.where(absolute > 0, np.inf, 0.0)
+    absolute *= gamma  # in place: it is the caller's own
+    return absolute
 
 
 def _reduced(x: Any, axis: Any) -> int:
@@ -129,8 +132,9 @@ def contraction(p: Precision, product: Callable[..., Any], a: Any, b: Any, n: in
     oa, ob = operand(p, a), operand(p, b)
     v = product(oa[0], ob[0])
     error = accumulated(p, n, absolute_product(product, a, b, n, np.size(v)))
-    error += n * p.tiny
-    error = plus(error, carried(oa, ob, product))
+    error += n * p.tiny  # in place, as the product of large matrices wants it
+    if (spread := carried(oa, ob, product)) is not None:
+        error += spread
     return of_terms(n, settled(p, v, error))
 
 
@@ -207,7 +211,7 @@ def _einsum(p: Precision, subscripts: Any, *operands: Any, optimize: Any = False
     if n * k == 1:
         return settled(p, v, None if spread is None else np.array(spread))
     most = np.prod(sorted(max(1.0, float(g.max(initial=0))) for g in grown)[2:])  # of the k − 2 factors to come
-    own = accumulated(p, n + k, np.einsum(subscripts, *absolutes, optimize=optimize)) + n * k * p.tiny * most
+    own = accumulated(p, n + k, np.array(np.einsum(subscripts, *absolutes, optimize=optimize))) + n * k * p.tiny * most
     return settled(p, v, plus(own, spread))
 
 
