@@ -41,7 +41,7 @@ class Page:
         self.entries: list[tuple[Any, np.ndarray, bool]] = []  # a key, torch's tensor, whether there is a bound
 
     def takes(self, ours: Any, theirs: Any) -> bool:
-        """Whether there is room, and the two are small and of one shape and dtype; an empty one has no largest element."""
+        """Whether there is room, and the two are small, not empty, and of one shape and dtype."""
         return (
             isinstance(ours, Bounded)
             and isinstance(theirs, np.ndarray)
