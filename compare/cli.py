@@ -19,7 +19,7 @@ EXIT_CODES = """exit codes:
 
 # The names in the tables of compare/pairs.py, which is too slow to import for --help; a test keeps them equal.
 ACTIVATIONS = ("relu", "leaky-relu", "sigmoid", "tanh", "identity")
-LOSSES = ("cross-entropy", "mse", "half-squared", "bce", "bce-logits")
+LOSSES = ("cross-entropy", "mse", "half-squared", "bce", "bce-logits", "perceptron")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 INITIALIZATIONS = ("torch", "xavier-uniform", "xavier-normal", "he-uniform", "he-normal")
