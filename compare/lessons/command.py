@@ -1,0 +1,66 @@
+"""`handgrad lessons`: list the scripts in examples/lessons with a line each, or run one."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from compare.run.experiment import UsageError, choose
+from compare.run.report import EXIT_AGREES, EXIT_DISAGREES
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "lessons"
+
+
+def lessons() -> dict[str, Path]:
+    """Every lesson's script by its name, in the order in which they are numbered: {"one_neuron": …, …}."""
+    scripts = {script: summary(script) for script in FOLDER.glob("*.py")}
+    if not scripts:
+        raise UsageError(
+            f"the lessons must be in examples/lessons beside the packages, but there are none in {FOLDER}: "
+            "install from a checkout of the project, with pip install --editable '.[lessons]'"
+        )
+    return {script.stem: script for script in sorted(scripts, key=lambda s: int(scripts[s].partition(".")[0]))}
+
+
+def summary(script: Path) -> str:
+    """The first line of the script's docstring: its number, a full stop, and what it shows."""
+    text = ast.get_docstring(ast.parse(script.read_text("utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def load(script: Path) -> ModuleType:
+    """The script as a module; its `main(folder)` is the lesson."""
+    spec = importlib.util.spec_from_file_location(f"lesson_{script.stem}", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look for their own module
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name: str | None, out: Path) -> int:
+    """List the lessons, or run one, by its name or number; return 0, or 1 where something that it asserts is not so."""
+    known = lessons()
+    if name is None:
+        width = max(map(len, known))
+        for lesson, script in known.items():
+            number, _, text = summary(script).partition(".")
+            print(f"{number:>2}  {lesson:<{width}}  {text.strip()}")
+        return EXIT_AGREES
+    numbered = {summary(script).partition(".")[0]: script for script in known.values()}
+    script = numbered[name] if name in numbered else choose("a lesson", name, known)
+    if not __debug__:
+        raise UsageError("a lesson must be able to assert what it shows, but Python runs with -O: run it without")
+    try:
+        load(script).main(out / script.stem)
+    except AssertionError as problem:
+        place = traceback.extract_tb(problem.__traceback__)[-1]
+        said = str(problem).partition("\n")[0] or f"{place.line} does not hold"
+        print(f"handgrad lessons: {script.name}, line {place.lineno}: {said}", file=sys.stderr)
+        return EXIT_DISAGREES
+    return EXIT_AGREES

@@ -1,0 +1,31 @@
+"""A lesson's picture. The only importer of matplotlib, and only when a picture is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STYLE = {
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+    "axes.titlesize": "medium", "legend.frameon": False, "legend.fontsize": "small",
+}  # fmt: skip
+
+
+def draw(file: Path, plot: Callable[[Any], None], width: float = 7.0, height: float = 4.0) -> None:
+    """Let `plot` fill an empty matplotlib figure of so many inches and write it to the PNG `file`.
+
+    Without matplotlib nothing is drawn, and one line says how to get it.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        print(f"no picture {file.name}: matplotlib is not installed (pip install 'handgrad[lessons]')")
+        return
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((width, height), dpi=120, layout="constrained")
+        plot(figure)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file)
+    print(f"picture: {file}")
