@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-STYLE = {
+STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
-    "axes.titlesize": "medium", "legend.frameon": False, "legend.fontsize": "small",
+    "axes.titlesize": "medium", "legend.framealpha": 0.9, "legend.edgecolor": "none", "legend.fontsize": "small",
 }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def plot(figure: Any) -> None:
         ("the gradient, η = 0.01", by_the_gradient(0.01)),
         ("the gradient, η = 0.005", by_the_gradient(0.005)),
     ):
-        axes.plot(w[:41], label=name, marker=".", markersize=4, linewidth=1)
+        axes.plot(w[:26], label=name, marker=".", markersize=4, linewidth=1)
     axes.axhline(10, color="black", linewidth=0.8, linestyle=":")
     axes.set(xlabel="iteration", ylabel="w", title="One weight, x = 10, y = 100: right where w = 10")
     axes.legend(loc="lower right")
