@@ -58,3 +58,5 @@ def _of_kind(sides: Sides, case: Case) -> Iterator[Candidate]:
             10, ("the gradient of the previous step is still in it (never zeroed)",), case.torch + case.previous
         )
         yield Candidate(10, ("it is the gradient of one step ago",), case.previous)
+        words = "torch's gradient still holds that of the previous step (zero_grad() is missing)"
+        yield Candidate(10, (words,), case.torch - case.previous)
