@@ -58,7 +58,7 @@ def plot(figure: Any) -> None:
     ):
         axes.plot(*path.T, label=name, marker=".", markersize=4, linewidth=1)
     axes.set(xlabel="w₁", ylabel="w₂", xlim=(0.5, 4.5), ylim=(0.5, 4.5), title="Two weights, both from (1, 1)")
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper right")
 
 
 def main(folder: Path) -> None:
