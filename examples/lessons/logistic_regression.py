@@ -26,12 +26,13 @@ import manual
 from compare.lessons.judging import judge_training, verdict
 from compare.lessons.picture import draw
 from compare.lessons.training import epochs
-from compare.pairs import LOSSES, MODELS
+from compare.pairs import MODELS
 from manual import Array
 
 ONE_NEURON = manual.logistic_regression(2)
 THREE_UNITS = manual.mlp((2, 3, 1), manual.Sigmoid(), manual.Sigmoid())
 LOSS = manual.BinaryCrossEntropy()
+STEPS = 1500
 
 
 def disc() -> tuple[Array, Array]:
@@ -45,7 +46,115 @@ def learn(network: manual.Network, start: int, steps: int) -> Array:
     theta = network.init(np.random.default_rng(start))
     runs = epochs(network, LOSS, manual.Adam(), theta, *disc(), 200, 0.05)
     return next(islice(runs, steps - 1, None))[0]
-for s in range(6):
-  t=learn(THREE_UNITS,s,1500); x,y=disc(); p=THREE_UNITS.predict(t,x); print(s, LOSS.forward(p,y)[0], ((p>.5)==(y>.5)).mean())
-for s in range(2):
-  t=learn(ONE_NEURON,s,800); x,y=disc(); p=ONE_NEURON.predict(t,x); print(t, LOSS.forward(p,y)[0], ((p>.5)==(y>.5)).mean(), y.mean())
+
+
+def share_right(network: manual.Network, theta: Array) -> float:
+    """How many of the 200 points are given their own class the larger probability."""
+    x, y = disc()
+    return float(((network.predict(theta, x) > 0.5) == (y > 0.5)).mean())
+
+
+def jacobian(layer: manual.Layer, params: manual.Params, x: Array, outputs: int, by_weight: bool = False) -> Array:
+    """∂(outputs)/∂x, or ∂(outputs)/∂W with W flattened: one row an output, from the layer's own gradient method."""
+    _, cache = layer.forward(params, x)
+    units = np.eye(outputs)[:, np.newaxis]  # (outputs, 1, outputs): δ = e_o for a batch of one
+    if by_weight:
+        return np.array([layer.parameter_gradients(params, cache, e)["weight"].ravel() for e in units])
+    return np.array([layer.input_gradient(params, cache, e).ravel() for e in units])
+
+
+def require_rows_agree(layer: manual.Layer, twin: nn.Module, params: manual.Params, x: Array, outputs: int) -> str:
+    """Check the layer with every unit vector as its upstream gradient: each row, beside autograd's."""
+    reports = [verdict(layer, twin, x=x, dy=e[np.newaxis], params=params) for e in np.eye(outputs)]
+    assert all(report.agrees for report in reports), "\n".join(map(str, reports))
+    return f"agrees with autograd, closest call {max(r.closest_call for r in reports):.3f} of its bound"
+
+
+def chain(theta: Array) -> None:
+    """Every factor of dJ/dW¹ at one example, with its shape, checked; and their product."""
+    x, y = np.array([[0.5, -1.0]]), np.array([[1.0]])  # (1, 2), (1, 1)
+    first, _, second, _ = THREE_UNITS.views(theta)
+    (z1, a1, z2, output), caches = THREE_UNITS.forward(theta, x)
+    _, loss_cache = LOSS.forward(output, y)
+    report = verdict(LOSS, nn.BCELoss(), output=output, target=y)
+    assert report.agrees
+    linear1, linear2, sigmoid = manual.Linear(2, 3), manual.Linear(3, 1), manual.Sigmoid()
+    factors = [
+        (
+            "dJ/dŷ",
+            LOSS.gradient(loss_cache),
+            f"agrees with autograd, closest call {report.closest_call:.3f} of its bound",
+        ),
+        ("dŷ/dz²", jacobian(sigmoid, {}, z2, 1), require_rows_agree(sigmoid, nn.Sigmoid(), {}, z2, 1)),
+        ("dz²/da¹", jacobian(linear2, second, a1, 1), require_rows_agree(linear2, nn.Linear(3, 1), second, a1, 1)),
+        ("da¹/dz¹", jacobian(sigmoid, {}, z1, 3), require_rows_agree(sigmoid, nn.Sigmoid(), {}, z1, 3)),
+        ("dz¹/dW¹", jacobian(linear1, first, x, 3, True), require_rows_agree(linear1, nn.Linear(2, 3), first, x, 3)),
+    ]
+    print("the chain, at x = (0.5, −1), y = 1; W¹ is flattened to W¹₁₁ W¹₁₂ W¹₂₁ W¹₂₂ W¹₃₁ W¹₃₂")
+    product = np.eye(1)
+    for name, factor, said in factors:
+        numbers = np.array2string(factor, precision=4, suppress_small=True, prefix=" " * 10)
+        print(f"{name:<8}  {numbers}  {factor.shape}\n{'':<10}{said}")
+        product = product @ factor
+    _, grad = THREE_UNITS.backward(theta, caches, LOSS.gradient(loss_cache))
+    by_backward = THREE_UNITS.views(grad)[0]["weight"]
+    print(f"their product, as a matrix {by_backward.shape}, is what backward returns, but for rounding:")
+    print(np.array2string(product.reshape(3, 2), precision=4))
+    np.testing.assert_array_almost_equal_nulp(product.reshape(3, 2), by_backward, nulp=16)
+    print("The first two factors multiply to ŷ − y: σ' = ŷ (1 − ŷ) cancels the denominator of dJ/dŷ.")
+    np.testing.assert_array_almost_equal_nulp(factors[0][1] @ factors[1][1], output - y, nulp=16)
+
+
+def plot(figure: Any) -> None:
+    """The probability of class 1 over the plane."""
+    side = np.linspace(-1.8, 1.8, 100)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    x, y = disc()
+    for axes, network, theta, title in zip(
+        figure.subplots(1, 2),
+        (ONE_NEURON, THREE_UNITS),
+        (learn(ONE_NEURON, 0, STEPS), learn(THREE_UNITS, 5, STEPS)),
+        ("one neuron", "three sigmoid units before it: three lines"),
+        strict=True,
+    ):
+        p = network.predict(theta, grid).reshape(100, 100)
+        shades = axes.contourf(side, side, p, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
+        if network is THREE_UNITS:
+            first = network.views(theta)[0]
+            for w, b in zip(first["weight"], first["bias"], strict=True):
+                axes.axline(-b * w / (w @ w), slope=-w[0] / w[1], color="black", linewidth=0.8, linestyle=":")
+        axes.scatter(*x.T, c=np.where(y.ravel() > 0, "tab:red", "tab:blue"), s=9)
+        axes.set(title=title, xlim=(-1.8, 1.8), ylim=(-1.8, 1.8), aspect="equal")
+    figure.colorbar(shades, ax=figure.axes, label="probability of class 1", shrink=0.8)
+
+
+def main(folder: Path) -> None:
+    """Run the lesson; its picture goes into `folder`."""
+    one, other, three = learn(ONE_NEURON, 0, STEPS), learn(ONE_NEURON, 1, STEPS), learn(THREE_UNITS, 5, STEPS)
+    print("200 points, class 1 inside a disc")
+    print(f"  one neuron, from two starts   {_shown(one)} and {_shown(other)}: one bowl, one lowest point")
+    print(f"                                {share_right(ONE_NEURON, one):.1%} right, by saying no to all of them")
+    print(f"  three sigmoid units before it {share_right(THREE_UNITS, three):.1%} right")
+    assert _shown(one) == _shown(other)
+    assert share_right(ONE_NEURON, one) == 1 - disc()[1].mean() == 0.77
+    assert share_right(THREE_UNITS, three) > 0.95
+
+    model, batch = MODELS["logistic-regression"], disc()
+    start = ONE_NEURON.init(np.random.default_rng(0))
+    judge = judge_training(model.manual(2), LOSS, model.torch(2), nn.BCELoss(), start, [batch] * 20, 0.5)
+    worst = max(row.closest for row in judge.rows.values())
+    print(
+        f"  20 steps of logistic regression beside torch: every stage agrees, closest call {worst:.3f} of its bound\n"
+    )
+    assert judge.disagreements == []
+
+    chain(THREE_UNITS.init(np.random.default_rng(5)))
+    draw(folder / "probability.png", plot, width=9, height=4)
+
+
+def _shown(theta: Array) -> str:
+    return f"({', '.join(f'{value:.4f}' for value in theta)})"
+
+
+if __name__ == "__main__":
+    main(Path("runs/lessons/logistic_regression"))

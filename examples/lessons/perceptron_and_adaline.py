@@ -145,9 +145,7 @@ def main(folder: Path) -> None:
     print(
         f"              its rule, {corrections} corrections, and descent on its criterion: the same weights bit for bit"
     )
-    print(
-        f"  ADALINE     mistakes left: {adaline_left[-1]} (a line without any exists): the far points pull at it"
-    )
+    print(f"  ADALINE     mistakes left: {adaline_left[-1]} (a line without any exists): the far points pull at it")
     assert left[:3] == [3, 2, 3]
     assert not any(left[3:])
     assert corrections == 20
