@@ -62,3 +62,11 @@ def judge_training(
         judge.judge(number, record)
         theta = after
     return judge
+
+
+def agreement(judge: StepJudge) -> str:
+    """In words, that every stage agreed. Raises AssertionError, with every disagreement, where one did not."""
+    if judge.disagreements:
+        raise AssertionError("\n".join(map(str, judge.disagreements)))
+    closest = max(row.closest for row in judge.rows.values())
+    return f"all {len(judge.rows)} stages agree, closest call {closest:.3f} of its bound"

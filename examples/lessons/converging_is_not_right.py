@@ -23,7 +23,7 @@ import numpy as np
 from torch import nn
 
 import manual
-from compare.lessons.judging import judge_training, verdict
+from compare.lessons.judging import agreement, judge_training, verdict
 from manual import Array, Params
 from manual.training import StepRecord, step
 
@@ -142,8 +142,7 @@ def main(folder: Path) -> None:
         print(f"{name:<14}{cause:<76}agrees, closest call {good.closest_call:.3f} of its bound")
     stage = "2 · PublishedLinear · input gradient"
     (cause,) = next(d.causes for d in step_judge.disagreements if d.stage == stage)
-    worst = max(row.closest for row in right_judge.rows.values())
-    print(f"{'the order':<14}{cause:<76}agrees, closest call {worst:.3f} of its bound")
+    print(f"{'the order':<14}{cause:<76}{agreement(right_judge)}")
     assert [*(cause for _, cause, _ in rows), cause] == [
         "a factor ½ too much (a 2 is missing)",
         "g'(z) is missing: the derivative is taken as 1, also where the ReLU is off",
@@ -152,7 +151,6 @@ def main(folder: Path) -> None:
         "weight was updated before it was used to propagate",
     ]
     assert len(step_judge.disagreements) == 5
-    assert right_judge.disagreements == []
 
 
 if __name__ == "__main__":
