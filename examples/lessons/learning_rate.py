@@ -107,19 +107,20 @@ def main(folder: Path) -> None:
     assert rises(constant["oscillates"][1]) > 10
     assert rises(constant["oscillates"][1][STEPS // 2 :]) > rises(decaying["oscillates"][1][STEPS // 2 :]) == 0
     print(
-        "\nWith η = 5 every ReLU of a layer shuts. The biases of the last layer are left, and all that they can learn is\n"
-        f"how frequent each digit is: the loss ends at {constant['dies'][1][-1]:.3f}, the entropy of these frequencies is "
-        f"{knows_nothing:.3f}."
+        "\nWith η = 5 every ReLU of a layer shuts. The biases of the last layer are left, and all that they can learn"
     )
+    print(f"is how frequent each digit is: the loss ends at {constant['dies'][1][-1]:.3f}, ", end="")
+    print(f"the entropy of these frequencies is {knows_nothing:.3f}.")
     dead = MLP.forward(constant["dies"][0], x)[0]
     assert any((dead[layer] == 0).all() for layer in (1, 3))
     assert abs(constant["dies"][1][-1] - knows_nothing) < 1e-3
 
     before, after = largest_curvature(start()), largest_curvature(constant["descends"][0])
     print(
-        f"The largest curvature is {before:.2f} at the start and {after:.1f} after {STEPS} steps with η = 0.1, so 2/h falls from "
-        f"{2 / before:.1f} to\n{2 / after:.2f}: a rate that is safe at first is not safe later, and a schedule that decays gives way."
+        f"The largest curvature is {before:.2f} at the start and {after:.1f} after {STEPS} steps with η = 0.1, ", end=""
     )
+    print(f"so 2/h falls from {2 / before:.1f} to {2 / after:.2f}:")
+    print("a rate that is safe at first is not safe later, and a schedule that decays gives way.")
     assert 2 / before > 1 > 2 / after > ON_DIGITS["descends"]
 
     def plot(figure: Any) -> None:
