@@ -107,6 +107,9 @@ def main(folder: Path) -> None:
             ten.plot(p[:, k], linewidth=2.5 if k == 7 else 1, label=str(k))
         ten.set(title="the first test digit, a 7", xlabel="epoch", ylabel="probability", ylim=(0, 1))
         ten.legend(ncols=2, loc="center right")
+        image = ten.inset_axes((0.03, 0.65, 0.3, 0.3))
+        image.imshow(seven.reshape(28, 28), cmap="gray_r")
+        image.set_axis_off()
         for k, digit in enumerate((4, 9)):
             two.plot(q[:, k], label=str(digit))
         two.set(title="4 or 9: two classes", xlabel="epoch", ylim=(0, 1))
@@ -114,7 +117,7 @@ def main(folder: Path) -> None:
         for name, right in found.items():
             rates.semilogx(RATES, right, marker=".", label=name)
         rates.set(title="test digits right after 3 epochs", xlabel="η", ylim=(0, 1))
-        rates.legend(loc="lower center")
+        rates.legend(loc="upper left")
 
     draw(folder / "one_image.png", plot, width=12)
 
