@@ -9,27 +9,27 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from compare.run.experiment import UsageError, choose
-from compare.run.report import EXIT_AGREES, EXIT_DISAGREES
-
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "lessons"
 
 
 def lessons() -> dict[str, Path]:
     """Every lesson's script by its name, in the order in which they are numbered: {"one_neuron": …, …}."""
-    scripts = {script: summary(script) for script in FOLDER.glob("*.py")}
+    scripts = {script: summary(script)[0] for script in FOLDER.glob("*.py")}
     if not scripts:
+        from compare.run.experiment import UsageError  # imports torch, which a list need not wait for
+
         raise UsageError(
             f"the lessons must be in examples/lessons beside the packages, but there are none in {FOLDER}: "
             "install from a checkout of the project, with pip install --editable '.[lessons]'"
         )
-    return {script.stem: script for script in sorted(scripts, key=lambda s: int(scripts[s].partition(".")[0]))}
+    return {script.stem: script for script in sorted(scripts, key=lambda script: scripts[script])}
 
 
-def summary(script: Path) -> str:
-    """The first line of the script's docstring: its number, a full stop, and what it shows."""
+def summary(script: Path) -> tuple[int, str]:
+    """The lesson's number and what it shows, from the first line of its docstring: "1. One neuron: …"."""
     text = ast.get_docstring(ast.parse(script.read_text("utf-8"))) or ""
-    return text.partition("\n")[0]
+    number, _, words = text.partition("\n")[0].partition(".")
+    return int(number), words.strip()
 
 
 def load(script: Path) -> ModuleType:
@@ -44,23 +44,28 @@ def load(script: Path) -> ModuleType:
 
 
 def run(name: str | None, out: Path) -> int:
-    """List the lessons, or run one, by its name or number; return 0, or 1 where something that it asserts is not so."""
+    """List the lessons, or run one, by its name or number; return 0, or 1 where something that it asserts is not so.
+
+    Raises UsageError for a name that no lesson has, and where Python's -O has switched its assertions off.
+    """
     known = lessons()
     if name is None:
         width = max(map(len, known))
         for lesson, script in known.items():
-            number, _, text = summary(script).partition(".")
-            print(f"{number:>2}  {lesson:<{width}}  {text.strip()}")
-        return EXIT_AGREES
-    numbered = {summary(script).partition(".")[0]: script for script in known.values()}
-    script = numbered[name] if name in numbered else choose("a lesson", name, known)
+            number, words = summary(script)
+            print(f"{number:>2}  {lesson:<{width}}  {words}")
+        return 0
+    from compare.run.experiment import UsageError, choose
+
     if not __debug__:
         raise UsageError("a lesson must be able to assert what it shows, but Python runs with -O: run it without")
+    numbered = {str(summary(script)[0]): script for script in known.values()}
+    script = numbered[name] if name in numbered else choose("a lesson", name, known)
     try:
         load(script).main(out / script.stem)
     except AssertionError as problem:
         place = traceback.extract_tb(problem.__traceback__)[-1]
-        said = str(problem).partition("\n")[0] or f"{place.line} does not hold"
+        said = str(problem).strip().partition("\n")[0] or f"{place.line} does not hold"
         print(f"handgrad lessons: {script.name}, line {place.lineno}: {said}", file=sys.stderr)
-        return EXIT_DISAGREES
-    return EXIT_AGREES
+        return 1
+    return 0

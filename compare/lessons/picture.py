@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from compare.board.pictures import log_picture
+
 STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "axes.titlesize": "medium", "legend.framealpha": 0.9, "legend.edgecolor": "none", "legend.fontsize": "small",
@@ -13,19 +17,22 @@ STYLE: Any = {
 
 
 def draw(file: Path, plot: Callable[[Any], None], width: float = 7.0, height: float = 4.0) -> None:
-    """Let `plot` fill an empty matplotlib figure of so many inches and write it to the PNG `file`.
+    """Let `plot` fill an empty figure of so many inches; write it to the PNG `file`, and beside it for TensorBoard.
 
     Without matplotlib nothing is drawn, and one line says how to get it.
     """
     try:
         import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         print(f"no picture {file.name}: matplotlib is not installed (pip install 'handgrad[lessons]')")
         return
     with matplotlib.rc_context(STYLE):
         figure = Figure((width, height), dpi=120, layout="constrained")
+        canvas: Any = FigureCanvasAgg(figure)
         plot(figure)
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file)
+    log_picture(file.parent, f"{file.parent.name}/{file.stem}", np.asarray(canvas.buffer_rgba())[..., :3])
     print(f"picture: {file}")

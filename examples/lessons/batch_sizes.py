@@ -1,4 +1,4 @@
-"""7. Batch, stochastic and mini-batch gradient descent: the same six rows in one, six or three iterations an epoch.
+"""7. Batch, stochastic and mini-batch gradient descent, and when to stop.
 
 The loss is a mean over the examples, and so is its gradient. Gradient descent may take the mean over
 

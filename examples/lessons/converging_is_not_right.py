@@ -1,4 +1,4 @@
-"""3. "It converges" is not "it is right": the derivations of lessons 1 and 2 handed to `check`, and what it says.
+"""3. "It converges" is not "it is right": published derivations handed to `check`.
 
 The updates of lessons 1 and 2 reach their target although every gradient in them is wrong. Here they are written down
 as what they are, a derivation: the chain rule cut into its factors, one class a factor.

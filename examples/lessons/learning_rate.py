@@ -1,4 +1,4 @@
-"""8. The learning rate: what 1/h and 2/h mean on a quadratic with curvature h, and the same four rates on the digits.
+"""8. The learning rate: 1/h and 2/h on a quadratic, the same four on the digits.
 
 On J(w) = ½ h (w − w*)², a step w ← w − η J'(w) multiplies the distance to w* by 1 − ηh:
 

@@ -1,4 +1,4 @@
-"""5. Logistic regression as a network, and every factor of the chain rule on its own.
+"""5. Logistic regression as a network: every factor of the chain rule on its own.
 
 Logistic regression is one neuron: ŷ = σ(x Wᵀ + b), read as the probability of class 1, under binary cross-entropy
 

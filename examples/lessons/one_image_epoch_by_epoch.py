@@ -1,4 +1,4 @@
-"""10. What the network thinks of one image, epoch by epoch; two classes; SGD beside Adam at five learning rates.
+"""10. One image, epoch by epoch; two classes; SGD beside Adam.
 
 The last layer gives one number a class, ŷ_k, and softmax makes them probabilities:
 

@@ -1,4 +1,4 @@
-"""1. One neuron: a weighted sum that was printed wrong, and one weight trained by gradient descent.
+"""1. One neuron: a sum printed wrong, and one weight trained by gradient descent.
 
 A neuron multiplies each input by a weight, adds a bias, and sends the sum through an activation g:
 

@@ -1,4 +1,4 @@
-"""4. The perceptron and ADALINE: a threshold that learns from mistakes, a line that learns from distances, and XOR.
+"""4. The perceptron and ADALINE: learning from mistakes, from distances, and XOR.
 
 Both are one linear unit, z = w·x + b, and class 1 where z lies above a threshold. What differs is what they descend.
 

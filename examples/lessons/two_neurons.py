@@ -1,4 +1,4 @@
-"""2. Two neurons, one after the other: the chain rule, and an update that arrives at the wrong place.
+"""2. Two neurons in a row: the chain rule, and an update that arrives elsewhere.
 
     z = w₁ x        a = max(0, z)        ŷ = w₂ a        J = (ŷ − y)²
 

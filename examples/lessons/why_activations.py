@@ -1,4 +1,4 @@
-"""9. Why activations: two linear layers are one; what four of them learn; how gradients vanish with depth.
+"""9. Why activations: two linear layers are one; how gradients vanish with depth.
 
 Without an activation between them two layers are one, however wide:
 
