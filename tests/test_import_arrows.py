@@ -123,6 +123,7 @@ def test_what_is_allowed_is_not_reported(file: str, source: str) -> None:
             {"numpy", "torch", "torchvision", "matplotlib"},
         ),
         (["-c", "import compare.cli, sys; compare.cli.main(['mnist', '--help'])"], {"numpy", "torch", "torchvision"}),
+        (["-c", "import compare.cli, sys; compare.cli.main(['lessons'])"], {"numpy", "torch", "matplotlib"}),
         (["-c", "import manual"], {"torch", "torchvision", "torch_ref", "compare", "data"}),
         (["-c", "import torch_ref.models, torch_ref.training"], {"manual", "compare", "data"}),
         (["-c", "import data"], {"torch", "torchvision", "manual", "torch_ref", "compare"}),
