@@ -36,3 +36,16 @@ def draw(file: Path, plot: Callable[[Any], None], width: float = 7.0, height: fl
         figure.savefig(file)
     log_picture(file.parent, f"{file.parent.name}/{file.stem}", np.asarray(canvas.buffer_rgba())[..., :3])
     print(f"picture: {file}")
+
+
+def classes(axes: Any, x: np.ndarray, y: np.ndarray, z: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+    """Points x (N, 2), red in class y = 1 and blue in class 0; behind them red where z((M, 2)) > 0, if there is a z."""
+    axes.scatter(*x.T, c=np.where(y.ravel() > 0, "tab:red", "tab:blue"), s=9, zorder=2)
+    if z is not None:
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        across, up = np.linspace(left, right, 80), np.linspace(low, high, 80)
+        points = np.stack(np.meshgrid(across, up), axis=-1)  # (80, 80, 2)
+        axes.contourf(
+            across, up, z(points.reshape(-1, 2)).reshape(80, 80) > 0, [-0.5, 0.5, 1.5],
+            colors=["tab:blue", "tab:red"], alpha=0.3,
+        )  # fmt: skip

@@ -23,8 +23,9 @@ import numpy as np
 from torch import nn
 
 import manual
+from compare import Report
 from compare.lessons.judging import agreement, judge_training, verdict
-from compare.lessons.picture import draw
+from compare.lessons.picture import classes, draw
 from compare.lessons.training import epochs
 from compare.pairs import MODELS
 from manual import Array
@@ -63,11 +64,15 @@ def jacobian(layer: manual.Layer, params: manual.Params, x: Array, outputs: int,
     return np.array([layer.input_gradient(params, cache, e).ravel() for e in units])
 
 
-def require_rows_agree(layer: manual.Layer, twin: nn.Module, params: manual.Params, x: Array, outputs: int) -> str:
+def rows_checked(layer: manual.Layer, twin: nn.Module, params: manual.Params, x: Array, outputs: int) -> str:
     """Check the layer with every unit vector as its upstream gradient: each row, beside autograd's."""
-    reports = [verdict(layer, twin, x=x, dy=e[np.newaxis], params=params) for e in np.eye(outputs)]
+    return _require(*(verdict(layer, twin, x=x, dy=e[np.newaxis], params=params) for e in np.eye(outputs)))
+
+
+def _require(*reports: Report) -> str:
+    """In words, that all agree."""
     assert all(report.agrees for report in reports), "\n".join(map(str, reports))
-    return f"agrees with autograd, closest call {max(r.closest_call for r in reports):.3f} of its bound"
+    return f"agrees with autograd, closest call {max(report.closest_call for report in reports):.3f} of its bound"
 
 
 def chain(theta: Array) -> None:
@@ -76,19 +81,14 @@ def chain(theta: Array) -> None:
     first, _, second, _ = THREE_UNITS.views(theta)
     (z1, a1, z2, output), caches = THREE_UNITS.forward(theta, x)
     _, loss_cache = LOSS.forward(output, y)
-    report = verdict(LOSS, nn.BCELoss(), output=output, target=y)
-    assert report.agrees
     linear1, linear2, sigmoid = manual.Linear(2, 3), manual.Linear(3, 1), manual.Sigmoid()
+    loss_checked = _require(verdict(LOSS, nn.BCELoss(), output=output, target=y))
     factors = [
-        (
-            "dJ/dŷ",
-            LOSS.gradient(loss_cache),
-            f"agrees with autograd, closest call {report.closest_call:.3f} of its bound",
-        ),
-        ("dŷ/dz²", jacobian(sigmoid, {}, z2, 1), require_rows_agree(sigmoid, nn.Sigmoid(), {}, z2, 1)),
-        ("dz²/da¹", jacobian(linear2, second, a1, 1), require_rows_agree(linear2, nn.Linear(3, 1), second, a1, 1)),
-        ("da¹/dz¹", jacobian(sigmoid, {}, z1, 3), require_rows_agree(sigmoid, nn.Sigmoid(), {}, z1, 3)),
-        ("dz¹/dW¹", jacobian(linear1, first, x, 3, True), require_rows_agree(linear1, nn.Linear(2, 3), first, x, 3)),
+        ("dJ/dŷ", LOSS.gradient(loss_cache), loss_checked),
+        ("dŷ/dz²", jacobian(sigmoid, {}, z2, 1), rows_checked(sigmoid, nn.Sigmoid(), {}, z2, 1)),
+        ("dz²/da¹", jacobian(linear2, second, a1, 1), rows_checked(linear2, nn.Linear(3, 1), second, a1, 1)),
+        ("da¹/dz¹", jacobian(sigmoid, {}, z1, 3), rows_checked(sigmoid, nn.Sigmoid(), {}, z1, 3)),
+        ("dz¹/dW¹", jacobian(linear1, first, x, 3, True), rows_checked(linear1, nn.Linear(2, 3), first, x, 3)),
     ]
     print("the chain, at x = (0.5, −1), y = 1; W¹ is flattened to W¹₁₁ W¹₁₂ W¹₂₁ W¹₂₂ W¹₃₁ W¹₃₂")
     product = np.eye(1)
@@ -109,21 +109,19 @@ def plot(figure: Any) -> None:
     """The probability of class 1 over the plane."""
     side = np.linspace(-1.8, 1.8, 100)
     grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    x, y = disc()
-    for axes, network, theta, title in zip(
-        figure.subplots(1, 2),
-        (ONE_NEURON, THREE_UNITS),
-        (learn(ONE_NEURON, 0, STEPS), learn(THREE_UNITS, 5, STEPS)),
-        ("one neuron", "three sigmoid units before it: three lines"),
-        strict=True,
+    left, right = figure.subplots(1, 2)
+    for axes, network, start, title in (
+        (left, ONE_NEURON, 0, "one neuron"),
+        (right, THREE_UNITS, 5, "three sigmoid units before it: three lines"),
     ):
+        theta = learn(network, start, STEPS)
         p = network.predict(theta, grid).reshape(100, 100)
         shades = axes.contourf(side, side, p, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
         if network is THREE_UNITS:
             first = network.views(theta)[0]
             for w, b in zip(first["weight"], first["bias"], strict=True):
                 axes.axline(-b * w / (w @ w), slope=-w[0] / w[1], color="black", linewidth=0.8, linestyle=":")
-        axes.scatter(*x.T, c=np.where(y.ravel() > 0, "tab:red", "tab:blue"), s=9)
+        classes(axes, *disc())
         axes.set(title=title, xlim=(-1.8, 1.8), ylim=(-1.8, 1.8), aspect="equal")
     figure.colorbar(shades, ax=figure.axes, label="probability of class 1", shrink=0.8)
 

@@ -24,7 +24,7 @@ import numpy as np
 import data
 import manual
 from compare.lessons.judging import agreement, judge_training
-from compare.lessons.picture import draw
+from compare.lessons.picture import classes, draw
 from compare.lessons.training import epochs
 from compare.pairs import LOSSES, MODELS
 from manual import Array
@@ -95,7 +95,7 @@ def plot(figure: Any) -> None:
     (near, noisy), (costs, xor) = figure.subplots(2, 2)
     for axes, gap, title in ((near, 1.2, "separable"), (noisy, 0.6, "noisy")):
         x, y = clouds(gap)
-        axes.scatter(*x.T, c=np.where(y.ravel() > 0, "tab:red", "tab:blue"), s=12)
+        classes(axes, x, y)
         for name, (w1, w2, b), level, style in (
             ("perceptron", learn_perceptron(x, y)[0], 0.0, "-"),
             ("ADALINE", learn_adaline(x, y)[0], 0.5, "--"),
@@ -108,26 +108,15 @@ def plot(figure: Any) -> None:
     theta, _ = learn_adaline(x, y)
     line = theta + np.linspace(-0.5, 0.5, 400)[:, np.newaxis] * [1, 0, 0]  # w₁ varies
     z = [ADALINE.predict(t, x) for t in line]
+    criterion, squares = manual.PerceptronCriterion(), manual.MeanSquaredError()
     costs.plot(line[:, 0], [mistakes(v, y, 0.5) / len(y) for v in z], label="share of mistakes: flat, then a jump")
-    costs.plot(
-        line[:, 0], [manual.PerceptronCriterion().forward(v - 0.5, y)[0] for v in z], label="perceptron criterion"
-    )
-    costs.plot(line[:, 0], [manual.MeanSquaredError().forward(v, y)[0] for v in z], label="squared error (ADALINE)")
+    costs.plot(line[:, 0], [criterion.forward(v - 0.5, y)[0] for v in z], label="perceptron criterion")
+    costs.plot(line[:, 0], [squares.forward(v, y)[0] for v in z], label="squared error (ADALINE)")
     costs.set(title="noisy set: what w₁ costs", xlabel="w₁", ylim=(0, 1.6))
     costs.legend(loc="upper left")
-    side = np.linspace(-0.5, 1.5, 80)
-    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     network, theta = learn_xor()
-    xor.contourf(
-        side,
-        side,
-        network.predict(theta, grid).reshape(80, 80),
-        [-99, 0, 99],
-        colors=["tab:blue", "tab:red"],
-        alpha=0.3,
-    )
-    xor.scatter(*XOR[0].T, c=np.where(XOR[1].ravel() > 0, "tab:red", "tab:blue"), edgecolor="black", zorder=2)
-    xor.set(title="XOR, two layers: 2-3-1, tanh")
+    xor.set(title="XOR, two layers: 2-3-1, tanh", xlim=(-0.5, 1.5), ylim=(-0.5, 1.5))
+    classes(xor, *XOR, lambda points: network.predict(theta, points))
 
 
 def main(folder: Path) -> None:
@@ -137,13 +126,13 @@ def main(folder: Path) -> None:
     by_rule, corrections = rosenblatt(x, y)
     adaline, adaline_left = learn_adaline(x, y)
     print(f"a separable set, {len(x)} points")
+    print(f"  perceptron  mistakes left after epoch 1, 2, …: {', '.join(map(str, left[:4]))}, and none again")
     print(
-        f"  perceptron  mistakes left after epoch 1, 2, …: {left[0]}, {left[1]}, {left[2]}, {left[3]}, and none again"
+        f"              {corrections} corrections; its rule and descent on its criterion: the same weights bit for bit"
     )
     print(
-        f"              its rule, {corrections} corrections, and descent on its criterion: the same weights bit for bit"
+        f"  ADALINE     mistakes left: {adaline_left[-1]}, where a line without any exists: the far points pull at it"
     )
-    print(f"  ADALINE     mistakes left: {adaline_left[-1]} (a line without any exists): the far points pull at it")
     assert left[:3] == [3, 2, 3]
     assert not any(left[3:])
     assert corrections == 20

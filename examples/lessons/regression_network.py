@@ -13,8 +13,9 @@ Backwards, with δ for ∂J/∂z, N examples in the rows:
     ∂J/∂W¹  = δ¹ᵀ x                         (5, 3)
     ∂J/∂b¹  = Σ_n δ¹_n                      (5,)
 
-The lines of `forward` and `backward` are these and nothing else: a derivation as one brings it along. `check` puts it
-beside torch; its numbers are put beside those of `manual.Network`, which then learns a function of three numbers.
+The lines of `forward` and `backward` are these and nothing else: a derivation as you would bring your own. `check`
+puts it beside torch; its numbers are put beside those of `manual.Network`, which then learns a function of three
+numbers.
 """
 
 from itertools import islice

@@ -17,7 +17,7 @@ import numpy as np
 
 import data
 import manual
-from compare.lessons.picture import draw
+from compare.lessons.picture import classes, draw
 from compare.lessons.training import epochs
 from compare.pairs import ACTIVATIONS
 from manual import Array
@@ -98,14 +98,9 @@ def main(folder: Path) -> None:
 
     def plot(figure: Any) -> None:
         *rings, curves = figure.subplots(2, 3).ravel()
-        side = np.linspace(-2, 2, 80)
-        grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-        x, y = ring()
         for axes, (name, (network, theta, right)) in zip(rings, learned.items(), strict=True):
-            z = network.predict(theta, grid).reshape(80, 80)
-            axes.contourf(side, side, z, [-1e9, 0, 1e9], colors=["tab:blue", "tab:red"], alpha=0.3)
-            axes.scatter(*x.T, c=np.where(y.ravel() > 0, "tab:red", "tab:blue"), s=6)
-            axes.set(title=f"{name}: {right:.1%} right", aspect="equal")
+            axes.set(title=f"{name}: {right:.1%} right", aspect="equal", xlim=(-2, 2), ylim=(-2, 2))
+            classes(axes, *ring(), lambda points, n=network, t=theta: n.predict(t, points))
         for name, (sizes, _) in depths.items():
             curves.semilogy(range(1, 10), sizes, marker=".", label=name)
         curves.set(title="∂J/∂W, root mean square, 8 hidden layers", xlabel="layer")
