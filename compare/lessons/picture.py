@@ -45,7 +45,5 @@ def classes(axes: Any, x: np.ndarray, y: np.ndarray, z: Callable[[np.ndarray], n
         (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
         across, up = np.linspace(left, right, 80), np.linspace(low, high, 80)
         points = np.stack(np.meshgrid(across, up), axis=-1)  # (80, 80, 2)
-        axes.contourf(
-            across, up, z(points.reshape(-1, 2)).reshape(80, 80) > 0, [-0.5, 0.5, 1.5],
-            colors=["tab:blue", "tab:red"], alpha=0.3,
-        )  # fmt: skip
+        heights = z(points.reshape(-1, 2)).reshape(80, 80)
+        axes.contourf(across, up, heights, [-1e9, 0, 1e9], colors=["tab:blue", "tab:red"], alpha=0.3)
