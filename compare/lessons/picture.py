@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.board.pictures import log_picture
+from compare.board.lesson import log_png
 
 STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
@@ -23,18 +23,16 @@ def draw(file: Path, plot: Callable[[Any], None], width: float = 7.0, height: fl
     """
     try:
         import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         print(f"no picture {file.name}: matplotlib is not installed (pip install 'handgrad[lessons]')")
         return
     with matplotlib.rc_context(STYLE):
         figure = Figure((width, height), dpi=120, layout="constrained")
-        canvas: Any = FigureCanvasAgg(figure)
         plot(figure)
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file)
-    log_picture(file.parent, f"{file.parent.name}/{file.stem}", np.asarray(canvas.buffer_rgba())[..., :3])
+    log_png(file, *(int(n) for n in figure.get_size_inches() * figure.dpi))
     print(f"picture: {file}")
 
 
