@@ -1,8 +1,9 @@
-"""Training as the lessons need it: the manual side alone, epoch after epoch."""
+"""Training as the lessons need it: the manual side alone, epoch after epoch, and the first few digits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -38,3 +39,15 @@ def epochs(
             steps += 1
         epoch += 1
         yield theta, np.array(losses)
+
+
+def theta_after(count: int, runs: Iterator[tuple[Array, Array]]) -> Array:
+    """θ (size,) after so many of the `epochs`."""
+    theta, _ = next(islice(runs, count - 1, None))
+    return theta
+
+
+def training_digits(count: int) -> tuple[Array, Array]:
+    """The first so many training digits, x (N, 784), float64, and their labels (N,)."""
+    digits = data.load().train
+    return data.scale(digits.images[:count], np.float64), digits.labels[:count]

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-import data
 import manual
 from compare.lessons.picture import draw
-from compare.lessons.training import epochs
+from compare.lessons.training import epochs, training_digits
 from manual import Array
 from manual.training import step
 
@@ -58,8 +57,7 @@ def until_still(batch_size: int, tolerance: float, rate: Any = 0.1, most: int = 
 
 def on_digits(batch_size: int) -> tuple[list[float], list[float]]:
     """The loss on all the digits before training and after each epoch, and the seconds of training until then."""
-    digits = data.load().train
-    x, labels = data.scale(digits.images[:DIGITS], np.float64), digits.labels[:DIGITS]
+    x, labels = training_digits(DIGITS)
     theta = MLP.init(np.random.default_rng(0))
     runs = epochs(MLP, LOSS, manual.SGD(), theta, x, labels, batch_size, 0.05)
     losses, seconds = [_loss(theta, x, labels)], [0.0]

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-import data
 import manual
 from compare.lessons.picture import draw
-from compare.lessons.training import epochs
+from compare.lessons.training import epochs, training_digits
 from manual import Array
 from manual.training import step
 
@@ -42,15 +41,9 @@ def on_quadratic(learning_rate: float) -> Array:
     return np.array([0.0, *(theta.item() for theta, _ in islice(runs, 20))])
 
 
-def digits() -> tuple[Array, Array]:
-    """x (N, 784) and the labels (N,)."""
-    train = data.load().train
-    return data.scale(train.images[:DIGITS], np.float64), train.labels[:DIGITS]
-
-
 def on_digits(learning_rate: Any) -> tuple[Array, Array]:
     """θ after STEPS steps on all of the digits, and the loss at each."""
-    runs = epochs(MLP, LOSS, manual.SGD(), start(), *digits(), DIGITS, learning_rate)
+    runs = epochs(MLP, LOSS, manual.SGD(), start(), *training_digits(DIGITS), DIGITS, learning_rate)
     found = list(islice(runs, STEPS))
     return found[-1][0], np.array([losses[0] for _, losses in found])
 
@@ -62,7 +55,7 @@ def start() -> Array:
 
 def largest_curvature(theta: Array, iterations: int = 15, epsilon: float = 1e-5) -> float:
     """The largest eigenvalue of the second derivatives of the loss on all of the digits."""
-    x, labels = digits()
+    x, labels = training_digits(DIGITS)
 
     def gradient(at: Array) -> Array:
         return step(MLP, LOSS, manual.SGD(), at, {}, x, labels, 0.0).grad
@@ -91,7 +84,7 @@ def main(folder: Path) -> None:
     assert paths["arrives in one step"][1] == TARGET
     assert set(on_quadratic(2 / H)) == {0.0, 2 * TARGET}
 
-    x, labels = digits()
+    x, labels = training_digits(DIGITS)
     shares = np.bincount(labels) / len(labels)
     knows_nothing = float(-(shares * np.log(shares)).sum())
     print(f"\n{DIGITS:,} digits, all in each of {STEPS} steps; beside each η the cosine schedule from η to 0")

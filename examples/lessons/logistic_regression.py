@@ -15,7 +15,6 @@ left, so handed the unit vector e_o it returns row o. That is how the factors ar
 these rows beside the one that torch's autograd gives.
 """
 
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import manual
 from compare import Report
 from compare.lessons.judging import agreement, judge_training, verdict
 from compare.lessons.picture import classes, draw
-from compare.lessons.training import epochs
+from compare.lessons.training import epochs, theta_after
 from compare.pairs import MODELS
 from manual import Array
 
@@ -45,8 +44,7 @@ def disc() -> tuple[Array, Array]:
 def learn(network: manual.Network, start: int, steps: int) -> Array:
     """θ after so many steps of Adam on the whole set."""
     theta = network.init(np.random.default_rng(start))
-    runs = epochs(network, LOSS, manual.Adam(), theta, *disc(), 200, 0.05)
-    return next(islice(runs, steps - 1, None))[0]
+    return theta_after(steps, epochs(network, LOSS, manual.Adam(), theta, *disc(), 200, 0.05))
 
 
 def share_right(network: manual.Network, theta: Array) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 import data
 import manual
 from compare.lessons.picture import draw
-from compare.lessons.training import epochs
+from compare.lessons.training import epochs, theta_after
 from manual import Array
 
 LOSS = manual.SoftmaxCrossEntropy()
@@ -55,7 +55,7 @@ def share_right(optimizer: manual.Optimizer, learning_rate: float) -> float:
     dataset = data.load()
     theta = TEN.init(np.random.default_rng(0))
     runs = epochs(TEN, LOSS, optimizer, theta, *digits(dataset.train, DIGITS), BATCH, learning_rate)
-    theta, _ = next(islice(runs, 2, None))
+    theta = theta_after(3, runs)
     x, labels = digits(dataset.test, 1000)
     return float((TEN.predict(theta, x).argmax(axis=1) == labels).mean())
 

@@ -8,8 +8,8 @@ Here g is ReLU, max(0, z). An often copied text takes w = (0.1, 1.2, 0.5) and x 
 first input is always 1, so its weight is the bias.
 
 Then a single weight learns to turn x = 10 into y = 100, which it does at w = 10. The same text updates it by
-w ← w − η (ŷ − y). That is not the gradient of the squared error, and yet it arrives. What goes unnoticed is what
-this lesson ends with, and what lesson 3 hands to `check`.
+w ← w − η (ŷ − y). That is not the gradient of the squared error, and yet it arrives. This lesson ends with why it does;
+lesson 3 hands it to `check`.
 """
 
 from pathlib import Path

@@ -25,7 +25,7 @@ import data
 import manual
 from compare.lessons.judging import agreement, judge_training
 from compare.lessons.picture import classes, draw
-from compare.lessons.training import epochs
+from compare.lessons.training import epochs, theta_after
 from compare.pairs import LOSSES, MODELS
 from manual import Array
 
@@ -79,7 +79,7 @@ def learn_xor() -> tuple[manual.Network, Array]:
     network = manual.mlp((2, 3, 1), manual.Tanh())
     theta = network.init(np.random.default_rng(0))
     runs = epochs(network, manual.BinaryCrossEntropyWithLogits(), manual.Adam(), theta, *XOR, 4, 0.05)
-    return network, next(islice(runs, 300, None))[0]
+    return network, theta_after(300, runs)
 
 
 def require_torch_agrees(name: str, x: Array, y: Array) -> None:

@@ -17,7 +17,7 @@ import torch_ref.models
 import torch_ref.training
 from compare.lessons.judging import agreement, judge_training, verdict
 from compare.lessons.picture import draw
-from compare.lessons.training import epochs
+from compare.lessons.training import epochs, theta_after
 from manual import Array
 
 SQUARES = manual.MeanSquaredError()
@@ -106,7 +106,7 @@ def no_bias() -> None:
     found = {}
     for bias in (True, False):
         network = manual.Network((manual.Linear(1, 1, bias=bias),))
-        theta, _ = next(islice(epochs(network, SQUARES, manual.SGD(), np.zeros(network.size), x, y, 21, 0.5), 99, None))
+        theta = theta_after(100, epochs(network, SQUARES, manual.SGD(), np.zeros(network.size), x, y, 21, 0.5))
         found[bias] = theta, float(SQUARES.forward(network.predict(theta, x), y)[0])
     print("\n3. No bias: y = 2x + 1 for x from −1 to 1.")
     print(f"   with one:    w = {found[True][0][0]:.4f}, b = {found[True][0][1]:.4f}, loss {found[True][1]:.4f}")
@@ -121,7 +121,7 @@ def after_xor(theta: Array) -> tuple[Array, int]:
     """The hidden weights (3, 2) of 2-3-1 after 300 steps of Adam on XOR, from θ; and how many of the four are right."""
     network = manual.mlp((2, 3, 1), manual.Tanh())
     runs = epochs(network, manual.BinaryCrossEntropyWithLogits(), manual.Adam(), theta, *XOR, 4, 0.05)
-    theta, _ = next(islice(runs, 299, None))
+    theta = theta_after(300, runs)
     right = (network.predict(theta, XOR[0]) > 0) == (XOR[1] > 0.5)
     return network.views(theta)[0]["weight"], int(right.sum())
 

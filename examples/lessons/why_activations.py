@@ -9,16 +9,14 @@ through a layer multiplies by g'(z) and by W. The slope of the sigmoid is at mos
 the gradient shrinks with every layer; that of tanh is at most 1, and that of ReLU is 1 or 0.
 """
 
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import data
 import manual
 from compare.lessons.picture import classes, draw
-from compare.lessons.training import epochs
+from compare.lessons.training import epochs, theta_after, training_digits
 from compare.pairs import ACTIVATIONS
 from manual import Array
 from manual.initialization import xavier_normal
@@ -40,7 +38,7 @@ def two_are_one() -> None:
     by_two, by_one = two.predict(theta, x), one.predict(np.concatenate([W.ravel(), b]), x)
     print(f"two linear layers, 3-4-2, {two.size} parameters:  first example {by_two[0]}")
     print(f"one linear layer,  3-2,    {one.size} parameters:  first example {by_one[0]}")
-    print("multiples of ¼ round nowhere, so the two are equal bit for bit")
+    print("sums and products of a few multiples of ¼ are exact, so the two are equal bit for bit")
     assert (by_two == by_one).all()
 
 
@@ -55,7 +53,7 @@ def learn_ring(activation: str) -> tuple[manual.Network, Array, float]:
     """2-16-16-1 with this activation, θ after 300 steps of Adam, and the share of points that it has right."""
     network = manual.mlp((2, 16, 16, 1), ACTIVATIONS[activation].manual, initializer=xavier_normal)
     theta, loss = network.init(np.random.default_rng(0)), manual.BinaryCrossEntropyWithLogits()
-    theta, _ = next(islice(epochs(network, loss, manual.Adam(), theta, *ring(), 200, 0.02), 299, None))
+    theta = theta_after(300, epochs(network, loss, manual.Adam(), theta, *ring(), 200, 0.02))
     x, y = ring()
     return network, theta, float(((network.predict(theta, x) > 0) == (y > 0)).mean())
 
@@ -64,13 +62,12 @@ def deep(activation: str) -> tuple[list[float], float]:
     """On 1,000 digits, eight hidden layers: the root mean square of ∂J/∂W of each layer, the first layer first, before
     training; and the share of digits right after five epochs.
     """
-    train = data.load().train
-    x, labels = data.scale(train.images[:1000], np.float64), train.labels[:1000]
+    x, labels = training_digits(1000)
     network = manual.mlp(DEEP, ACTIVATIONS[activation].manual, initializer=xavier_normal)
     loss, theta = manual.SoftmaxCrossEntropy(), network.init(np.random.default_rng(0))
     gradients = network.views(step(network, loss, manual.SGD(), theta, {}, x, labels, 0.0).grad)
     sizes = [float(np.sqrt((g["weight"] ** 2).mean())) for g in gradients if g]
-    theta, _ = next(islice(epochs(network, loss, manual.Adam(), theta, x, labels, 50, 0.003), 4, None))
+    theta = theta_after(5, epochs(network, loss, manual.Adam(), theta, x, labels, 50, 0.003))
     return sizes, float((network.predict(theta, x).argmax(axis=1) == labels).mean())
 
 
