@@ -107,7 +107,7 @@ def main(folder: Path) -> None:
             ten.plot(p[:, k], linewidth=2.5 if k == 7 else 1, label=str(k))
         ten.set(title="the first test digit, a 7", xlabel="epoch", ylabel="probability", ylim=(0, 1))
         ten.legend(ncols=2, loc="center right")
-        image = ten.inset_axes((0.03, 0.65, 0.3, 0.3))
+        image = ten.inset_axes((0.02, 0.7, 0.2, 0.26))
         image.imshow(seven.reshape(28, 28), cmap="gray_r")
         image.set_axis_off()
         for k, digit in enumerate((4, 9)):
