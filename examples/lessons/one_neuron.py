@@ -4,7 +4,7 @@ A neuron multiplies each input by a weight, adds a bias, and sends the sum throu
 
     z = Σ_i w_i x_i + b        a = g(z)
 
-Here g is ReLU, max(0, z). An often copied text takes w = (0.1, 1.2, 0.5) and x = (1, 10, 10) and prints 18.0. The
+Here g is ReLU, max(0, z). A published text takes w = (0.1, 1.2, 0.5) and x = (1, 10, 10) and prints 18.0. The
 first input is always 1, so its weight is the bias.
 
 Then a single weight learns to turn x = 10 into y = 100, which it does at w = 10. The same text updates it by
