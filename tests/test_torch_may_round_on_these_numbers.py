@@ -152,6 +152,12 @@ def test_in_a_sum_the_operands_move_too() -> None:
     assert max(abs(r - 3) for r in results) > 1e-9  # an ulp of 1e8 is 1.5e-8, and one of the sum 2e-16
 
 
+def test_infinity_stays() -> None:
+    with RandomRounding(0):
+        result = torch.tensor([800.0, 1.0], dtype=torch.float64).exp()
+    assert result[0] == torch.inf
+
+
 def test_zero_stays_zero_and_a_step_counter_whole() -> None:
     sides = TrajectorySides(None, lambda p, lr: torch.optim.Adam(p, lr=lr))  # type: ignore[arg-type]
     grads = np.array([[0.5, 0.0, -2.0]] * 3)

@@ -77,12 +77,12 @@ class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tree_map(self._moved, result)
 
     def _moved(self, t: Any) -> Any:
-        """Each number of a float64 tensor up or down by one ulp; 0, and anything else, as it is."""
+        """Each number of a float64 tensor up or down by one ulp; 0 and ∞, and anything else, as they are."""
         if not _is_real(t):
             return t
         up = torch.randint(0, 2, t.shape, generator=self.generator, dtype=torch.bool)
         infinity = torch.full_like(t, torch.inf)
-        return torch.where(t == 0, t, torch.nextafter(t, torch.where(up, infinity, -infinity)))
+        return torch.where((t == 0) | t.isinf(), t, torch.nextafter(t, torch.where(up, infinity, -infinity)))
 
 
 def _in_parts(func: Any, name: str, args: Any, kwargs: Any) -> Any:
