@@ -19,7 +19,7 @@ EXIT_CODES = """exit codes:
 
 # The names in the tables of compare/pairs.py, which is too slow to import for --help; a test keeps them equal.
 ACTIVATIONS = ("relu", "leaky-relu", "sigmoid", "tanh", "identity")
-LOSSES = ("cross-entropy", "mse", "half-squared", "bce", "bce-logits")
+LOSSES = ("cross-entropy", "mse", "half-squared", "bce", "bce-logits", "perceptron")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 INITIALIZATIONS = ("torch", "xavier-uniform", "xavier-normal", "he-uniform", "he-normal")
@@ -53,6 +53,10 @@ def parser() -> Parser:
     check.add_argument("file", nargs="?", type=Path, help="a Python file that calls compare.check")
     check.add_argument("--all", action="store_true", help="check every pair that the project ships")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the reports to a file")
+    lessons = commands.add_parser("lessons", help="list the lessons, or run one of them")
+    lessons.add_argument("name", nargs="?", help="a lesson's name or number; without one, the list")
+    lessons.add_argument("--out", type=Path, default=Path("runs/lessons"), metavar="DIR",
+                         help="where the pictures go, in a folder for each lesson (runs/lessons)")  # fmt: skip
     return top
 
 
@@ -167,6 +171,10 @@ def _run(args: argparse.Namespace) -> int:
         from compare.checking import command as check_command
 
         return check_command.run(args.file, args.all, args.json)
+    if args.command == "lessons":
+        from compare.lessons import command as lessons_command
+
+        return lessons_command.run(args.name, args.out)
     return _mnist(args)
 
 
