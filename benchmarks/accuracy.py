@@ -1,11 +1,12 @@
 """How well are the 13,002 parameters trained, over seeds, both sides on the same batches and every step judged?
 
-    python benchmarks/accuracy.py [--recipe best] [--seeds 8] [--table]
+    python benchmarks/accuracy.py [--recipe best] [--seeds 8] [--first 0] [--table]
 
 `best` is `handgrad mnist --recipe best`, which was chosen on held-out training digits (benchmarks/recipe_choice.py);
 `sgd` is plain gradient descent for 10 epochs. Each seed is one run in runs/accuracy, tested once, on the 10,000 test
 digits, after its last epoch. A run that was cut off goes on from its checkpoint, and a finished one is not made again,
-so the table may be filled in over several sittings; `--table` only prints it.
+so the table may be filled in over several sittings, or by two processes of which one begins at seed `--first 4`;
+`--table` only prints it.
 """
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
@@ -79,12 +80,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", choices=tuple(RUNS), action="append")
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
     rows, each = [], []
     for name in args.recipe or RUNS:
         reports = []
-        for seed in range(args.seeds):
+        for seed in range(args.first, args.seeds):
             if not args.table:
                 finish(name, seed)
             folder = FOLDER / f"{name}-seed{seed}"
