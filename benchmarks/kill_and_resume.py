@@ -72,7 +72,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def report(folder: Path) -> dict[str, Any]:
     """report.json without its times."""
     content: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    del content["seconds"]
+    del content["seconds"], content["log_fraction"]
     return content
 
 

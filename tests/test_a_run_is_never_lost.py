@@ -123,7 +123,7 @@ def test_lost_in_a_step(run, handgrad, lost_at, whole, tmp_path: Path, setting: 
 def test_every_scalar_is_logged_once(run, handgrad, lost_at, whole, tmp_path: Path, step: int) -> None:
     lost_at(step, run, "lost", *MOMENTUM, log=LOG)
     assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
-    assert len(scalars(tmp_path / "lost")["manual: training/loss"]) == STEPS // 2
+    assert len(scalars(tmp_path / "lost")["manual: learning/training loss"]) == STEPS // 2
     assert differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost") == []
 
 
@@ -197,7 +197,7 @@ def test_a_log_that_is_not_cut_back_is_found_out(run, handgrad, lost_at, whole, 
     monkeypatch.setattr("compare.run.mnist.cut_back", lambda folder, kept: None)
     monkeypatch.setattr("compare.board.events.SummaryWriter", _without_purging())
     assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
-    assert "scalars: manual: training/loss" in differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost")
+    assert "scalars: manual: learning/training loss" in differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost")
 
 
 def _without_purging() -> Any:

@@ -13,11 +13,12 @@ THIRD_PARTY = {
     "data": {"numpy", "torchvision"},
     "manual": {"numpy"},
     "torch_ref": {"torch"},
-    "compare": {"numpy", "torch", "torchvision", "rich", "data", "manual", "torch_ref"},
+    "compare": {"numpy", "torch", "torchvision", "rich", "PIL", "data", "manual", "torch_ref"},
 }
 ONLY_IN = {  # these are imported in one file and nowhere else
     "torch.utils.tensorboard": "compare/board/",
     "tensorboard": "compare/board/",
+    "PIL": "compare/board/",
     "pytest": "compare/pytest_plugin.py",
 }
 FILES = [path for package in THIRD_PARTY for path in sorted((ROOT / package).rglob("*.py"))]

@@ -171,8 +171,14 @@ class StageRow:
     vacuous: int = 0
     excused: int = 0  # beyond the bound, but no further than torch's own formula rounds
     by_ladder: int = 0  # judged by the precision ladder because no rounding rule applied
-    last_fraction: float = 0.0
+    last_fraction: float = 0.0  # of the step judged last, and at its worst element |Δ| and what is allowed there
+    last_difference: float = 0.0
+    last_allowed: float = 0.0
     disagreements: int = 0
+
+    def next_step(self) -> None:
+        """Forget the step judged last."""
+        self.last_fraction = self.last_difference = self.last_allowed = 0.0
 
     def add(self, step: int, tensor: str, verdict: Verdict) -> None:
         """Count one tensor of one step."""
@@ -183,7 +189,9 @@ class StageRow:
         self.disagreements += not verdict.agrees
         self.loosest = max(self.loosest, verdict.looseness)
         self.largest_difference = max(self.largest_difference, verdict.largest_difference)
-        self.last_fraction = max(self.last_fraction, verdict.fraction)
+        if verdict.fraction > self.last_fraction or not self.last_allowed:
+            self.last_fraction, self.last_allowed = verdict.fraction, verdict.allowed
+            self.last_difference = abs(verdict.manual - verdict.torch)
         if verdict.fraction > self.closest or self.at_step < 0:
             self.closest, self.at_step = verdict.fraction, step
             self.tensor, self.index = tensor, verdict.at

@@ -142,10 +142,12 @@ def _train(
             log = None
             cut_back(folder, document.log.get("files", {}) if document else {})
             if place.log_every:
+                started = time.perf_counter()
                 from compare.board.events import EventLog  # slow to import, and not needed without a log
 
                 stack.enter_context(threads_raise_once())
                 log = EventLog(
+                    lockstep,
                     folder,
                     place.log_every,
                     resume_state=document.log.get("state") if document else None,
@@ -153,6 +155,7 @@ def _train(
                 )
                 stack.callback(log.close)
                 observers.append(log)
+                lockstep.progress.seconds["log"] += time.perf_counter() - started
             observers.append(stack.enter_context(bar))
             interruption = stack.enter_context(Interruption())
             keeper = Keeper(folder, place.checkpoint_every, interruption, log, began)
@@ -170,6 +173,10 @@ def _train(
                 if not problem.saved:  # a second signal: nothing more is done, and the last checkpoint stands
                     _say_how_to_go_on(folder)
                     return code
+            if log is not None:
+                started = time.perf_counter()
+                log.finish(lockstep, reports.report(lockstep, started - began, stopped))
+                lockstep.progress.seconds["log"] += time.perf_counter() - started
     except BrokenPipeError:
         raise
     except OSError as problem:  # of the event log, in a step or when it is closed

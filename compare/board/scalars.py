@@ -1,0 +1,202 @@
+"""The numbers of a run that become curves: how the two sides learn, and how closely they agree.
+
+TensorBoard keeps a scalar as a float32, whose smallest steps are a ten-millionth of it. So a small number is
+safe by itself, and a small difference is taken here, in double precision, before it is logged; where it may span
+many powers of ten it is logged as a log10, because an axis from 0 to 1e-12 shows 1e-15 as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from compare.judge.agreement import StageRow
+from compare.judge.whole_step import STAGE as WHOLE_STEP
+from compare.run.lockstep import Lockstep
+from compare.run.progress import SIDES, Progress
+
+EQUAL = 1e-20  # stands for 0, which has no logarithm: below every rounding error of a float64
+SATURATED = 0.01  # a sigmoid or tanh this near an end of its range hardly lets a gradient through
+
+LOSS, RATE = "learning/training loss", "learning/learning rate"
+TEST_LOSS, ACCURACY = "learning/test loss", "learning/test accuracy"
+GRADIENT_NORM, UPDATE_NORM = "per layer: gradient norm", "per layer: update norm"
+RATIO, ASLEEP = "per layer: log10 of update ÷ weight", "per layer: dead or saturated units"
+FRACTION, DRIFT = "agreement/fraction of the bound", "agreement/log10 of the drift"
+ULPS = "agreement/log10 of the drift in units in the last place"
+KINKS, VACUOUS = "agreement/kinks in this epoch", "agreement/vacuous bounds in this epoch"
+STAGES, MARGINS = "agreement by stage", "agreement margins"
+SECONDS, FASTER = "time/milliseconds per step", "time/torch_ref ÷ manual"
+PHASES = ("forward", "backward", "update")
+
+# What TensorBoard says beside a chart: of one tag, or of all tags of a group.
+DESCRIPTIONS = {
+    LOSS: "The loss of the batch of this step.",
+    RATE: "η of this step.",
+    TEST_LOSS: "The loss on all digits that are tested, at the end of an epoch.",
+    ACCURACY: "The part of the tested digits that this side has right, at the end of an epoch.",
+    GRADIENT_NORM: "‖∂J/∂θ‖₂ over the weights and biases of this layer.",
+    UPDATE_NORM: "‖θ after the step − θ before it‖₂ over the weights and biases of this layer.",
+    RATIO: f"log10 of ‖update‖₂ ÷ ‖θ‖₂ of this layer; about −3 is usual. {np.log10(EQUAL):.0f} stands for no update.",
+    ASLEEP: "ReLU: the part of the units that are 0 for every example of the batch. Sigmoid, tanh: the part of all "
+    f"activations within {SATURATED:.0%} of an end of their range.",
+    FRACTION: "|Δ| ÷ what rounding explains, of the worst element of the worst stage since the last point. Above 1 the "
+    "sides disagree. An update is a single rounding, so it comes near 1 by nature.",
+    DRIFT: f"log10 of max |θ_manual − θ_torch|. {np.log10(EQUAL):.0f}: equal bit for bit.",
+    ULPS: "log10 of the largest |θ_manual − θ_torch| in units in the last place of that weight. −1: equal bit for bit.",
+    KINKS: "Units whose input has a different sign on the two sides, so that they take different branches.",
+    VACUOUS: "Bounds as large as the tensor itself: agreement within them says nothing.",
+    STAGES: "|Δ| ÷ what rounding explains, of the stage's worst element since the last point.",
+    MARGINS: f"log10 of |Δ| and of what is allowed, at the element nearest its bound. {np.log10(EQUAL):.0f}: no Δ.",
+    SECONDS: "The mean since the last point: training on either side, and judging.",
+    FASTER: "Above 1 the manual side is faster.",
+}
+
+
+def of_side(run: Lockstep, side: str) -> dict[str, float]:
+    """What a step was on one side, by tag."""
+    record = run.progress.records[side]
+    before, after = (run.before[0], run.theta) if side == "manual" else (record.theta, record.theta_after)
+    found = {LOSS: float(record.loss), RATE: run.progress.learning_rate}
+    with np.errstate(all="ignore"):
+        update = norms(run, after - before)
+        for layer, norm in norms(run, record.grad).items():
+            found[f"{GRADIENT_NORM}/{layer}"] = norm
+        for layer, norm in update.items():
+            found[f"{UPDATE_NORM}/{layer}"] = norm
+        for layer, norm in norms(run, before).items():
+            found[f"{RATIO}/{layer}"] = log10(update[layer] / norm if norm else 0.0, EQUAL)
+    for layer, (output, name) in enumerate(zip(record.outputs[:-1], layer_names(run), strict=False)):
+        asleep = ASLEEP_UNITS.get(type(run.sides.network.layers[layer]).__name__)
+        if asleep:
+            found[f"{ASLEEP}/{name}"] = float(np.mean(asleep(output)))
+    return found
+
+
+ASLEEP_UNITS: dict[str, Callable[[np.ndarray], Any]] = {
+    "ReLU": lambda a: (a <= 0).all(axis=0),
+    "Sigmoid": lambda a: (a < SATURATED) | (a > 1 - SATURATED),
+    "Tanh": lambda a: abs(a) > 1 - 2 * SATURATED,
+}
+
+
+def tests_of_side(run: Lockstep, side: str) -> dict[str, float]:
+    """How many digits one side has right at the end of an epoch, and its loss on them, by tag."""
+    now = run.progress
+    return {ACCURACY: now.correct[side] / len(run.dataset.test), TEST_LOSS: now.test_loss[side]}
+
+
+def layer_names(run: Lockstep) -> list[str]:
+    """0 · Linear, 1 · ReLU, …"""
+    return [f"{i} · {type(layer).__name__}" for i, layer in enumerate(run.sides.network.layers)]
+
+
+def norms(run: Lockstep, flat: np.ndarray) -> dict[str, float]:
+    """‖·‖₂ of each layer's part of a vector (size,), of the layers that have parameters: {"0 · Linear": …}."""
+    views = zip(layer_names(run), run.sides.network.views(flat), strict=True)
+    return {
+        name: float(np.sqrt(sum(float(np.vdot(part, part)) for part in params.values())))
+        for name, params in views
+        if params
+    }
+
+
+def drift(run: Lockstep) -> dict[str, float]:
+    """How far the two sides' weights lie apart, by tag."""
+    ours, theirs = run.theta, run.torch_theta
+    with np.errstate(all="ignore"):
+        ulps = np.abs(ours - theirs) / np.spacing(np.maximum(np.abs(ours), np.abs(theirs)))
+    return {DRIFT: log10(run.progress.drift, EQUAL), ULPS: log10(float(ulps.max(initial=0.0)), 0.1)}
+
+
+def log10(x: float, least: float) -> float:
+    """log10 of x, or of `least` where x is smaller; NaN of what is not finite."""
+    return float(np.log10(max(x, least))) if np.isfinite(x) else float("nan")
+
+
+class Worst:
+    """The worst element of every stage since the last point: fraction, |Δ| and what is allowed there."""
+
+    def __init__(self, stages: dict[str, list[float]] | None = None) -> None:
+        self.stages = dict(stages or {})
+
+    def add(self, rows: dict[str, StageRow]) -> None:
+        """Take in a step."""
+        for name, row in rows.items():
+            known = self.stages.get(name)
+            if name != WHOLE_STEP and (known is None or row.last_fraction > known[0]):
+                self.stages[name] = [row.last_fraction, row.last_difference, row.last_allowed]
+
+    def take(self) -> dict[str, float]:
+        """The point, by tag; the next one begins afresh."""
+        found = {FRACTION: max((fraction for fraction, _, _ in self.stages.values()), default=0.0)}
+        found |= {f"{STAGES}/{name}": fraction for name, (fraction, _, _) in self.stages.items()}
+        for phase in PHASES:
+            of_phase = [worst for name, worst in self.stages.items() if phase_of(name) == phase]
+            if of_phase:
+                _, difference, allowed = max(of_phase)
+                found |= dict(_margin(phase, difference, allowed))
+        self.stages = {}
+        return found
+
+
+def _margin(phase: str, difference: float, allowed: float) -> Iterator[tuple[str, float]]:
+    names = margin(phase)
+    values = log10(EQUAL, EQUAL), log10(difference, EQUAL), log10(allowed, EQUAL)
+    yield from zip(names, values, strict=True)
+
+
+def margin(phase: str) -> tuple[str, str, str]:
+    """The tags of a margin: its lower end, the difference, and its upper end."""
+    lower, difference, upper = "no difference", "difference", "bound"
+    return f"{MARGINS}/{phase}: {lower}", f"{MARGINS}/{phase}: {difference}", f"{MARGINS}/{phase}: {upper}"
+
+
+def phase_of(stage: str) -> str:
+    """Which of the PHASES a stage belongs to; none for the learning rate."""
+    if stage.endswith("forward") or stage.startswith("loss · "):
+        return "forward"
+    if stage.startswith("update · "):
+        return "update"
+    return "backward" if "gradient" in stage else ""
+
+
+def description(tag: str) -> str:
+    """What is said of a tag, or of its group."""
+    return DESCRIPTIONS.get(tag) or DESCRIPTIONS.get(tag.split("/")[0], "")
+
+
+class Clock:
+    """How long a step takes, on the mean since the last point."""
+
+    NAMES = (*SIDES, "compare")
+
+    def __init__(self, before: dict[str, float] | None = None) -> None:
+        self.before = before or {"step": -1.0, **dict.fromkeys(self.NAMES, 0.0)}
+
+    def read(self, now: Progress) -> dict[str, dict[str, float]]:
+        """The point, by tag, of each run."""
+        steps = now.step - self.before["step"]
+        each = {name: (now.seconds[name] - self.before[name]) / steps for name in self.NAMES}
+        found = {name: {SECONDS: 1e3 * seconds} for name, seconds in each.items()}
+        if each["manual"] > 0:
+            found["compare"][FASTER] = each["torch_ref"] / each["manual"]
+        self.before = {"step": float(now.step), **{name: now.seconds[name] for name in self.NAMES}}
+        return found
+
+
+class EpochCounts:
+    """How often something happened since the last epoch's end."""
+
+    def __init__(self, before: dict[str, int] | None = None) -> None:
+        self.before = before or {KINKS: 0, VACUOUS: 0}
+
+    def take(self, run: Lockstep) -> dict[str, float]:
+        """The counts of this epoch, by tag."""
+        stages = (row for name, row in run.judge.rows.items() if name != WHOLE_STEP)
+        now = {KINKS: sum(run.progress.kinks.values()), VACUOUS: sum(row.vacuous for row in stages)}
+        found = {tag: float(count - self.before[tag]) for tag, count in now.items()}
+        self.before = now
+        return found
