@@ -126,15 +126,15 @@ class EventLog:
         """Histograms, pictures, precision and recall of the step just made."""
         step = self.drawn = run.progress.step
         labels = run.dataset.test.labels
+        p = {side: predictions.probabilities(run, output) for side, output in run.test_outputs.items()}
         for side in SIDES:
             for summary in distributions.of_side(run, side):
                 self._write(side, summary, step)
-            for tag, picture in pictures.of_side(run, side):
+            for tag, picture in pictures.of_side(run, side, p.get(side)):
                 self._write(side, pictures.summary(tag, picture), step)
-        for side, p in pictures.probabilities(run).items():
-            for curve in predictions.curves(labels, p):
+            for curve in predictions.curves(labels, p[side]) if side in p else ():
                 self._write(side, curve, step)
-        for tag, picture in pictures.of_both(run):
+        for tag, picture in pictures.of_both(run, p.get("manual")):
             self._write(COMPARE, pictures.summary(tag, picture), step)
 
     def _tell_disagreements(self, run: Lockstep) -> None:

@@ -22,24 +22,24 @@ UNITS = 64  # of the first layer are shown at most
 EACH, MOST, COLUMNS = 2, 20, 4
 
 
-def of_side(run: Lockstep, side: str) -> Iterator[tuple[str, Image.Image]]:
-    """(tag, picture) of one side alone."""
+def of_side(run: Lockstep, side: str, p: np.ndarray | None) -> Iterator[tuple[str, Image.Image]]:
+    """(tag, picture) of one side alone. `p` are its probabilities (N, classes) of the test digits, if it has any."""
     ours, theirs = (first_layer(run, theta) for theta in (run.theta, run.torch_theta))
     if ours is not None and theirs is not None:
         limit = float(np.abs(ours).max())  # the same for both sides, so that their colours can be compared
         shown = ours if side == "manual" else theirs
         caption = f"blue {-limit:.2f}   white 0   red {limit:.2f}"
         yield WEIGHTS, drawing.tiles(drawing.blue_white_red(shown, limit), 3, caption)
-    if side in run.test_outputs:
+    if p is not None:
         labels, classes = run.dataset.test.labels, run.dataset.classes
-        counts = predictions.confusion(labels, probabilities(run)[side], classes)
+        counts = predictions.confusion(labels, p, classes)
         right = int(np.trace(counts))
         caption = f"{right:,} of {len(labels):,} right, {right / len(labels):.2%}"
         yield CONFUSION, drawing.matrix(counts, caption)
 
 
-def of_both(run: Lockstep) -> Iterator[tuple[str, Image.Image]]:
-    """(tag, picture) of the two sides side by side."""
+def of_both(run: Lockstep, p: np.ndarray | None) -> Iterator[tuple[str, Image.Image]]:
+    """(tag, picture) of the two sides side by side. `p` are the manual side's probabilities, which has the mistakes."""
     fraction = difference_in_bounds(run)
     tiles = None if fraction is None else first_layer(run, fraction)
     if tiles is not None:
@@ -49,8 +49,7 @@ def of_both(run: Lockstep) -> Iterator[tuple[str, Image.Image]]:
     test = run.dataset.test
     if square(test.images.shape[1]):
         yield DIGITS, _digits(run, predictions.same_digits(test.labels, run.dataset.classes, EACH), "")
-        if run.test_outputs:
-            p = probabilities(run)["manual"]
+        if p is not None:
             wrong = predictions.worst_mistakes(test.labels, p, MOST)
             mistakes = int(np.count_nonzero(p.argmax(axis=1) != test.labels))
             yield MISTAKES, _digits(run, wrong, f"the {len(wrong)} surest of {mistakes:,} mistakes")
@@ -72,11 +71,6 @@ def summary(tag: str, picture: Image.Image) -> Summary:
         height=picture.height, width=picture.width, colorspace=3, encoded_image_string=drawing.png(picture)
     )
     return Summary(value=[Summary.Value(tag=tag, image=image)])
-
-
-def probabilities(run: Lockstep) -> dict[str, np.ndarray]:
-    """The probabilities (N, classes) that each side gave the test digits when they were last tested."""
-    return {side: predictions.probabilities(run, output) for side, output in run.test_outputs.items()}
 
 
 def square(pixels: int) -> int:

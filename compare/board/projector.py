@@ -5,6 +5,7 @@ Each side's files are written anew each time, so that a resumed run leaves the s
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ def write(run: Lockstep, folder: Path) -> None:
     digits = run.dataset.test
     images, labels = digits.images[:DIGITS], digits.labels[:DIGITS]
     width = square(images.shape[1])
+    sheet = io.BytesIO()
+    if width:
+        sprites(images.reshape(-1, width, width)).save(sheet, "PNG", compress_level=1)
     for side in SIDES:
         hidden, output = activations(run, side, data.scale(images, run.dtype))
         table = np.stack([labels, output.argmax(axis=1)], axis=1)
@@ -35,8 +39,7 @@ def write(run: Lockstep, folder: Path) -> None:
         _write(place / "activations.tsv", _rows(hidden, "%.6g"))
         _write(place / "labels.tsv", "is\ttaken for\n" + _rows(table, "%d"))
         if width:
-            sheet = sprites(images.reshape(-1, width, width))
-            replace(place / "sprites.png", lambda file, sheet=sheet: sheet.save(file, "PNG"))  # type: ignore[misc]
+            replace(place / "sprites.png", lambda file: file.write(sheet.getvalue()))
         _write(folder / side / CONFIG, config(width))
 
 
