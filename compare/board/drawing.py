@@ -81,9 +81,7 @@ def digits(
             for offset, (name, p) in zip((0, 5), sides.items(), strict=False):
                 height = round(float(p[i, k]) * side)
                 if height:
-                    pen.rectangle(
-                        (place + offset, top + side - height, place + offset + 4, top + side), colours[name]
-                    )
+                    pen.rectangle((place + offset, top + side - height, place + offset + 4, top + side), colours[name])
             colour = GREEN if k == label else GREY
             pen.text((place + 5, top + side + 2), str(k), colour, font(12 if k == label else 9), anchor="ma")
     place = GAP
@@ -97,15 +95,13 @@ def digits(
 
 def matrix(counts: np.ndarray, caption: str) -> Image.Image:
     """Counts (classes, classes), the right ones blue and the wrong ones red, the deeper the more of the row."""
-    classes, cell, margin = len(counts), 42, 44
+    classes, cell, margin = len(counts), 32, 30
     page = Image.new("RGB", (margin + classes * cell + GAP, margin + classes * cell + 26), WHITE)
     pen = ImageDraw.Draw(page)
     parts = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
-    pen.text((margin, 4), "taken for", GREY, font(12))
-    pen.text((4, margin - 18), "is", GREY, font(12))
     for i in range(classes):
-        pen.text((margin + (i + 0.5) * cell, margin - 8), str(i), BLACK, font(14), anchor="ms")
-        pen.text((margin - 14, margin + (i + 0.5) * cell), str(i), BLACK, font(14), anchor="mm")
+        pen.text((margin + (i + 0.5) * cell, margin - 8), str(i), BLACK, font(12), anchor="ms")
+        pen.text((margin - 14, margin + (i + 0.5) * cell), str(i), BLACK, font(12), anchor="mm")
         for j in range(classes):
             deep = parts[i, j] if i == j else min(4 * parts[i, j], 1)
             colour = tuple(round(255 + (end - 255) * float(deep)) for end in (BLUE if i == j else RED))
@@ -113,6 +109,6 @@ def matrix(counts: np.ndarray, caption: str) -> Image.Image:
             pen.rectangle((x, y, x + cell - 2, y + cell - 2), colour)
             if counts[i, j]:
                 ink = WHITE if deep > 0.6 else BLACK
-                pen.text((x + cell / 2 - 1, y + cell / 2 - 1), str(counts[i, j]), ink, font(12), anchor="mm")
+                pen.text((x + cell / 2 - 1, y + cell / 2 - 1), str(counts[i, j]), ink, font(11), anchor="mm")
     pen.text((margin, margin + classes * cell + 4), caption, GREY, font(12))
     return page

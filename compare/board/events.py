@@ -154,7 +154,8 @@ class EventLog:
             if (name, value.tag) not in self.described:  # TensorBoard keeps what comes with a tag's first value
                 self.described.add((name, value.tag))
                 text = scalars.description(value.tag) or hparams.METRICS.get(value.tag, "")
-                value.metadata.CopyFrom(SummaryMetadata(summary_description=text))
+                plugin = SummaryMetadata.PluginData(plugin_name="scalars")
+                value.metadata.CopyFrom(SummaryMetadata(summary_description=text, plugin_data=plugin))
         if found:
             self._write(name, Summary(value=found), step)
 

@@ -14,6 +14,8 @@ from compare.board.scalars import EQUAL, log10
 from compare.pairs import OPTIMIZERS
 from compare.run.experiment import Experiment
 
+# The page shows five settings at first, those that are said to differ before all others.
+FIRST = ("sizes", "activation", "loss", "optimizer", "learning rate")
 # The tags of the numbers in the table, and what is said of them.
 METRICS = {
     "result/accuracy of manual": "the part of the tested digits that are right",
@@ -59,7 +61,9 @@ def begin(e: Experiment, started: float) -> list[Summary]:
     `started` is in seconds since 1970.
     """
     experiment = api_pb2.Experiment(
-        hparam_infos=[api_pb2.HParamInfo(name=name, type=kind) for name, kind in columns().items()],
+        hparam_infos=[
+            api_pb2.HParamInfo(name=name, type=kind, differs=name in FIRST) for name, kind in columns().items()
+        ],
         metric_infos=[
             api_pb2.MetricInfo(
                 name=api_pb2.MetricName(tag=tag), display_name=tag.removeprefix("result/"), description=text

@@ -16,6 +16,11 @@ def _of(tag: str) -> tuple[str, list[str]]:
     return "Multiline", [f"{re.escape(tag)}$"]
 
 
+def _both(one: str, other: str) -> tuple[str, list[str]]:
+    """A chart with a line for each of two tags."""
+    return "Multiline", [*_of(one)[1], *_of(other)[1]]
+
+
 def _group(name: str) -> tuple[str, list[str]]:
     """A chart with a line for each tag of a group."""
     return "Multiline", [f"{re.escape(name)}/"]
@@ -34,15 +39,12 @@ LAYOUT = {
         "learning rate": _of(scalars.RATE),
     },
     AGREEMENT: {
-        "part of the bound that is used, above 1 they disagree": _of(scalars.FRACTION),
         "log10 of the drift of the weights, −20: none": _of(scalars.DRIFT),
-        "log10 of the drift in units in the last place, −1: none": _of(scalars.ULPS),
-        **{f"{phase}: log10 |Δ| below its bound": _margin(phase) for phase in scalars.PHASES},
+        "the same in units in the last place, −1: none": _both(scalars.ULPS, scalars.ULPS_OF_MOST),
+        "part of the bound that is used, above 1 they disagree": _of(scalars.FRACTION),
         "part of the bound, by stage": _group(scalars.STAGES),
-        "kinks and vacuous bounds in each epoch": (
-            "Multiline",
-            [tag for chart in (scalars.KINKS, scalars.VACUOUS) for tag in _of(chart)[1]],
-        ),
+        "kinks and vacuous bounds in each epoch": _both(scalars.KINKS, scalars.VACUOUS),
+        **{f"{phase}: log10 |Δ| below its bound": _margin(phase) for phase in scalars.PHASES},
     },
     LAYERS: {
         "gradient norm": _group(scalars.GRADIENT_NORM),

@@ -11,7 +11,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 import data
 from compare.board import drawing, predictions
-from compare.judge.whole_step import bounded_step
+from compare.judge.sides import exact
 from compare.rounding.bounded import Bounded, NoRoundingRule
 from compare.run.lockstep import Lockstep
 
@@ -19,32 +19,31 @@ WEIGHTS, APART = "pictures/first-layer weights", "pictures/first-layer weights: 
 DIGITS, MISTAKES = "pictures/the same test digits each time", "pictures/worst mistakes"
 CONFUSION = "pictures/confusion matrix"
 UNITS = 64  # of the first layer are shown at most
-EACH, MOST, COLUMNS = 2, 20, 4
+EACH, MOST, COLUMNS = 2, 20, 2  # a page shows pictures about 350 pixels wide
 
 
 def of_side(run: Lockstep, side: str, p: np.ndarray | None) -> Iterator[tuple[str, Image.Image]]:
     """(tag, picture) of one side alone. `p` are its probabilities (N, classes) of the test digits, if it has any."""
     ours, theirs = (first_layer(run, theta) for theta in (run.theta, run.torch_theta))
     if ours is not None and theirs is not None:
-        limit = float(np.abs(ours).max())  # the same for both sides, so that their colours can be compared
+        limit = float(np.quantile(np.abs(ours), 0.995))  # the same on both sides, so that their colours can be compared
         shown = ours if side == "manual" else theirs
-        caption = f"blue {-limit:.2f}   white 0   red {limit:.2f}"
+        caption = f"blue -{limit:.2f}   white 0   red {limit:.2f}"
         yield WEIGHTS, drawing.tiles(drawing.blue_white_red(shown, limit), 3, caption)
     if p is not None:
         labels, classes = run.dataset.test.labels, run.dataset.classes
         counts = predictions.confusion(labels, p, classes)
         right = int(np.trace(counts))
-        caption = f"{right:,} of {len(labels):,} right, {right / len(labels):.2%}"
+        caption = f"row: is   column: taken for   {right:,} of {len(labels):,} right, {right / len(labels):.2%}"
         yield CONFUSION, drawing.matrix(counts, caption)
 
 
 def of_both(run: Lockstep, p: np.ndarray | None) -> Iterator[tuple[str, Image.Image]]:
     """(tag, picture) of the two sides side by side. `p` are the manual side's probabilities, which has the mistakes."""
-    fraction = difference_in_bounds(run)
-    tiles = None if fraction is None else first_layer(run, fraction)
+    tiles = difference_in_bounds(run)
     if tiles is not None:
         worst = float(np.abs(tiles).max())
-        caption = f"blue −1   white 0   red 1; the largest is {worst:.2f} of its bound"
+        caption = f"blue -1   white 0   red 1; the largest is {worst:.2f}"
         yield APART, drawing.tiles(drawing.blue_white_red(tiles, 1.0), 3, caption)
     test = run.dataset.test
     if square(test.images.shape[1]):
@@ -79,32 +78,47 @@ def square(pixels: int) -> int:
     return side if side * side == pixels else 0
 
 
-def first_layer(run: Lockstep, flat: np.ndarray) -> np.ndarray | None:
-    """The part of a vector (size,) that belongs to the first layer's weights, (units, side, side).
+def first_layer(run: Lockstep, theta: np.ndarray) -> np.ndarray | None:
+    """The first layer's weights as pictures, (units, side, side); None where it has none that are."""
+    weight = run.sides.network.views(theta)[0].get("weight")
+    return None if weight is None else as_pictures(weight)
 
-    None where the first layer has no weights whose rows are pictures.
-    """
-    weight = run.sides.network.views(flat)[0].get("weight")
-    if weight is None or weight.ndim != 2 or not square(weight.shape[1]):
+
+def as_pictures(weight: np.ndarray) -> np.ndarray | None:
+    """Weights (units, pixels) as (units, side, side), the first few of them; None where a row is no square."""
+    if weight.ndim != 2 or not square(weight.shape[1]):
         return None
     side = square(weight.shape[1])
     return weight[:UNITS].reshape(-1, side, side)
 
 
 def difference_in_bounds(run: Lockstep) -> np.ndarray | None:
-    """(θ_manual − θ_torch) ÷ its bound after the step just made, (size,).
+    """(manual − torch) ÷ bound of each of the first layer's weights in the step just made, (units, side, side).
 
-    The bound is what the distance of the two sides before the step and the rounding of that whole step explain.
-    None where no bound reaches through the network.
+    As the judge does it, from torch's numbers on: the weight's gradient, or its update where that is nearer its
+    bound. None where the first layer has no pictures, or no bound.
     """
-    record = run.progress.records.get("torch_ref")
-    if record is None:
-        return None
-    theta, state = run.before
+    record, sides, p = run.progress.records["torch_ref"], run.sides, run.judge.precision
+    layer, params = sides.network.layers[0], sides.network.views(record.theta)[0]
+    gradients = sides.network.views(record.grad)[0]
+    state = {name: exact(value, p) for name, value in record.state.items()}
     try:
-        bound = bounded_step(run.judge, theta, state, run.progress.learning_rate, record).theta
+        with np.errstate(all="ignore"):
+            _, cache = layer.forward(params, exact(record.x, p))
+            gradient = layer.parameter_gradients(params, cache, exact(record.deltas[0], p)).get("weight")
+            theta, _ = sides.optimizer.update(
+                exact(record.theta, p), exact(record.grad, p), state, record.learning_rate
+            )
     except NoRoundingRule:
         return None
-    error = bound.error if isinstance(bound, Bounded) and bound.error is not None else np.zeros(theta.shape)
+    update = sides.network.views(theta)[0].get("weight")
+    if not isinstance(gradient, Bounded) or not isinstance(update, Bounded):
+        return None
+    of_gradient = _in_bounds(gradient, gradients["weight"])
+    of_update = _in_bounds(update, sides.network.views(record.theta_after)[0]["weight"])
+    return as_pictures(np.where(np.abs(of_gradient) > np.abs(of_update), of_gradient, of_update))
+
+
+def _in_bounds(ours: Bounded, theirs: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
-        return (run.theta - run.torch_theta) / (error + run.judge.precision.tiny)
+        return (ours.value - theirs) / (ours.precision.tiny + (0.0 if ours.error is None else ours.error))

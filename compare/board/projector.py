@@ -72,12 +72,12 @@ def sprites(images: np.ndarray) -> Image.Image:
 def config(width: int) -> str:
     """projector_config.pbtxt, with paths from its own folder; digits of no width have no sprites."""
     sprite = (
-        f"  sprite {{\n    image_path: \"{FOLDER}/sprites.png\"\n"
+        f'  sprite {{\n    image_path: "{FOLDER}/sprites.png"\n'
         f"    single_image_dim: {width}\n    single_image_dim: {width}\n  }}\n"
     )
     return (
-        f"embeddings {{\n  tensor_name: \"hidden activations\"\n  tensor_path: \"{FOLDER}/activations.tsv\"\n"
-        f"  metadata_path: \"{FOLDER}/labels.tsv\"\n{sprite if width else ''}}}\n"
+        f'embeddings {{\n  tensor_name: "hidden activations"\n  tensor_path: "{FOLDER}/activations.tsv"\n'
+        f'  metadata_path: "{FOLDER}/labels.tsv"\n{sprite if width else ""}}}\n'
     )
 
 

@@ -25,7 +25,8 @@ TEST_LOSS, ACCURACY = "learning/test loss", "learning/test accuracy"
 GRADIENT_NORM, UPDATE_NORM = "per layer: gradient norm", "per layer: update norm"
 RATIO, ASLEEP = "per layer: log10 of update ÷ weight", "per layer: dead or saturated units"
 FRACTION, DRIFT = "agreement/fraction of the bound", "agreement/log10 of the drift"
-ULPS = "agreement/log10 of the drift in units in the last place"
+ULPS = "agreement/log10 of the drift in units in the last place, worst weight"
+ULPS_OF_MOST = "agreement/log10 of the drift in units in the last place, median weight"
 KINKS, VACUOUS = "agreement/kinks in this epoch", "agreement/vacuous bounds in this epoch"
 STAGES, MARGINS = "agreement by stage", "agreement margins"
 SECONDS, FASTER = "time/milliseconds per step", "time/torch_ref ÷ manual"
@@ -45,7 +46,9 @@ DESCRIPTIONS = {
     FRACTION: "|Δ| ÷ what rounding explains, of the worst element of the worst stage since the last point. Above 1 the "
     "sides disagree. An update is a single rounding, so it comes near 1 by nature.",
     DRIFT: f"log10 of max |θ_manual − θ_torch|. {np.log10(EQUAL):.0f}: equal bit for bit.",
-    ULPS: "log10 of the largest |θ_manual − θ_torch| in units in the last place of that weight. −1: equal bit for bit.",
+    ULPS: "log10 of the largest |θ_manual − θ_torch| in units in the last place of that weight; the largest is of a "
+    "weight near 0, whose last place is small. −1: equal bit for bit.",
+    ULPS_OF_MOST: "The same of the median weight: half of the weights lie nearer. −1: equal bit for bit.",
     KINKS: "Units whose input has a different sign on the two sides, so that they take different branches.",
     VACUOUS: "Bounds as large as the tensor itself: agreement within them says nothing.",
     STAGES: "|Δ| ÷ what rounding explains, of the stage's worst element since the last point.",
@@ -58,7 +61,7 @@ DESCRIPTIONS = {
 def of_side(run: Lockstep, side: str) -> dict[str, float]:
     """What a step was on one side, by tag."""
     record = run.progress.records[side]
-    before, after = (run.before[0], run.theta) if side == "manual" else (record.theta, record.theta_after)
+    before, after = (run.theta_before, run.theta) if side == "manual" else (record.theta, record.theta_after)
     found = {LOSS: float(record.loss), RATE: run.progress.learning_rate}
     with np.errstate(all="ignore"):
         update = norms(run, after - before)
@@ -108,7 +111,8 @@ def drift(run: Lockstep) -> dict[str, float]:
     ours, theirs = run.theta, run.torch_theta
     with np.errstate(all="ignore"):
         ulps = np.abs(ours - theirs) / np.spacing(np.maximum(np.abs(ours), np.abs(theirs)))
-    return {DRIFT: log10(run.progress.drift, EQUAL), ULPS: log10(float(ulps.max(initial=0.0)), 0.1)}
+    worst, median = (float(ulps.max()), float(np.median(ulps))) if ulps.size else (0.0, 0.0)
+    return {DRIFT: log10(run.progress.drift, EQUAL), ULPS: log10(worst, 0.1), ULPS_OF_MOST: log10(median, 0.1)}
 
 
 def log10(x: float, least: float) -> float:

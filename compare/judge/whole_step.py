@@ -38,11 +38,16 @@ def judge_whole_step(
         return  # nothing can be said of what is made of ∞ and NaN
     p = run.precision
     row = run.rows.setdefault(STAGE, StageRow(STAGE))
-    try:
-        bounds = bounded_step(run, theta, state, rate, theirs)
-    except NoRoundingRule:
-        row.by_ladder += 1  # no bound reaches through this network; its stages are judged one by one
-        return
+    with np.errstate(all="ignore"):
+        start = {name: _apart(value, theirs.state.get(name), p) for name, value in state.items()}
+        try:
+            bounds = step(
+                run.network, run.loss_sides.loss, run.optimizer_sides.rule, _apart(theta, theirs.theta, p), start,
+                exact(theirs.x, p), exact(theirs.target, p), _rates_apart(rate, theirs.learning_rate, p),
+            )  # fmt: skip
+        except NoRoundingRule:
+            row.by_ladder += 1  # no bound reaches through this network; its stages are judged one by one
+            return
     for name, value, bound, torch in _tensors(ours, bounds, theirs):
         error = bound.error if isinstance(bound, Bounded) else None
         verdict = judge(Bounded(np.asarray(value), error, p), torch)
@@ -50,19 +55,6 @@ def judge_whole_step(
         if not verdict.agrees and all((d.stage, d.tensor) != (STAGE, name) for d in run.disagreements):
             note = "the judged stages run the same code at torch's numbers: does it behave differently there?"
             run.disagreements.append(Disagreement(number, STAGE, name, verdict, (note,)))
-
-
-def bounded_step(
-    run: StepJudge, theta: np.ndarray, state: dict[str, Any], rate: float, theirs: TorchStep
-) -> StepRecord:
-    """The manual step on `Bounded` weights that start with their distance from torch's. Raises NoRoundingRule."""
-    p = run.precision
-    with np.errstate(all="ignore"):
-        start = {name: _apart(value, theirs.state.get(name), p) for name, value in state.items()}
-        return step(
-            run.network, run.loss_sides.loss, run.optimizer_sides.rule, _apart(theta, theirs.theta, p), start,
-            exact(theirs.x, p), exact(theirs.target, p), _rates_apart(rate, theirs.learning_rate, p),
-        )  # fmt: skip
 
 
 def _apart(ours: Any, theirs: Any, p: Precision) -> Any:

@@ -58,7 +58,7 @@ class Lockstep:
         self.state = self.sides.optimizer.init(self.theta)
         self.torch_theta = self.theta.copy()
         self.torch_state = self.sides.optimizer.init(self.torch_theta)
-        self.before = self.theta, self.state  # the manual side's θ and state before the step just made
+        self.theta_before = self.theta  # the manual side's θ before the step just made
         self.test_outputs: dict[str, np.ndarray] = {}  # ŷ of all test digits when they were last tested, by side
         self.certificate = certificate(self)
 
@@ -145,7 +145,7 @@ class Lockstep:
             judge_whole_step(self.judge, now.step, self.theta, self.state, rate, ours, record)
         for layer, parted in kinks(sides.network, x, ours.outputs, record.outputs).items():
             now.kinks[layer] = now.kinks.get(layer, 0) + parted
-        self.before = self.theta, self.state
+        self.theta_before = self.theta
         self.theta, self.state = ours.theta, ours.state
         self.torch_theta, self.torch_state = record.theta_after, record.state_after
         now.learning_rate = rate
