@@ -44,10 +44,13 @@ def tiles(pictures: np.ndarray, zoom: int, caption: str) -> Image.Image:
     rows = -(-n // columns)
     across, down = width * zoom + GAP, height * zoom + GAP
     page = Image.new("RGB", (max(columns * across + GAP, 260), rows * down + GAP + 20), WHITE)
+    pen = ImageDraw.Draw(page)
     for i, picture in enumerate(pictures):
         tile = Image.fromarray(picture).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
-        page.paste(tile, (GAP + i % columns * across, GAP + i // columns * down))
-    ImageDraw.Draw(page).text((GAP, rows * down + GAP), caption, GREY, font(12))
+        left, top = GAP + i % columns * across, GAP + i // columns * down
+        page.paste(tile, (left, top))
+        pen.rectangle((left - 1, top - 1, left + tile.width, top + tile.height), None, PALE)
+    pen.text((GAP, rows * down + GAP), caption, GREY, font(12))
     return page
 
 

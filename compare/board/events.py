@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 from torch.utils.tensorboard import SummaryWriter
@@ -34,8 +35,8 @@ DRAW_EVERY = 500  # steps at least between pictures: epochs may be short
 class EventLog:
     """An observer that writes every `every`-th step, and each epoch's end, below `folder`.
 
-    `resume_state` is what `state` returned at the checkpoint from which a run goes on; what a run begins with is then in
-    the files already. TensorBoard forgets what it has read of the steps from `purge_step` on.
+    `resume_state` is what `state` returned at the checkpoint from which a run goes on; what a run begins with is
+    then in the files already. TensorBoard forgets what it has read of the steps from `purge_step` on.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class EventLog:
         for summary in (*hparams.begin(run.experiment, time.time()), layout.summary()):
             self._write(COMPARE, summary, 0)
         self._write(COMPARE, text_pb("start certificate", markdown.certificate(run)), 0)
-        self.writers["torch_ref"].file_writer.add_onnx_graph(graph.graph(run))
+        self._file("torch_ref").add_event(Event(graph_def=graph.graph(run).SerializeToString()))
         self._flush()
 
     def _draw(self, run: Lockstep) -> None:
@@ -160,7 +161,11 @@ class EventLog:
             self._write(name, Summary(value=found), step)
 
     def _write(self, name: str, summary: Any, step: int) -> None:
-        self.writers[name].file_writer.add_summary(summary, step)
+        self._file(name).add_summary(summary, step)
+
+    def _file(self, name: str) -> Any:
+        """What takes whole events, where a SummaryWriter makes one of each number."""
+        return self.writers[name].file_writer
 
     def _flush(self) -> None:
         for writer in self.writers.values():

@@ -44,4 +44,6 @@ def confusion(labels: np.ndarray, p: np.ndarray, classes: int) -> np.ndarray:
 def curves(labels: np.ndarray, p: np.ndarray) -> Iterator[object]:
     """A Summary for the precision and recall of each class against all others."""
     for k in range(p.shape[1]):
-        yield pr_curve(f"precision and recall/{k}", labels == k, p[:, k])
+        yield pr_curve(  # type: ignore[no-untyped-call]
+            f"precision and recall/{k}", labels == k, p[:, k]
+        )

@@ -71,8 +71,9 @@ def of_side(run: Lockstep, side: str) -> dict[str, float]:
             found[f"{UPDATE_NORM}/{layer}"] = norm
         for layer, norm in norms(run, before).items():
             found[f"{RATIO}/{layer}"] = log10(update[layer] / norm if norm else 0.0, EQUAL)
-    for layer, (output, name) in enumerate(zip(record.outputs[:-1], layer_names(run), strict=False)):
-        asleep = ASLEEP_UNITS.get(type(run.sides.network.layers[layer]).__name__)
+    layers = zip(run.sides.network.layers[:-1], layer_names(run)[:-1], record.outputs[:-1], strict=True)
+    for kind, name, output in layers:  # of the last one, an output at its end is no fault
+        asleep = ASLEEP_UNITS.get(type(kind).__name__)
         if asleep:
             found[f"{ASLEEP}/{name}"] = float(np.mean(asleep(output)))
     return found

@@ -171,6 +171,7 @@ class StageRow:
     vacuous: int = 0
     excused: int = 0  # beyond the bound, but no further than torch's own formula rounds
     by_ladder: int = 0  # judged by the precision ladder because no rounding rule applied
+    unjudged: int = 0  # steps that nothing could judge as a whole, because no bound reaches through the network
     last_fraction: float = 0.0  # of the step judged last, and at its worst element |Δ| and what is allowed there
     last_difference: float = 0.0
     last_allowed: float = 0.0

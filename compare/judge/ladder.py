@@ -5,13 +5,15 @@ rounding bound is exceeded it is the arbiter: torch may use a worse-conditioned 
 too; how much that formula rounds is measured on torch alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from compare.judge.sides import Arrays, Sides, bounded, is_float
+from compare.judge.agreement import EXCUSED, LADDER, Verdict, judge
+from compare.judge.sides import Arrays, Sides, is_float
+from compare.judge.torch_rounding import rounding_of_torch
 from compare.rounding.bounded import Bounded, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several neighbours is the formula's
@@ -55,63 +57,46 @@ class Arbiter:
         return self.sides.torch(in_double(self.inputs))
 
     @cached_property
-    def kappa(self) -> dict[str, float]:
-        """κ of `conditioning`; none where the twin cannot run in float32, and then nothing is excused."""
-        try:
-            return conditioning(self.sides, self.inputs)
-        except Exception:
-            return {}
-
-    @cached_property
-    def tolerance(self) -> dict[str, float]:
-        """The ladder's own tolerance; none, so zero, where the code cannot run in float32."""
-        try:
-            return tolerance(self.sides, self.inputs)
-        except Exception:
-            return {}
+    def moved(self) -> tuple[Arrays, Arrays]:
+        """`torch_rounding.rounding_of_torch` on these inputs."""
+        return rounding_of_torch(self.sides, self.inputs)
 
     def widened(self, name: str, torch: np.ndarray, error: Any, precision: Precision) -> np.ndarray:
         """The bound of the output `name`, widened, given torch's result.
 
         In float32 torch's rounding is the distance of its result from its float64 result on the same numbers: it
         is known, element by element, but for the rounding of the latter, about 2⁻²⁹ of it, for which 2^−14.5 is
-        allowed, halfway on a logarithmic scale. In float64 it can only be estimated, one rung down: as κ bounds;
-        or, where the bound is below one rounding of torch's number, by the ladder's tolerance, since the manual
-        side is then exact by its formula, as in the mean of one number, and no multiple of its bound says how
-        torch rounds.
-        What is below the smallest normal number of float32 the ladder cannot see.
+        allowed, halfway on a logarithmic scale. In float64 it is measured by random rounding; to this is added how
+        far torch's fused operations lie from their own parts, unless that is beyond 2^14.5 of all that rounding
+        explains, and so no rounding.
         """
         bound = np.zeros(torch.shape) if error is None else np.asarray(error)
         with np.errstate(all="ignore"):
             if precision.dtype == np.float32:
                 return bound + np.abs(torch - self.in_float64[name]) * (1 + 1 / np.sqrt(RUNG))
-            wide = (1 + self.kappa.get(name, 0.0)) * bound + Precision.of(np.float32).tiny
-            exact = bound < precision.unit * np.abs(torch)
-        return np.where(exact, self.tolerance.get(name, 0.0), wide) if exact.any() else wide
+            noise, in_parts = (arrays.get(name) for arrays in self.moved)
+            if noise is None or in_parts is None or noise.shape != torch.shape:
+                return bound
+            apart = np.abs(torch - in_parts)
+            return bound + noise + np.where(apart <= np.maximum(bound, noise) * np.sqrt(RUNG), apart, 0.0)
 
 
-def conditioning(sides: Sides, inputs: Arrays) -> dict[str, float]:
-    """κ: by how many times the bound of the manual formula torch's own formula rounds, per output.
+def arbitrated(
+    ours: Bounded, torch: np.ndarray, widened: Callable[[], np.ndarray]
+) -> tuple[Verdict, np.ndarray | None]:
+    """The verdict on a result with its bound, and the error allowed: where it is exceeded, what the arbiter widens."""
+    verdict = judge(ours, torch)
+    if verdict.agrees or verdict.problem or not np.isfinite(verdict.fraction):
+        return verdict, ours.error
+    error = widened()
+    second = judge(Bounded(ours.value, error, ours.precision), torch)
+    return (second._replace(rule=EXCUSED) if second.agrees else verdict), error
 
-    Measured as |torch in float32 − torch in float64| over the float32 rounding bound, at neighbours of the
-    inputs. With κ the difference between the sides may reach (1 + κ) bounds by rounding alone. Torch is
-    compared with itself, so nothing that is wrong in the manual code can enlarge κ.
-    """
-    single = Precision.of(np.float32)
-    kappa: dict[str, float] = {}
-    for near in neighbours(inputs):
-        low, high = sides.torch(near), sides.torch(in_double(near))
-        bounds = sides.manual(bounded(near, single))
-        for name, y in low.items():
-            bound = bounds.get(name)
-            if not isinstance(bound, Bounded) or bound.shape != np.shape(y):
-                continue
-            with np.errstate(all="ignore"):
-                error = 0 if bound.error is None else bound.error
-                ratio = np.abs(y - high[name]) / (error + single.tiny)
-            finite = np.isfinite(ratio)  # float32 overflows where float64 does not; that is not rounding
-            kappa[name] = max(kappa.get(name, 0.0), float(np.max(ratio, where=finite, initial=0)))
-    return kappa
+
+def unfollowed(ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision) -> tuple[Verdict, np.ndarray]:
+    """The verdict on a result that has no bound, and the error that the ladder's tolerance allows."""
+    error = np.full(ours.shape, allowed)
+    return judge(Bounded(ours, error, precision), torch)._replace(rule=LADDER), error
 
 
 def tolerance(sides: Sides, inputs: Arrays) -> dict[str, float]:

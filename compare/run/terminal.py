@@ -101,7 +101,7 @@ def final_table(r: dict[str, Any]) -> Table:
     for name in others:
         shown.add_column(name, justify="right", no_wrap=True)
     for *cells, verdict in rows:
-        shown.add_row(*cells, verdict if verdict.startswith("agrees") else f"[red]{verdict}")
+        shown.add_row(*cells, f"[red]{verdict}" if " disagree" in verdict else verdict)
     return shown
 
 
