@@ -16,13 +16,13 @@ from compare.run.folder import EXPERIMENT
 SAMPLES = "scalars=20000,images=200,histograms=200,text=200,pr_curves=200"
 
 
-def serve(
-    folder: Path, port: int | None, say: Callable[[str], None], until: Callable[[], object] | None = None
-) -> None:
-    """Show the runs below `folder` on loopback, say where, and go on until Ctrl-C, or as long as `until` takes.
+def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> None:
+    """Show the runs below `folder` on loopback, say where, and go on until Ctrl-C.
 
     Without a port, the first free one from TensorBoard's own on. Raises UsageError where the server cannot start.
     """
+    if port is not None and not 0 <= port <= 65535:
+        raise UsageError(f"--port must be from 0 to 65535, got {port}: choose another")
     board = program.TensorBoard()
     options = ["--logdir", str(folder), "--host", "127.0.0.1", "--samples_per_plugin", SAMPLES, "--load_fast", "false"]
     board.configure(argv=["tensorboard", *options, *(["--port", str(port)] if port is not None else [])])
@@ -34,7 +34,7 @@ def serve(
         raise UsageError(f"TensorBoard cannot start: {' '.join(str(problem).split())}") from None
     say(f"{folder}: {address}#{FIRST_PAGE} (Ctrl-C ends it)")
     try:
-        (until or threading.Event().wait)()
+        threading.Event().wait()
     except KeyboardInterrupt:
         say("")
 
