@@ -195,15 +195,15 @@ def test_a_checkpoint_that_forgets_is_found_out(run, handgrad, lost_at, whole, m
 def test_a_log_that_is_not_cut_back_is_found_out(run, handgrad, lost_at, whole, monkeypatch, tmp_path: Path) -> None:
     lost_at(11, run, "lost", *MOMENTUM, log=LOG)  # step 10 is in the log, and 8 in the last checkpoint
     monkeypatch.setattr("compare.run.mnist.cut_back", lambda folder, kept: None)
-    monkeypatch.setattr("compare.board.events.SummaryWriter", _without_purging())
+    monkeypatch.setattr("compare.board.events.EventFile", _without_purging())
     assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
     assert "scalars: manual: learning/training loss" in differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost")
 
 
 def _without_purging() -> Any:
-    from compare.board.events import SummaryWriter
+    from compare.board.event_file import EventFile
 
-    return lambda *args, purge_step=None, **options: SummaryWriter(*args, **options)
+    return lambda folder, purge_step=None: EventFile(folder)
 
 
 # --- lost while a checkpoint is written -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import struct
@@ -20,6 +21,7 @@ import data
 import manual
 from compare import cli
 from compare.board import drawing, markdown, pictures, predictions, projector, scalars
+from compare.board.event_file import EventFile
 from compare.board.events import EventLog
 from compare.run import report as reports
 from compare.run.experiment import Experiment
@@ -535,6 +537,27 @@ def test_everything_logged_is_in_the_files_at_once(digits, tmp_path: Path) -> No
     run.run([log, Reader()])
     assert seen == [list(range(n + 1)) for n in range(5)]
     log.close()
+
+
+@pytest.mark.parametrize("method", ["add", "flush", "close"])
+def test_a_full_disk_is_answered_in_one_line(handgrad, few_digits, tmp_path: Path, monkeypatch, method: str) -> None:
+    calls, right = [], getattr(EventFile, method)
+
+    def full(self, *args):
+        calls.append(1)
+        if method == "close":
+            right(self)
+        if len(calls) > {"add": 30, "flush": 9, "close": 0}[method]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        right(self, *args)
+
+    monkeypatch.setattr(EventFile, method, full)
+    place = ("--data-dir", few_digits, "--logdir", tmp_path, "--name", "run", "--max-steps", 20)
+    found = handgrad("mnist", *place, "--log-every", 1)
+    assert found.code == 4
+    assert found.err.count("\n") == 1
+    assert f"but {tmp_path / 'run'} takes no more (No space left on device): free some space" in found.err
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["stopped"] in found.err
 
 
 def test_the_numbers_of_a_step_are_one_event(digits, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Both runs and their comparison as TensorBoard events. The only importer of SummaryWriter.
+"""Both runs and their comparison as TensorBoard events.
 
 One run is three TensorBoard runs: `manual` and `torch_ref` with the same tags, so that one chart overlays
 both, and `compare`. What is written when:
@@ -13,6 +13,7 @@ Everything is flushed to the files at once: a process that is killed loses nothi
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +22,9 @@ from typing import Any
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.text.summary_v2 import text_pb
-from torch.utils.tensorboard import SummaryWriter
 
 from compare.board import distributions, graph, hparams, layout, markdown, pictures, predictions, projector, scalars
+from compare.board.event_file import EventFile
 from compare.run import report as reports
 from compare.run.lockstep import Lockstep
 from compare.run.progress import SIDES
@@ -48,9 +49,7 @@ class EventLog:
         purge_step: int | None = None,
     ) -> None:
         self.folder, self.every = folder, every
-        self.writers = {
-            name: SummaryWriter(str(folder / name), max_queue=1000, purge_step=purge_step) for name in (*SIDES, COMPARE)
-        }
+        self.files = {name: EventFile(folder / name, purge_step) for name in (*SIDES, COMPARE)}
         self.described: set[tuple[str, str]] = set()
         state = resume_state or {}
         self.worst = scalars.Worst(state.get("worst"))
@@ -70,9 +69,10 @@ class EventLog:
         }  # fmt: skip
 
     def close(self) -> None:
-        """Write what is pending."""
-        for writer in self.writers.values():
-            writer.close()
+        """Write what is pending. Raises OSError where that cannot be; all files are closed nevertheless."""
+        with contextlib.ExitStack() as stack:
+            for file in self.files.values():
+                stack.callback(file.close)
 
     def on_step(self, run: Lockstep) -> None:
         """The curves, when it is time for them; a disagreement at once."""
@@ -120,7 +120,7 @@ class EventLog:
         for summary in (*hparams.begin(run.experiment, time.time()), layout.summary()):
             self._write(COMPARE, summary, 0)
         self._write(COMPARE, text_pb("start certificate", markdown.certificate(run)), 0)
-        self._file("torch_ref").add_event(Event(graph_def=graph.graph(run).SerializeToString()))
+        self._write("torch_ref", Event(graph_def=graph.graph(run).SerializeToString()), 0)
         self._flush()
 
     def _draw(self, run: Lockstep) -> None:
@@ -160,13 +160,9 @@ class EventLog:
         if found:
             self._write(name, Summary(value=found), step)
 
-    def _write(self, name: str, summary: Any, step: int) -> None:
-        self._file(name).add_summary(summary, step)
-
-    def _file(self, name: str) -> Any:
-        """What takes whole events, where a SummaryWriter makes one of each number."""
-        return self.writers[name].file_writer
+    def _write(self, name: str, content: Any, step: int) -> None:
+        self.files[name].add(content, step)
 
     def _flush(self) -> None:
-        for writer in self.writers.values():
-            writer.flush()
+        for file in self.files.values():
+            file.flush()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +143,6 @@ def _train(
                 started = time.perf_counter()
                 from compare.board.events import EventLog  # slow to import, and not needed without a log
 
-                stack.enter_context(threads_raise_once())
                 log = EventLog(
                     lockstep,
                     folder,
@@ -204,17 +201,6 @@ def _train(
 
 def _say_how_to_go_on(folder: Path) -> None:
     print(f"handgrad mnist: interrupted; to go on: handgrad mnist --resume {folder}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def threads_raise_once() -> Iterator[None]:
-    """Keep quiet about an OSError in the log's writing thread: the log raises it again where it is caught."""
-    before = threading.excepthook
-    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else before(args)
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 def no_room(folder: Path, problem: OSError) -> str:
