@@ -50,7 +50,7 @@ def tiles(pictures: np.ndarray, zoom: int, caption: str) -> Image.Image:
         left, top = GAP + i % columns * across, GAP + i // columns * down
         page.paste(tile, (left, top))
         pen.rectangle((left - 1, top - 1, left + tile.width, top + tile.height), None, PALE)
-    pen.text((GAP, rows * down + GAP), caption, GREY, font(12))
+    pen.text((GAP, rows * down + GAP), caption, GREY, font(13))
     return page
 
 
@@ -98,7 +98,7 @@ def digits(
 
 def matrix(counts: np.ndarray, caption: str) -> Image.Image:
     """Counts (classes, classes), the right ones blue and the wrong ones red, the deeper the more of the row."""
-    classes, cell, margin = len(counts), 32, 30
+    classes, cell, margin = len(counts), 34, 30
     page = Image.new("RGB", (margin + classes * cell + GAP, margin + classes * cell + 26), WHITE)
     pen = ImageDraw.Draw(page)
     parts = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))

@@ -28,7 +28,7 @@ def of_side(run: Lockstep, side: str, p: np.ndarray | None) -> Iterator[tuple[st
     if ours is not None and theirs is not None:
         limit = float(np.quantile(np.abs(ours), 0.995))  # the same on both sides, so that their colours can be compared
         shown = ours if side == "manual" else theirs
-        caption = f"blue -{limit:.2f}   white 0   red {limit:.2f}"
+        caption = f"blue below 0, red above it, deepest at {limit:.2f}"
         yield WEIGHTS, drawing.tiles(drawing.blue_white_red(shown, limit), 3, caption)
     if p is not None:
         labels, classes = run.dataset.test.labels, run.dataset.classes
@@ -43,7 +43,7 @@ def of_both(run: Lockstep, p: np.ndarray | None) -> Iterator[tuple[str, Image.Im
     tiles = difference_in_bounds(run)
     if tiles is not None:
         worst = float(np.abs(tiles).max())
-        caption = f"blue -1   white 0   red 1; the largest is {worst:.2f}"
+        caption = f"deepest at its bound; the largest is {worst:.2f} of it"
         yield APART, drawing.tiles(drawing.blue_white_red(tiles, 1.0), 3, caption)
     test = run.dataset.test
     if square(test.images.shape[1]):

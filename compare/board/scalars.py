@@ -52,7 +52,8 @@ DESCRIPTIONS = {
     KINKS: "Units whose input has a different sign on the two sides, so that they take different branches.",
     VACUOUS: "Bounds as large as the tensor itself: agreement within them says nothing.",
     STAGES: "|Δ| ÷ what rounding explains, of the stage's worst element since the last point.",
-    MARGINS: f"log10 of |Δ| and of what is allowed, at the element nearest its bound. {np.log10(EQUAL):.0f}: no Δ.",
+    MARGINS: "log10 of |Δ| and of what is allowed there, at the element nearest its bound, of the stage where this |Δ| "
+    f"is largest. {np.log10(EQUAL):.0f}: no Δ.",
     SECONDS: "The mean since the last point: training on either side, and judging.",
     FASTER: "Above 1 the manual side is faster.",
 }
@@ -141,7 +142,8 @@ class Worst:
         for phase in PHASES:
             of_phase = [worst for name, worst in self.stages.items() if phase_of(name) == phase]
             if of_phase:
-                _, difference, allowed = max(of_phase)
+                # One beyond its bound, if there is one; else the largest: a probability of 1e-30 has little to show.
+                _, difference, allowed = max(of_phase, key=lambda worst: (worst[0] > 1, worst[1]))
                 found |= dict(_margin(phase, difference, allowed))
         self.stages = {}
         return found
