@@ -120,6 +120,7 @@ def test_what_is_allowed_is_not_reported(file: str, source: str) -> None:
     [
         (["-c", "import compare.cli, sys; compare.cli.main(['--help'])"], {"numpy", "torch", "torchvision"}),
         (["-c", "import compare.cli, sys; compare.cli.main(['mnist', '--help'])"], {"numpy", "torch", "torchvision"}),
+        (["-c", "import compare.cli, sys; compare.cli.main(['board', '--help'])"], {"numpy", "torch", "tensorboard"}),
         (["-c", "import manual"], {"torch", "torchvision", "torch_ref", "compare", "data"}),
         (["-c", "import torch_ref.models, torch_ref.training"], {"manual", "compare", "data"}),
         (["-c", "import data"], {"torch", "torchvision", "manual", "torch_ref", "compare"}),
