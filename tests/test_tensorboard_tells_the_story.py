@@ -326,7 +326,8 @@ def test_the_weights_of_both_sides_are_drawn(story, monkeypatch) -> None:
     assert (weights == story.run.theta[: 16 * 784].reshape(16, 28, 28)).all()
     strongest = np.unravel_index(np.abs(weights).argmax(), weights.shape)
     unit, row, column = (int(i) for i in strongest)
-    left, top = 6 + unit % 4 * 90 + column * 3, 6 + unit // 4 * 90 + row * 3
+    across = 84 + drawing.GAP  # 28 pixels, three times as large
+    left, top = (drawing.GAP + place * across + pixel * 3 for place, pixel in ((unit % 4, column), (unit // 4, row)))
     red, _, blue = (int(c) for c in ours[top + 1, left + 1])
     assert (red > blue + 50) == (weights[strongest] > 0)
     assert (blue > red + 50) == (weights[strongest] < 0)
@@ -388,8 +389,8 @@ def test_the_bars_stand_where_the_probabilities_are() -> None:
     page = np.asarray(drawing.digits(image, [3], p, 1, ""))[:62]  # without the names of the sides
     for colour, k in ((drawing.BLUE, 3), (drawing.ORANGE, 7)):
         columns = np.flatnonzero((page == colour).all(axis=2).any(axis=0))
-        start = 6 + 56 + 12 + 12 * k + (0 if colour == drawing.BLUE else 5)
-        assert (columns.min(), columns.max()) == (start, start + 4)
+        start = drawing.GAP + 56 + drawing.SPACE + 9 * k + (0 if colour == drawing.BLUE else 4)
+        assert (columns.min(), columns.max()) == (start, start + 2)
     assert (page == drawing.RED).all(axis=2).any()  # torch took it for a 7
     agreed = np.asarray(drawing.digits(image, [3], {"manual": np.eye(10)[[3]]}, 1, ""))
     assert not (agreed == drawing.RED).all(axis=2).any()

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 BLACK, GREY, PALE, WHITE = (0, 0, 0), (110, 110, 110), (225, 225, 225), (255, 255, 255)
 BLUE, ORANGE, RED, GREEN = (31, 95, 168), (224, 123, 0), (190, 30, 45), (35, 130, 60)
-GAP = 6  # pixels between things
+GAP = 2  # pixels between pictures: TensorBoard shows 350 pixels side by side as they are, and shrinks more
+BAR, SPACE = 3, 8  # the width of a bar, and what is left beside a digit
 
 
 @cache
@@ -66,8 +67,8 @@ def digits(
     colours = dict(zip(sides, (BLUE, ORANGE), strict=False))
     classes = next(iter(sides.values())).shape[1]
     side = images.shape[1] * zoom
-    bar = 12  # pixels for a class: two bars and a space
-    across, down = side + classes * bar + 5 * GAP, side + 20
+    bar = 2 * BAR + 3  # pixels for a class: two bars and a space
+    across, down = side + classes * bar + 3 * SPACE, side + 20
     rows = max(-(-len(images) // columns), 1)
     page = Image.new("RGB", (columns * across + GAP, rows * down + 30), WHITE)
     pen = ImageDraw.Draw(page)
@@ -77,34 +78,36 @@ def digits(
         page.paste(digit.convert("RGB"), (left, top))
         right = all(p[i].argmax() == label for p in sides.values())
         pen.rectangle((left - 1, top - 1, left + side, top + side), None, PALE if right else RED, 1 if right else 2)
-        left += side + 2 * GAP
+        left += side + SPACE
         pen.line((left, top + side, left + classes * bar, top + side), PALE)
         for k in range(classes):
             place = left + k * bar
-            for offset, (name, p) in zip((0, 5), sides.items(), strict=False):
+            for offset, (name, p) in zip((0, BAR + 1), sides.items(), strict=False):
                 height = round(float(p[i, k]) * side)
                 if height:
-                    pen.rectangle((place + offset, top + side - height, place + offset + 4, top + side), colours[name])
+                    pen.rectangle(
+                        (place + offset, top + side - height, place + offset + BAR - 1, top + side), colours[name]
+                    )
             colour = GREEN if k == label else GREY
-            pen.text((place + 5, top + side + 2), str(k), colour, font(12 if k == label else 9), anchor="ma")
+            pen.text((place + BAR, top + side + 2), str(k), colour, font(12 if k == label else 9), anchor="ma")
     place = GAP
     for name, colour in colours.items():
         pen.rectangle((place, rows * down + 11, place + 10, rows * down + 21), colour)
         pen.text((place + 15, rows * down + 9), name, BLACK, font(12))
         place += 25 + round(font(12).getlength(name))
-    pen.text((place + GAP, rows * down + 9), caption, GREY, font(12))
+    pen.text((place + SPACE, rows * down + 9), caption, GREY, font(12))
     return page
 
 
 def matrix(counts: np.ndarray, caption: str) -> Image.Image:
     """Counts (classes, classes), the right ones blue and the wrong ones red, the deeper the more of the row."""
-    classes, cell, margin = len(counts), 34, 30
+    classes, cell, margin = len(counts), 32, 24
     page = Image.new("RGB", (margin + classes * cell + GAP, margin + classes * cell + 26), WHITE)
     pen = ImageDraw.Draw(page)
     parts = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     for i in range(classes):
         pen.text((margin + (i + 0.5) * cell, margin - 8), str(i), BLACK, font(12), anchor="ms")
-        pen.text((margin - 14, margin + (i + 0.5) * cell), str(i), BLACK, font(12), anchor="mm")
+        pen.text((margin - 12, margin + (i + 0.5) * cell), str(i), BLACK, font(12), anchor="mm")
         for j in range(classes):
             deep = parts[i, j] if i == j else min(4 * parts[i, j], 1)
             colour = tuple(round(255 + (end - 255) * float(deep)) for end in (BLUE if i == j else RED))
