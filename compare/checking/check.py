@@ -150,7 +150,7 @@ def _finding(
     seen = {label: found[name] for label, found in results.items() if name in found}
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
-        return Finding(name, worst.verdict, draw, len(seen), reason=worst.reason)
+        return Finding(name, worst.verdict, draw, len(seen), notes=_unseen(name, seen), reason=worst.reason)
     draws = draws or len(seen)
     if worst.case is not None and (said := _at_special_points(sides, worst.case, draw)):
         return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
@@ -166,6 +166,17 @@ def _finding(
     if worst.reason:
         lines = [*lines, f"judged by the precision ladder: {worst.reason}"]
     return Finding(name, worst.verdict, draw, draws, tuple(causes), tuple(lines), worst.reason)
+
+
+def _unseen(name: str, seen: dict[str, Evaluation]) -> tuple[str, ...]:
+    """The words for numbers that neither side has. UsageError where there is no other, so that nothing was compared."""
+    unseen, size = sum(e.verdict.unseen for e in seen.values()), sum(e.verdict.size for e in seen.values())
+    if size and unseen == size:
+        raise UsageError(
+            f"there must be numbers to compare, but every element of {name} is NaN or ∞ on both sides: "
+            "give inputs for which the function is defined"
+        )
+    return (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
 
 
 def _at_special_points(sides: Sides, case: Case, draw: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:

@@ -67,8 +67,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         elif reason:
             verdict, error = ladder.unfollowed(value, torch, tolerances.get(name, 0.0), precision)
         else:
-            widened = partial(arbiter.widened, name, torch, bound, precision)
-            verdict, error = ladder.arbitrated(Bounded(value, bound, precision), torch, widened)
+            verdict, error = ladder.arbitrated(Bounded(value, bound, precision), torch, partial(arbiter.widened, name))
         allowed = np.zeros(value.shape) if rounds_nowhere else _allowed(value, error, precision)
         beside[name] = Output(value, torch, allowed)
         found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), reason)

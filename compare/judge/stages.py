@@ -232,10 +232,9 @@ class StepJudge:
             ours = Bounded(np.asarray(ours), None, self.precision)
         if key in self._at_fault:
             return judge(ours, theirs)
-        bound = ours.error
 
-        def widened() -> np.ndarray:
+        def widened(ours: Bounded, torch: np.ndarray) -> np.ndarray:
             sides, inputs, output = probe()
-            return ladder.Arbiter(sides, inputs).widened(output, theirs, bound, self.precision)
+            return ladder.Arbiter(sides, inputs).widened(output, ours, torch)
 
         return ladder.arbitrated(ours, theirs, widened)[0]
