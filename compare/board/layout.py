@@ -40,7 +40,7 @@ LAYOUT = {
     },
     AGREEMENT: {
         "log10 of the drift of the weights, −20: none": _of(scalars.DRIFT),
-        "the same in units in the last place, −1: none": _both(scalars.ULPS, scalars.ULPS_OF_MOST),
+        "the same in units in the last place (ulps), −1: none": _both(scalars.ULPS, scalars.ULPS_OF_MOST),
         "part of the bound that is used, above 1 they disagree": _of(scalars.FRACTION),
         "part of the bound, by stage": _group(scalars.STAGES),
         "kinks and vacuous bounds in each epoch": _both(scalars.KINKS, scalars.VACUOUS),

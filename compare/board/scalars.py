@@ -25,8 +25,10 @@ TEST_LOSS, ACCURACY = "learning/test loss", "learning/test accuracy"
 GRADIENT_NORM, UPDATE_NORM = "per layer: gradient norm", "per layer: update norm"
 RATIO, ASLEEP = "per layer: log10 of update ÷ weight", "per layer: dead or saturated units"
 FRACTION, DRIFT = "agreement/fraction of the bound", "agreement/log10 of the drift"
-ULPS = "agreement/log10 of the drift in units in the last place, worst weight"
-ULPS_OF_MOST = "agreement/log10 of the drift in units in the last place, median weight"
+ULPS, ULPS_OF_MOST = (
+    "agreement/log10 of the drift in ulps, worst weight",
+    "agreement/log10 of the drift in ulps, median",
+)
 KINKS, VACUOUS = "agreement/kinks in this epoch", "agreement/vacuous bounds in this epoch"
 STAGES, MARGINS = "agreement by stage", "agreement margins"
 SECONDS, FASTER = "time/milliseconds per step", "time/torch_ref ÷ manual"
