@@ -20,7 +20,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import data
 import manual
 from compare import cli
-from compare.board import drawing, markdown, pictures, predictions, projector, scalars
+from compare.board import accumulators, drawing, markdown, pictures, predictions, projector, scalars
 from compare.board.event_file import EventFile
 from compare.board.events import EventLog
 from compare.run import report as reports
@@ -240,22 +240,22 @@ def test_epochs(story) -> None:
 
 def test_kinks_are_counted_by_epoch(digits) -> None:
     run = Lockstep(Experiment(max_steps=1), digits)
-    counts = scalars.EpochCounts()
+    counts = accumulators.EpochCounts()
     taken = []
     for so_far in (3, 3, 10):
         run.progress.kinks = {"1 · ReLU": so_far}
         taken.append(counts.take(run)[scalars.KINKS])
     assert taken == [3, 0, 7]
-    assert scalars.EpochCounts(counts.before).take(run)[scalars.KINKS] == 0
+    assert accumulators.EpochCounts(counts.before).take(run)[scalars.KINKS] == 0
 
 
 def test_the_time_of_a_step_is_that_since_the_last_point(digits) -> None:
     now = Lockstep(Experiment(max_steps=1), digits).progress
-    clock = scalars.Clock()
+    clock = accumulators.Clock()
     now.step, now.seconds["manual"], now.seconds["torch_ref"] = 9, 1.0, 2.0
     assert clock.read(now)["manual"][scalars.SECONDS] == pytest.approx(100)
     now.step, now.seconds["manual"], now.seconds["torch_ref"] = 19, 1.5, 4.0
-    found = scalars.Clock(json.loads(json.dumps(clock.before))).read(now)
+    found = accumulators.Clock(json.loads(json.dumps(clock.before))).read(now)
     assert found["manual"][scalars.SECONDS] == pytest.approx(50)
     assert found["compare"][scalars.FASTER] == pytest.approx(4)
 
@@ -355,6 +355,21 @@ def test_the_difference_is_drawn_in_its_bound(digits, monkeypatch) -> None:
     monkeypatch.setattr(manual.Linear, "parameter_gradients", wrong)
     fraction = pictures.difference_in_bounds(run)
     assert np.argwhere(np.abs(fraction) > 1).tolist() == [[5, *divmod(300, 28)]]
+
+
+@pytest.mark.parametrize("fault", ["raises", "wrong shape"])
+def test_a_layer_that_cannot_be_drawn_is_left_out(digits, monkeypatch, fault: str) -> None:
+    run = Lockstep(Experiment(max_steps=1), digits)
+    run.run()
+
+    def wrong(self, params, cache, dy):
+        if fault == "raises":
+            raise ZeroDivisionError
+        return {"weight": dy, "bias": dy}
+
+    monkeypatch.setattr(manual.Linear, "parameter_gradients", wrong)
+    assert pictures.difference_in_bounds(run) is None
+    assert pictures.DIGITS in dict(pictures.of_both(run, None))
 
 
 def test_blue_white_and_red() -> None:
@@ -488,6 +503,22 @@ def test_a_run_that_diverges_says_so(digits, tmp_path: Path) -> None:
     assert lost.series("compare", "result/steps") == {last: last + 1}
     assert len(lost.events["manual"].Images(pictures.WEIGHTS)) == 1  # of the first step
     assert not (tmp_path / "manual" / "projector").exists()
+
+
+def test_a_run_that_is_stopped_at_an_epochs_end_has_no_step_twice(digits, tmp_path: Path) -> None:
+    run = Lockstep(Experiment(epochs=2), digits)
+    log = EventLog(run, tmp_path, EVERY)
+
+    class Stop:
+        def after_step(self, run: Lockstep) -> None:
+            if run.progress.step == 31:
+                raise Stopped("enough")
+
+    with pytest.raises(Stopped):
+        run.run([log], Stop())
+    log.finish(run, reports.report(run, 1.0, "enough"))
+    log.close()
+    assert [e.step for e in read(tmp_path)["compare"].Scalars("result/steps")] == [31]
 
 
 def test_a_run_of_one_step_shows_everything(digits, tmp_path: Path) -> None:

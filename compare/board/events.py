@@ -23,7 +23,18 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 
-from compare.board import distributions, graph, hparams, layout, markdown, pictures, predictions, projector, scalars
+from compare.board import (
+    accumulators,
+    distributions,
+    graph,
+    hparams,
+    layout,
+    markdown,
+    pictures,
+    predictions,
+    projector,
+    scalars,
+)
 from compare.board.event_file import EventFile
 from compare.run import report as reports
 from compare.run.lockstep import Lockstep
@@ -52,10 +63,11 @@ class EventLog:
         self.files = {name: EventFile(folder / name, purge_step) for name in (*SIDES, COMPARE)}
         self.described: set[tuple[str, str]] = set()
         state = resume_state or {}
-        self.worst = scalars.Worst(state.get("worst"))
-        self.clock = scalars.Clock(state.get("clock"))
-        self.epoch = scalars.EpochCounts(state.get("epoch"))
+        self.worst = accumulators.Worst(state.get("worst"))
+        self.clock = accumulators.Clock(state.get("clock"))
+        self.epoch = accumulators.EpochCounts(state.get("epoch"))
         self.drawn: int | None = state.get("drawn")  # the step of the last pictures
+        self.summed: int | None = state.get("summed")  # the step of the last row of the HParams table
         self.told: int = state.get("told", 0)  # the disagreements that have been written
         if resume_state is None:
             self._begin(run)
@@ -65,7 +77,7 @@ class EventLog:
         self._flush()
         return {
             "worst": self.worst.stages, "clock": self.clock.before, "epoch": self.epoch.before,
-            "drawn": self.drawn, "told": self.told,
+            "drawn": self.drawn, "summed": self.summed, "told": self.told,
         }  # fmt: skip
 
     def close(self) -> None:
@@ -96,6 +108,7 @@ class EventLog:
             self._scalars(side, scalars.tests_of_side(run, side), now.step)
         so_far = reports.report(run, 0.0)
         self._scalars(COMPARE, {**self.epoch.take(run), **hparams.metrics(so_far)}, now.step)
+        self.summed = now.step
         last = now.step + 1 == run.steps
         if last or self.drawn is None or now.step - self.drawn >= DRAW_EVERY:
             self._draw(run)
@@ -107,7 +120,7 @@ class EventLog:
         """What there is to say when a run has ended in any way. `report` is what report.json will say of it."""
         step = max(run.progress.step, 0)
         self._tell_disagreements(run)
-        if not run.progress.correct or run.progress.step + 1 < run.steps:  # else the last epoch's end has said it
+        if self.summed != step:
             self._scalars(COMPARE, hparams.metrics(report), step)
         self._write(COMPARE, text_pb("verdict", markdown.verdict(report)), step)
         well = report["verdict"] == "agrees" and not report["stopped"]
@@ -149,7 +162,7 @@ class EventLog:
             self._flush()
 
     def _scalars(self, name: str, values: Mapping[str, float], step: int) -> None:
-        """All numbers of a step in one event: that is a tenth of the time of an event for each."""
+        """All numbers of a step in one event: each event has a header and two checksums."""
         found = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         for value in found:
             if (name, value.tag) not in self.described:  # TensorBoard keeps what comes with a tag's first value

@@ -12,7 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 import data
 from compare.board import drawing, predictions
 from compare.judge.sides import exact
-from compare.rounding.bounded import Bounded, NoRoundingRule
+from compare.rounding.bounded import Bounded
 from compare.run.lockstep import Lockstep
 
 WEIGHTS, APART = "pictures/first-layer weights", "pictures/first-layer weights: difference ÷ bound"
@@ -109,10 +109,10 @@ def difference_in_bounds(run: Lockstep) -> np.ndarray | None:
             theta, _ = sides.optimizer.update(
                 exact(record.theta, p), exact(record.grad, p), state, record.learning_rate
             )
-    except NoRoundingRule:
+    except Exception:  # no rounding rule, or a fault of the layer's, which the judge has named already
         return None
     update = sides.network.views(theta)[0].get("weight")
-    if not isinstance(gradient, Bounded) or not isinstance(update, Bounded):
+    if not isinstance(gradient, Bounded) or not isinstance(update, Bounded) or gradient.shape != update.shape:
         return None
     of_gradient = _in_bounds(gradient, gradients["weight"])
     of_update = _in_bounds(update, sides.network.views(record.theta_after)[0]["weight"])

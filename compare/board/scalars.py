@@ -7,15 +7,12 @@ many powers of ten it is logged as a log10, because an axis from 0 to 1e-12 show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from compare.judge.agreement import StageRow
-from compare.judge.whole_step import STAGE as WHOLE_STEP
 from compare.run.lockstep import Lockstep
-from compare.run.progress import SIDES, Progress
 
 EQUAL = 1e-20  # stands for 0, which has no logarithm: below every rounding error of a float64
 SATURATED = 0.01  # a sigmoid or tanh this near an end of its range hardly lets a gradient through
@@ -124,39 +121,6 @@ def log10(x: float, least: float) -> float:
     return float(np.log10(max(x, least))) if np.isfinite(x) else float("nan")
 
 
-class Worst:
-    """The worst element of every stage since the last point: fraction, |Δ| and what is allowed there."""
-
-    def __init__(self, stages: dict[str, list[float]] | None = None) -> None:
-        self.stages = dict(stages or {})
-
-    def add(self, rows: dict[str, StageRow]) -> None:
-        """Take in a step."""
-        for name, row in rows.items():
-            known = self.stages.get(name)
-            if name != WHOLE_STEP and (known is None or row.last_fraction > known[0]):
-                self.stages[name] = [row.last_fraction, row.last_difference, row.last_allowed]
-
-    def take(self) -> dict[str, float]:
-        """The point, by tag; the next one begins afresh."""
-        found = {FRACTION: max((fraction for fraction, _, _ in self.stages.values()), default=0.0)}
-        found |= {f"{STAGES}/{name}": fraction for name, (fraction, _, _) in self.stages.items()}
-        for phase in PHASES:
-            of_phase = [worst for name, worst in self.stages.items() if phase_of(name) == phase]
-            if of_phase:
-                # One beyond its bound, if there is one; else the largest: a probability of 1e-30 has little to show.
-                _, difference, allowed = max(of_phase, key=lambda worst: (worst[0] > 1, worst[1]))
-                found |= dict(_margin(phase, difference, allowed))
-        self.stages = {}
-        return found
-
-
-def _margin(phase: str, difference: float, allowed: float) -> Iterator[tuple[str, float]]:
-    names = margin(phase)
-    values = log10(EQUAL, EQUAL), log10(difference, EQUAL), log10(allowed, EQUAL)
-    yield from zip(names, values, strict=True)
-
-
 def margin(phase: str) -> tuple[str, str, str]:
     """The tags of a margin: its lower end, the difference, and its upper end."""
     lower, difference, upper = "no difference", "difference", "bound"
@@ -175,37 +139,3 @@ def phase_of(stage: str) -> str:
 def description(tag: str) -> str:
     """What is said of a tag, or of its group."""
     return DESCRIPTIONS.get(tag) or DESCRIPTIONS.get(tag.split("/")[0], "")
-
-
-class Clock:
-    """How long a step takes, on the mean since the last point."""
-
-    NAMES = (*SIDES, "compare")
-
-    def __init__(self, before: dict[str, float] | None = None) -> None:
-        self.before = before or {"step": -1.0, **dict.fromkeys(self.NAMES, 0.0)}
-
-    def read(self, now: Progress) -> dict[str, dict[str, float]]:
-        """The point, by tag, of each run."""
-        steps = now.step - self.before["step"]
-        each = {name: (now.seconds[name] - self.before[name]) / steps for name in self.NAMES}
-        found = {name: {SECONDS: 1e3 * seconds} for name, seconds in each.items()}
-        if each["manual"] > 0:
-            found["compare"][FASTER] = each["torch_ref"] / each["manual"]
-        self.before = {"step": float(now.step), **{name: now.seconds[name] for name in self.NAMES}}
-        return found
-
-
-class EpochCounts:
-    """How often something happened since the last epoch's end."""
-
-    def __init__(self, before: dict[str, int] | None = None) -> None:
-        self.before = before or {KINKS: 0, VACUOUS: 0}
-
-    def take(self, run: Lockstep) -> dict[str, float]:
-        """The counts of this epoch, by tag."""
-        stages = (row for name, row in run.judge.rows.items() if name != WHOLE_STEP)
-        now = {KINKS: sum(run.progress.kinks.values()), VACUOUS: sum(row.vacuous for row in stages)}
-        found = {tag: float(count - self.before[tag]) for tag, count in now.items()}
-        self.before = now
-        return found
