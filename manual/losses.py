@@ -108,6 +108,25 @@ class BinaryCrossEntropyWithLogits(Loss):
 
 
 @dataclass(frozen=True)
+class PerceptronCriterion(Loss):
+    """J = 1/(NK) Σ_nk ([ŷ_nk > 0] − y_nk) ŷ_nk: how far on the wrong side each mistaken ŷ lies; targets 0 and 1.
+
+    It is max(0, ŷ) − ŷ y, the first two terms of `BinaryCrossEntropyWithLogits`. Its gradient is the error of the
+    thresholded output, so that gradient descent on it is the perceptron's learning rule (Rosenblatt 1958; Bishop
+    2006, eq. 4.54). ŷ = 0 counts as class 0, where torch's relu has the derivative 0.
+    """
+
+    def forward(self, output: Array, target: Array) -> tuple[Array, tuple[Array, Array]]:
+        require_same_shape(self, output, target)
+        z, y = output, target
+        return (np.maximum(z, 0) - z * y).mean(), (z, y)  # ()
+
+    def gradient(self, cache: tuple[Array, Array]) -> Array:
+        z, y = cache
+        return np.where(z > 0, 1 - y, -y) / z.size  # ∂J/∂ŷ_nk = ([ŷ_nk > 0] − y_nk) / (NK)
+
+
+@dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
     """J = −1/N Σ_n log p_n,y_n with p = softmax(ŷ), on logits; the target is the class, an integer (N,).
 
