@@ -20,8 +20,8 @@ NUMBERS = itertools.count()  # of the files of this process, so that two of one 
 class EventFile:
     """Writes events into a new file in `folder`, in this thread.
 
-    SummaryWriter hands each event to a thread of its own, which costs more than the writing wherever other processes
-    want the processor, hides what it costs, and raises an OSError where nobody expects it.
+    SummaryWriter hands each event to a thread of its own. That took about as long again as the writing while other
+    processes wanted the processor, hid what it took, and raised an OSError where nobody expects it.
 
     TensorBoard forgets what it has read of the steps from `purge_step` on. Every method raises OSError where the
     file cannot be written.

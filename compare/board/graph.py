@@ -1,7 +1,7 @@
 """The torch model as TensorBoard's graph: a node for each module, its parameters within, shapes on the edges.
 
-Built from the modules themselves. Tracing the model, as SummaryWriter.add_graph does, shows a dozen nodes of
-torch's own for each of ours, and torch warns that its tracer is no longer kept.
+Built from the modules themselves. SummaryWriter.add_graph traces the model instead, which shows torch's operations and
+not our layers, and warns through torch.jit.trace.
 """
 
 from __future__ import annotations
