@@ -200,7 +200,7 @@ def test_small_numbers_are_not_lost(drift: float, shown: float) -> None:
 def test_no_fraction_between_two_points_is_lost(story) -> None:
     fractions = story.witness.fractions
     over_all = story.series("compare", scalars.FRACTION)
-    for stage in ("update · SGD", "loss gradient", "0 · Linear · parameter gradients"):
+    for stage in story.run.judge.expected:
         found = story.series("compare", f"{scalars.STAGES}/{stage}")
         for step in range(EVERY, story.run.steps, EVERY):
             expected = max(fractions[s][stage] for s in range(step - EVERY + 1, step + 1))
