@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from compare.board.event_file import EventFile
 
 
 def log_png(file: Path, width: int, height: int) -> None:
     """Write the PNG of so many pixels as an event into its own folder, named after the folder and the file."""
     image = Summary.Image(encoded_image_string=file.read_bytes(), width=width, height=height, colorspace=4)
     value = Summary.Value(tag=f"{file.parent.name}/{file.stem}", image=image)
-    writer = EventFileWriter(str(file.parent))
-    writer.add_event(Event(wall_time=time.time(), summary=Summary(value=[value])))
-    writer.close()
+    events = EventFile(file.parent)
+    events.add(Summary(value=[value]), 0)
+    events.close()

@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
     @property
     def at(self) -> tuple[int, ...]:
         """The index of the worst element; empty where no element was looked at."""
-        return () if self.flat < 0 else tuple(int(i) for i in np.unravel_index(self.flat, self.shape))
+        return index(self.flat, self.shape)
 
     @property
     def size(self) -> int:
@@ -63,6 +63,16 @@ class Verdict(NamedTuple):
             f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {allowed} ({self.rule}); "
             f"{self.beyond:,} of {self.size:,} elements differ"
         )
+
+
+Worst = tuple[
+    int, float, float
+]  # the position of the element with the largest fraction, |Δ| there, and what is allowed
+
+
+def index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of a position in the flattened tensor; empty for −1, none."""
+    return () if flat < 0 else tuple(int(i) for i in np.unravel_index(flat, shape))
 
 
 def mismatched(problem: str, size: int) -> Verdict:
@@ -217,8 +227,14 @@ class StageRow:
     excused: int = 0  # beyond the bound, but no further than torch's own formula rounds
     by_ladder: int = 0  # judged by the precision ladder because no rounding rule applied
     unjudged: int = 0  # steps that nothing could judge as a whole, because no bound reaches through the network
-    last_fraction: float = 0.0
+    last_fraction: float = 0.0  # of the step judged last, and at its worst element |Δ| and what is allowed there
+    last_difference: float = 0.0
+    last_allowed: float = 0.0
     disagreements: int = 0
+
+    def next_step(self) -> None:
+        """Forget the step judged last."""
+        self.last_fraction = self.last_difference = self.last_allowed = 0.0
 
     def add(self, step: int, tensor: str, verdict: Verdict) -> None:
         """Count one tensor of one step."""
@@ -226,26 +242,30 @@ class StageRow:
         self.by_ladder += verdict.rule == LADDER
         self.disagreements += not verdict.agrees
         self.count(
-            step, tensor, verdict.size, verdict.fraction, verdict.largest_difference, verdict.looseness,
-            lambda: verdict.at,
+            step, tensor, verdict.shape, verdict.fraction, verdict.largest_difference, verdict.looseness,
+            lambda: (verdict.flat, abs(verdict.manual - verdict.torch), verdict.allowed),
         )  # fmt: skip
 
     def count(
         self,
         step: int,
         tensor: str,
-        size: int,
+        shape: tuple[int, ...],
         fraction: float,
         largest_difference: float,
         looseness: float,
-        at: Callable[[], tuple[int, ...]],
+        worst: Callable[[], Worst],
     ) -> None:
-        """Count what every tensor has, the index only where it comes closer to its bound than any before."""
-        self.numbers += size
+        """Count what every tensor has; its worst element only where it is the worst of the step."""
+        self.numbers += math.prod(shape)
         self.vacuous += looseness >= 1
         self.loosest = max(self.loosest, looseness)
         self.largest_difference = max(self.largest_difference, largest_difference)
-        self.last_fraction = max(self.last_fraction, fraction)
-        if fraction > self.closest or self.at_step < 0:
-            self.closest, self.at_step = fraction, step
-            self.tensor, self.index = tensor, at()
+        closest = fraction > self.closest or self.at_step < 0
+        if closest or fraction > self.last_fraction or not self.last_allowed:
+            flat, difference, allowed = worst()
+            if fraction > self.last_fraction or not self.last_allowed:
+                self.last_fraction, self.last_difference, self.last_allowed = fraction, difference, allowed
+            if closest:
+                self.closest, self.at_step = fraction, step
+                self.tensor, self.index = tensor, index(flat, shape)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.judge.agreement import looseness
+from compare.judge.agreement import Worst, looseness
 from compare.rounding.bounded import Bounded, Precision
 
 LARGEST_TENSOR = 1 << 14  # from here on arithmetic costs more than calls, and a copy would only cost memory
@@ -23,11 +23,11 @@ ROOM = 1 << 16  # numbers on a page: 1.5 MB in float64
 class Agreed(NamedTuple):
     """A tensor of which no element differs by more than it may; the fields are those of a Verdict."""
 
-    size: int
+    shape: tuple[int, ...]
     fraction: float
     largest_difference: float
     looseness: float
-    at: Callable[[], tuple[int, ...]]  # the index of the element with this fraction
+    worst: Callable[[], Worst]
 
 
 class Page:
@@ -85,11 +85,13 @@ class Page:
             here = slice(starts[i], starts[i] + theirs.size)
             if fractions[i] <= 1:  # not where it is NaN
 
-                def at(here: slice = here, shape: tuple[int, ...] = theirs.shape) -> tuple[int, ...]:
-                    return tuple(int(k) for k in np.unravel_index(int(ratio[here].argmax()), shape))
+                def worst(here: slice = here, bounded: bool = bounded) -> Worst:
+                    flat = int(ratio[here].argmax())
+                    apart, within = float(difference[here.start + flat]), float(allowed[here.start + flat])
+                    return flat, apart, within if bounded or apart else 0.0  # exactly equal: nothing is allowed
 
                 loose = looseness(loosest[i], largest[i], tiny)
-                yield key, Agreed(theirs.size, fractions[i], furthest[i], loose, at), theirs
+                yield key, Agreed(theirs.shape, fractions[i], furthest[i], loose, worst), theirs
             else:
                 bound = error[here].reshape(theirs.shape) if bounded else None
                 yield key, Bounded(value[here].reshape(theirs.shape), bound, self.precision), theirs

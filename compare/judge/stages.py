@@ -100,7 +100,7 @@ class StepJudge:
         self.params = self.network.views(record.theta)
         self.gradients = self.network.views(record.grad)
         for row in self.rows.values():
-            row.last_fraction = 0.0
+            row.next_step()
         p = self.precision
         try:
             with np.errstate(all="ignore"):  # the manual step itself has already warned
