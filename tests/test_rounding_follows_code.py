@@ -346,3 +346,23 @@ def test_plain_finds_the_bounded_arrays_in_any_cache():
     got = plain(Cache(x, {"a": [x, (x, 1)], "b": Record(x, 3)}))
     assert type(got) is Cache
     assert all(type(a) is np.ndarray for a in (got.x, got.more["a"][0], got.more["a"][1][0], got.more["b"].x))
+
+
+def test_a_masked_number_is_zero_exactly() -> None:
+    """0 · x and 0 / x are 0 on both sides, so that a comparison with 0 after a mask is decided."""
+    x = Bounded(np.array([1.5, -2.0, 0.25]), np.array([1e-16, 1e-16, 1e-16]))
+    mask = np.array([0.0, 1.0, 0.0])
+    for masked in (x * mask, mask * x, mask / x, np.maximum(x * mask, 0.0)):
+        assert (masked.value == np.where(mask, masked.value, 0)).all()
+        assert masked.error[0] == masked.error[2] == 0
+    assert (x * mask).error[1] > 0
+    slope = np.where(np.maximum(x * mask, 0.0) > 0, 7.0, 3.0)
+    error = 0.0 if not isinstance(slope, Bounded) or slope.error is None else slope.error
+    assert np.max(error) == 0
+
+
+def test_a_zero_that_may_be_another_number_is_none() -> None:
+    zero = Bounded(np.array([0.0]), np.array([1e-16]))
+    assert (zero * np.array([2.0])).error[0] >= 2e-16
+    small = Bounded(np.array([1e-200]))
+    assert (small * small).error[0] > 0  # underflow

@@ -65,8 +65,20 @@ def _multiply(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
     elif (scale := _scale(b[0])) is not None:
         own = _scaled(p, v, a[0], scale)
     elif np.bool_ not in (getattr(a[0], "dtype", None), getattr(b[0], "dtype", None)):  # a mask selects
-        own = rounding(p, v)
+        own = _but_for_zeros(v, rounding(p, v), a, b)
     return plus(own, carried(a, b))
+
+
+def _but_for_zeros(v: Any, own: Any, *operands: Operand) -> Any:
+    """The rounding of a product, which is 0 and not underflow where an operand is 0 exactly: a masked number, say.
+
+    Without that, whatever is masked would count as not quite 0, and a comparison with 0 as undecided.
+    """
+    zero = np.asarray(v == 0)
+    if not zero.any():
+        return own
+    exact = [(x == 0) if e is None else (x == 0) & (e == 0) for x, e in operands]
+    return np.where(zero & np.logical_or.reduce(np.broadcast_arrays(*exact)), 0.0, own)
 
 
 def _divide(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
@@ -75,7 +87,7 @@ def _divide(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
     if scale := _scale(vb):
         own = _scaled(p, v, va, 1 / scale)
     else:  # x / y may be x · (1/y): two operations, the first of which may underflow
-        own = rounding(p, v, 2) + p.tiny * np.abs(va, dtype=np.float64)
+        own = _but_for_zeros(v, rounding(p, v, 2) + p.tiny * np.abs(va, dtype=np.float64), a)
     if eb is None:
         return plus(own, None if ea is None else ea / abs(vb))
     room = abs(vb) - eb  # the smallest |b'|
