@@ -14,12 +14,24 @@ import torch
 
 aten = torch.ops.aten
 TextBook = Callable[..., Any]
+LABEL = "_in_words"  # the attribute of a tensor that holds what it is called in a textbook
+
+
+def label(x: Any, words: str) -> Any:
+    """The tensor, with what it is called in a textbook."""
+    setattr(x, LABEL, words)
+    return x
+
+
+def number(value: float) -> Any:
+    """A constant as a tensor."""
+    return label(torch.tensor(float(value), dtype=torch.float64), f"{value:g}")
 
 
 def gelu(x: Any, *, approximate: str = "none") -> Any:
     if approximate == "tanh":
-        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
-    return x * (0.5 * (1 + torch.erf(x * math.sqrt(0.5))))
+        return 0.5 * x * (number(1) + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    return x * (0.5 * (number(1) + torch.erf(x * math.sqrt(0.5))))
 
 
 def silu(x: Any) -> Any:
@@ -66,7 +78,7 @@ def glu(x: Any, dim: int = -1) -> Any:
 
 def softmax(x: Any, dim: int, half_to_float: bool) -> Any:
     e = torch.exp(x)
-    return e / e.sum(dim, keepdim=True)
+    return label(e / e.sum(dim, keepdim=True), "p")
 
 
 def log_softmax(x: Any, dim: int, half_to_float: bool) -> Any:
@@ -78,10 +90,11 @@ def logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
 
 
 def _normalized(x: Any, axes: Any, eps: float) -> tuple[Any, Any, Any]:
-    mean = x.mean(axes, keepdim=True)
+    mean = label(x.mean(axes, keepdim=True), "the mean")
     centred = x - mean
-    sigma = torch.sqrt((centred * centred).mean(axes, keepdim=True) + eps)
-    return centred / sigma, mean, sigma
+    variance = label((centred * centred).mean(axes, keepdim=True), "the variance")
+    sigma = label(torch.sqrt(variance + eps), "σ")
+    return label(centred / sigma, "x̂"), mean, sigma
 
 
 def layer_norm(x: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
@@ -97,7 +110,8 @@ def batch_norm(
     if training:
         y, mu, sigma = _normalized(x, [a for a in range(x.dim()) if a != 1], eps)
     else:
-        mu, sigma = mean.view(shape), torch.sqrt(variance.view(shape) + eps)
+        mu = label(mean.view(shape), "the running mean")
+        sigma = label(torch.sqrt(label(variance.view(shape), "the running variance") + eps), "σ")
         y = (x - mu) / sigma
     y = y if weight is None else y * weight.view(shape)
     return (y if bias is None else y + bias.view(shape)), mu.view(-1), 1 / sigma.view(-1)
@@ -113,13 +127,13 @@ def group_norm(x: Any, weight: Any, bias: Any, n: int, c: int, hw: int, groups: 
 
 def variance(x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
     axes = tuple(range(x.dim())) if dim is None or dim == [] else dim
-    centred = x - x.mean(axes, keepdim=True)
+    centred = x - label(x.mean(axes, keepdim=True), "the mean")
     size = math.prod(x.shape[a] for a in axes)
     return (centred * centred).sum(axes, keepdim=keepdim) / (size - (1 if correction is None else correction))
 
 
 def deviation(x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
-    return torch.sqrt(variance(x, dim, correction=correction, keepdim=keepdim))
+    return torch.sqrt(label(variance(x, dim, correction=correction, keepdim=keepdim), "the variance"))
 
 
 def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
@@ -181,14 +195,14 @@ def smooth_l1_loss(z: Any, t: Any, reduction: int = 1, beta: float = 1.0) -> Any
 
 
 def binary_cross_entropy(p: Any, t: Any, weight: Any = None, reduction: int = 1) -> Any:
-    value = -(t * torch.log(p) + (1 - t) * torch.log(1 - p))
+    value = -(t * torch.log(p) + (number(1) - t) * torch.log(number(1) - p))
     return _reduced(value if weight is None else weight * value, reduction)
 
 
 def binary_cross_entropy_with_logits(
     z: Any, t: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1
 ) -> Any:
-    ones, zeros = t * aten.softplus(-z), (1 - t) * aten.softplus(z)
+    ones, zeros = t * aten.softplus(-z), (number(1) - t) * aten.softplus(z)
     value = (ones if pos_weight is None else pos_weight * ones) + zeros
     return _reduced(value if weight is None else weight * value, reduction)
 
@@ -210,7 +224,7 @@ def soft_margin_loss(z: Any, t: Any, reduction: int = 1) -> Any:
 
 
 def rsub(x: Any, other: Any, alpha: float = 1) -> Any:
-    return other - x
+    return number(other) - x
 
 
 def prelu(x: Any, weight: Any) -> Any:
@@ -259,7 +273,6 @@ TEXTBOOK: dict[Any, TextBook] = {
     aten.nll_loss_forward.default: nll_loss,
     aten.soft_margin_loss.default: soft_margin_loss,
     aten.rsub.Scalar: rsub,
-    aten.rsub.Tensor: rsub,
     aten._prelu_kernel.default: prelu,
     aten.leaky_relu.default: leaky_relu,
 }

@@ -1,0 +1,177 @@
+"""The twin as a list of operations, and its true derivation run backwards over them, one edge at a time.
+
+Torch's own gradient is a sum over paths. Here every operation of the twin is kept with its inputs, so that a single
+edge of the derivation can be left out, scaled or changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+
+Tensor = torch.Tensor
+Edge = tuple[int, int, int]  # an operation, the place of one of its arguments, the operation that the argument is
+Rule = Callable[[Tensor], Tensor]  # δ of an operation → δ that flows along an edge
+
+
+class Ref(NamedTuple):
+    """The result of an earlier operation, as an argument."""
+
+    index: int
+
+
+def is_ref(x: Any) -> bool:
+    """Whether it is one."""
+    return isinstance(x, Ref)
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation of the twin with its result; or, where op is None, an input, a constant, or one result of several."""
+
+    index: int
+    op: Any
+    args: Any
+    kwargs: Any
+    value: Any
+    name: str = ""
+    item: int | None = None  # which of its source's results this is
+    place: int = 0  # where in the code it is: the same for every turn of a loop
+
+    def sources(self) -> list[int]:
+        """The operations whose results are its arguments, in order, each as often as it is used."""
+        return [a.index for a in tree_leaves((self.args, self.kwargs), is_leaf=is_ref) if is_ref(a)]
+
+
+@dataclass
+class Trace:
+    """The operations of a twin on one set of inputs, in order."""
+
+    nodes: list[Node]
+    inputs: dict[str, int]
+    output: int
+    upstream: Tensor
+    leaves: dict[int, tuple[list[Any], Any]] = field(default_factory=dict)
+
+    def run(self, node: Node, values: Callable[[int], Any]) -> tuple[Any, list[Any]]:
+        """The operation once more: its result, and its arguments as they were given, in order."""
+        given: list[Any] = []
+
+        def fill(a: Any) -> Any:
+            if not is_ref(a):
+                return a
+            given.append(values(a.index))
+            return given[-1]
+
+        args, kwargs = tree_map(fill, (node.args, node.kwargs), is_leaf=is_ref)
+        if node.item is not None:
+            return given[0][node.item], given
+        return node.op(*args, **kwargs), given
+
+    def local(self, i: int) -> tuple[list[Any], Any]:
+        """The arguments of an operation as leaves of their own, and its result on them."""
+        if i not in self.leaves:
+            self.leaves[i] = self.at(i, {})
+        return self.leaves[i]
+
+    def at(self, i: int, instead: Mapping[int, Tensor]) -> tuple[list[Any], Any]:
+        """The same with other numbers for some of its arguments, by their place."""
+        place = iter(range(1000))
+
+        def leaf(k: int) -> Any:
+            v = instead.get(next(place), self.nodes[k].value)
+            return v.detach().clone().requires_grad_(v.is_floating_point()) if isinstance(v, Tensor) else v
+
+        with torch.enable_grad():
+            out, given = self.run(self.nodes[i], leaf)
+        return given, out
+
+    def pull(self, i: int, upstream: Any, at: tuple[list[Any], Any] | None = None) -> list[Tensor | None]:
+        """δ of every argument of an operation, given δ of its result: the local Jacobian, transposed, times δ."""
+        leaves, out = at or self.local(i)
+        wanted = [v for v in leaves if isinstance(v, Tensor) and v.requires_grad]
+        if isinstance(out, (tuple, list)):
+            pairs = [(out[k], g) for k, g in upstream.items() if out[k].requires_grad]
+        else:
+            pairs = [(out, upstream)] if out.requires_grad else []
+        if not wanted or not pairs:
+            return [None] * len(leaves)
+        outs, ups = zip(*pairs, strict=True)
+        found = iter(torch.autograd.grad(outs, wanted, ups, retain_graph=True, allow_unused=True))
+        return [next(found) if isinstance(v, Tensor) and v.requires_grad else None for v in leaves]
+
+    def edges_of(self, node: Node, upstream: Any) -> Iterator[tuple[Edge, Tensor]]:
+        """Every edge of an operation with the δ that flows along it."""
+        if node.item is not None:
+            yield (node.index, 0, node.sources()[0]), upstream
+            return
+        for place, (source, g) in enumerate(zip(node.sources(), self.pull(node.index, upstream), strict=True)):
+            if g is not None:
+                yield (node.index, place, source), g
+
+    def down(
+        self, start: Mapping[int, Any], only: frozenset[int] | None = None, wrong: Mapping[Edge, Rule] | None = None
+    ) -> dict[int, Any]:
+        """δ of every operation at or before the given ones, from δ of those; `wrong` has other rules for some edges."""
+        found: dict[int, Any] = dict(start)
+        for node in reversed(self.nodes[: max(start) + 1]):
+            g = found.get(node.index)
+            if g is None or (node.op is None and node.item is None):
+                continue
+            for edge, right in self.edges_of(node, g):
+                source = edge[2]
+                if only is not None and source not in only:
+                    continue
+                part = wrong[edge](g) if wrong and edge in wrong else right
+                if node.item is not None:
+                    into = found.setdefault(source, {})
+                    into[node.item] = into[node.item] + part if node.item in into else part
+                else:
+                    found[source] = found[source] + part if source in found else part
+        return found
+
+    def leading_to(self, target: int) -> frozenset[int]:
+        """Every operation that the target has a part in, and the target."""
+        found = {target}
+        for node in self.nodes[target + 1 :]:
+            if any(s in found for s in node.sources()):
+                found.add(node.index)
+        return frozenset(found)
+
+    def tangents(self, target: int, direction: Tensor) -> dict[int, Any]:
+        """How every result changes when one input moves along a direction.
+
+        J t of an operation is the derivative of Jᵀ v by v in the direction t, whatever v is.
+        """
+        moved: dict[int, Any] = {target: direction}
+        for node in self.nodes[target + 1 :]:
+            along = {p: moved[s] for p, s in enumerate(node.sources()) if s in moved}
+            if not along:
+                continue
+            if node.item is not None:
+                if node.item in along[0]:
+                    moved[node.index] = along[0][node.item]
+                continue
+            leaves, out = self.local(node.index)
+            found = {}
+            many = isinstance(out, (tuple, list))
+            wanted = [p for p in along if leaves[p].requires_grad]
+            for k, y in enumerate(out if many else (out,)):
+                if not (isinstance(y, Tensor) and y.requires_grad and wanted):
+                    continue
+                v = torch.zeros_like(y, requires_grad=True)
+                g = torch.autograd.grad(
+                    y, [leaves[p] for p in wanted], v, create_graph=True, allow_unused=True, retain_graph=True
+                )
+                total = sum((h * along[p]).sum() for p, h in zip(wanted, g, strict=True) if h is not None)
+                if isinstance(total, Tensor) and total.requires_grad:
+                    found[k] = torch.autograd.grad(total, v, retain_graph=True)[0].detach()
+            if many and found:
+                moved[node.index] = found
+            elif 0 in found:
+                moved[node.index] = found[0]
+        return moved
