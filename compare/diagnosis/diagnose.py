@@ -17,6 +17,9 @@ import numpy as np
 from compare.diagnosis import noise
 from compare.diagnosis.candidates import candidates
 from compare.diagnosis.causes import Candidate, Case, Cause, Labelled, constants
+from compare.diagnosis.graph.functions import another_function
+from compare.diagnosis.graph.proof import Found
+from compare.diagnosis.graph.search import target_of, wrong_edges
 from compare.diagnosis.regions import near_one, region, region_name, single_element
 from compare.judge.sides import Sides
 
@@ -24,6 +27,7 @@ FITTED = 20  # the complexity of a constant factor that has no name
 PART = 5  # and of a cause that explains a part of the tensor only
 ALSO = 4  # other names for the same numbers are listed up to so much more complexity
 SIMPLE = 6  # torch's own result, zeros and ones
+OBVIOUS = 9  # what needs no look at the twin's operations
 FEW = 3  # numbers that may fit another formula by chance
 
 
@@ -94,30 +98,44 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
 
 def _simplest(sides: Sides, cases: list[Case]) -> Diagnosis | None:
     """The least complex explanation of the whole tensor, or of the part that differs; None where there is none."""
-    whole = _best(_common(sides, cases, [None] * len(cases)))
+    found = _common(sides, cases, [None] * len(cases))
+    theories = [Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()]
+    if min((t.complexity for t in theories), default=99) > OBVIOUS:
+        theories += _of_the_twin(sides, cases)
+    whole = _best(theories)
     if whole is not None and whole[0] <= FITTED + PART:
         return Diagnosis(whole[1])
     part = None
     regions = [region(case) for case in cases]
     if all(r is not None and r.orderly for r in regions):
-        part = _best(_common(sides, cases, [r.mask for r in regions if r is not None]))
+        found = _common(sides, cases, [r.mask for r in regions if r is not None])
+        part = _best([Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()])
     if part is not None and (whole is None or part[0] + PART < whole[0]):
         return Diagnosis(part[1], " or ".join(sorted({r.name for r in regions if r is not None})))
     return Diagnosis(whole[1]) if whole is not None else None
 
 
-def _best(found: Explanations) -> tuple[int, tuple[Cause, ...]] | None:
+def _of_the_twin(sides: Sides, cases: list[Case]) -> list[Found]:
+    """What the twin's own operations have to say: a wrong step of the derivation, or another function."""
+    output = cases[0].output
+    target = target_of(sides, output)
+    if not target and output not in ("output", "loss"):
+        return []
+    with np.errstate(all="ignore"):
+        return [*wrong_edges(sides, cases), *another_function(sides, cases, target)]
+
+
+def _best(theories: list[Found]) -> tuple[int, tuple[Cause, ...]] | None:
     """The least complex of the explanations, and others of about the same complexity as its alternatives."""
-    if not found:
+    if not theories:
         return None
-    ordered = sorted(found.items(), key=lambda item: item[1].complexity)
-    names, best = ordered[0]
-    others = tuple(
-        " and ".join(_worded(n, e))
-        for n, e in ordered[1:]
-        if e.complexity <= best.complexity + ALSO and len(n) <= len(names)
+    best, *others = sorted(theories, key=lambda t: t.complexity)
+    also = dict.fromkeys(
+        " and ".join(t.words)
+        for t in others
+        if t.complexity <= best.complexity + ALSO and len(t.words) <= len(best.words) and t.words != best.words
     )
-    return best.complexity, tuple(Cause(name, best.residual, others[:3]) for name in _worded(names, best))
+    return best.complexity, tuple(Cause(word, best.residual, tuple(also)[:3]) for word in best.words)
 
 
 def _worded(names: tuple[str, ...], e: Explanation) -> tuple[str, ...]:

@@ -63,8 +63,6 @@ class _Rerun(Rerun):
 
 def _search(rooms: list[_Rerun]) -> Iterator[Found]:
     room = max(rooms, key=lambda r: int(r.case.where().sum()))
-    right = room.made({}) if False else None
-    del right
     m = room.case.manual
     near = 1e-9 * float(np.abs(m).max(initial=0))
     seen = set()

@@ -176,7 +176,8 @@ def node_value(node: Node, given: list[Any]) -> Any:
 
 def _called_as(other: str, node: Node, given: list[Any]) -> Any:
     args, kwargs = _filled(node, given)
-    return getattr(torch, other)(*args, **kwargs)
+    function = getattr(torch, other, None) or getattr(torch.nn.functional, other)
+    return function(*args, **kwargs)
 
 
 def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
@@ -261,21 +262,21 @@ class Rerun:
                     self.values[node.index] = trace.run(node, self.values.__getitem__)[0]
         self.leaf = self.values.get(trace.inputs.get(target, -1))
 
-    def output(self, wrong: dict[int, Mutant]) -> Tensor | None:
-        """The output with these operations changed; None where that does not fit."""
-        changed: dict[int, Any] = {}
+    def output(self, wrong: dict[int, Mutant], inputs: dict[int, Tensor] | None = None) -> Tensor | None:
+        """The output with these operations changed, and other inputs; None where that does not fit."""
+        changed: dict[int, Any] = dict(inputs or {})
 
         def look(k: int) -> Any:
             return changed[k] if k in changed else self.values[k]
 
         try:
             with torch.enable_grad():
-                for node in self.trace.nodes[min(wrong) :]:
+                for node in self.trace.nodes[min((*wrong, *changed)) :]:
                     if node.index in wrong:
                         made = wrong[node.index].made
                         given = [look(s) for s in node.sources()]
                         value = made(given, look(made.other)) if isinstance(made, _Swap) else made(given)
-                        if not isinstance(value, torch.Tensor) or value.shape != node.value.shape:
+                        if not isinstance(value, torch.Tensor):
                             return None
                         changed[node.index] = value
                     elif any(s in changed for s in node.sources()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from compare.diagnosis.graph.textbook import LABEL, TEXTBOOK
+from compare.diagnosis.graph.textbook import LABEL, TEXTBOOK, label
 from compare.diagnosis.graph.trace import Node, Ref, Tensor, Trace, is_ref
 from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
@@ -124,12 +124,12 @@ def _place() -> int:
 
 
 def traces(sides: Sides, inputs: Arrays) -> Iterator[Trace]:
-    """The twin's trace, the fused operations first taken apart once, then all the way; none where it cannot be had."""
+    """The twin's trace, as it is, with its fused operations taken apart once, and all the way; none where it cannot be had."""
     before = 0
-    for depth in (1, DEEPEST):
+    for depth in (0, 1, DEEPEST):
         found = trace(sides, inputs, depth)
-        if found is None or len(found.nodes) in (before, 0):
-            return
+        if found is None or len(found.nodes) == before:
+            continue
         before = len(found.nodes)
         yield found
 
@@ -146,14 +146,25 @@ def trace(sides: Sides, inputs: Arrays, depth: int) -> Trace | None:
         leaves = {"ŷ": _leaf(inputs["output"]), "target": _leaf(inputs["target"])}
     else:
         return None
-    if isinstance(twin, nn.Module):
-        twin = copy.deepcopy(twin).double()
-    nodes, y = _recorded(twin, leaves, params, isinstance(sides, LossSides), depth)
+    if not isinstance(twin, nn.Module):
+        call = (lambda: twin(*leaves.values())) if isinstance(sides, LossSides) else lambda: twin(leaves["x"], **params)
+        return record(call, leaves, depth, upstream)
+    twin = copy.deepcopy(twin).double()
+    for name, buffer in twin.named_buffers():
+        label(buffer, name)
+    first = tuple(leaves.values()) if isinstance(sides, LossSides) else (leaves["x"],)
+    return record(lambda: torch.func.functional_call(twin, params, first), leaves, depth, upstream)
+
+
+def record(
+    call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int, upstream: Tensor | None = None
+) -> Trace | None:
+    """What a function does with the tensors that it is given; None where it does nothing with them, or too much."""
+    nodes, y = _recorded(call, leaves, depth)
     if y is None or len(nodes) > LONGEST:
         return None
     for node in nodes:
-        label = getattr(node.value, LABEL, "")
-        node.name = node.name or label
+        node.name = node.name or getattr(node.value, LABEL, "")
         node.value = tree_map(lambda v: v.detach() if isinstance(v, Tensor) else v, node.value)
     kept, names, end = _pruned(nodes, y, list(leaves))
     return Trace(kept, names, end, torch.ones_like(kept[end].value) if upstream is None else upstream)
@@ -164,16 +175,9 @@ def _leaf(v: Any) -> Tensor:
     return t.double().requires_grad_() if t.is_floating_point() else t
 
 
-def _recorded(
-    twin: Any, leaves: dict[str, Tensor], params: dict[str, Tensor], loss: bool, depth: int
-) -> tuple[list[Node], int | None]:
+def _recorded(call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int) -> tuple[list[Node], int | None]:
     with Recorder(leaves, depth) as recorder:
-        if loss:
-            y = twin(leaves["ŷ"], leaves["target"])
-        elif isinstance(twin, nn.Module):
-            y = torch.func.functional_call(twin, params, (leaves["x"],))
-        else:
-            y = twin(leaves["x"], **params)
+        y = call()
     return recorder.nodes, recorder.known.get(id(y))
 
 

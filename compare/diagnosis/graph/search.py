@@ -16,10 +16,11 @@ import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import constants_of
-from compare.diagnosis.graph.proof import FITTED, Found, Part, Room, Theory, prove
+from compare.diagnosis.graph.proof import FITTED, Found, Part, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
 from compare.diagnosis.graph.slips import Slip
 from compare.diagnosis.graph.trace import Edge, Rule
+from compare.diagnosis.graph.words import called
 from compare.judge.sides import LossSides, Sides
 
 PROBES = 6  # random directions; two of them are used up by constants
@@ -62,7 +63,7 @@ def _search(rooms: list[Room]) -> list[Found]:
     if made is None:
         return []
     for theories in (_singles, _loops, _pairs, _nested):
-        proven = []
+        proven = list(_whole(rooms)) if theories is _singles else []
         for theory in _first(theories(room, made)):
             found = prove(rooms, theory)
             if found is not None:
@@ -70,6 +71,26 @@ def _search(rooms: list[Room]) -> list[Found]:
         if proven:
             return proven
     return []
+
+
+def _whole(rooms: list[Room]) -> Iterator[Found]:
+    """A quantity of the derivation too often, or not at all, as a factor of the whole gradient."""
+    for node in rooms[0].trace.nodes:
+        for words, power, complexity in (("too much", 1, 12), ("is missing", -1, 12), ("is missing twice", -2, 14)):
+            worst = 0.0
+            for room in rooms:
+                v, t = room.trace.nodes[node.index].value, room.case.torch
+                v = v.numpy() if isinstance(v, torch.Tensor) and v.is_floating_point() else np.zeros(())
+                fits = 0 < v.ndim <= t.ndim and all(
+                    a in (1, b) for a, b in zip(v.shape[::-1], t.shape[::-1], strict=False)
+                )
+                with np.errstate(all="ignore"):
+                    made = t * v.astype(np.float64) ** power if fits else None
+                    worst = max(worst, np.inf if made is None or not np.isfinite(made).all() else gap(room.case, made))
+                if not worst <= 1:
+                    break
+            if worst <= 1:
+                yield Found(complexity, (f"a factor {called(rooms[0].trace, node.index)} {words}",), worst)
 
 
 def _first(theories: Iterator[Theory]) -> list[Theory]:
@@ -95,10 +116,8 @@ class _Made(NamedTuple):
         slips, wrong, true, last = [], [], [], np.zeros(PROBES)
         for slip in room.slips(flows, below):
             source = slip.edge[2]
-            if source not in tangents[0]:
-                continue
-            flow = _flow(slip, flows)
-            if flow is None:
+            flow = _flow(slip, flows) if source in tangents[0] else None
+            if flow is None or flow.shape != tangents[0][source].shape:
                 continue
             projected = np.array([float((t[source] * flow).sum()) if source in t else 0.0 for t in tangents])
             last = projected if slip.key == "true" else last

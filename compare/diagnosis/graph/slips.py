@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from compare.diagnosis.graph.closed_forms import by_pattern, changed, closed
 from compare.diagnosis.graph.formulas import formulas
-from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
+from compare.diagnosis.graph.trace import JUMP, Edge, Node, Rule, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
 
 UNARY = {
@@ -67,6 +68,47 @@ def slips(trace: Trace, flows: dict[int, Any], target: int) -> Iterator[Slip]:
             value = trace.nodes[source].value
             if source in leading and isinstance(value, torch.Tensor) and value.is_floating_point():
                 yield from _Place(trace, flows, node, place, source).slips()
+        yield from _closed(trace, flows, node, up)
+        yield from _jumps(trace, flows, node, up, leading)
+
+
+def _closed(trace: Trace, flows: dict[int, Any], node: Node, up: Tensor) -> Iterator[Slip]:
+    """Slips in the closed form of an operation's derivative."""
+    for k, (source, form) in enumerate(closed(trace, node, up)):
+        if _same(trace.pull(node.index, up)[0], form.nodes[form.output].value):
+            for key, complexity, words, rule in changed(form):
+                text = f"in the derivative of {formula(trace, node.index)}: {words}"
+                yield Slip((node.index, 0, source), ("closed", k, key), complexity, text, rule)
+
+
+def _jumps(trace: Trace, flows: dict[int, Any], node: Node, up: Tensor, leading: frozenset[int]) -> Iterator[Slip]:
+    """Slips in the derivative of a longer formula by what it is a formula of."""
+    for early in sorted(leading):
+        x = trace.nodes[early].value
+        if early >= node.index or not isinstance(x, torch.Tensor) or x.shape != node.value.shape:
+            continue
+        if trace.between(node.index, early) < 2:
+            continue
+        edge, here, at = (node.index, JUMP, early), formula(trace, node.index), called(trace, early)
+        right = trace.down({node.index: up}, trace.leading_to(early) & leading).get(early)
+        if right is None:
+            continue
+
+        def true(up: Tensor, early: int = early) -> Tensor:
+            found: Tensor = trace.down({node.index: up}, trace.leading_to(early) & leading)[early]
+            return found
+
+        yield Slip(edge, "true", 0, f"the path through {here}", true)
+        yield Slip(edge, "one", 12, f"the derivative of {here} by {at} is missing (taken as 1)", lambda up: up)
+        for k, form in enumerate(by_pattern(x, node.value, up, at)):
+            if _same(right, form.nodes[form.output].value):
+                for key, complexity, words, rule in changed(form):
+                    text = f"in the derivative of {here} by {at}: {words}"
+                    yield Slip(edge, ("pattern", k, key), complexity, text, rule)
+
+
+def _same(a: Tensor | None, b: Tensor) -> bool:
+    return a is not None and a.shape == b.shape and torch.allclose(a, b, 1e-9, 1e-12)
 
 
 class _Place:
@@ -94,6 +136,8 @@ class _Place:
         elif self.name in ("amax", "amin"):
             words = f"δ of {self.here} goes to every element, not only where the largest or smallest stands"
             yield self.slip("all", 11, words, lambda up: self.right(up) * 0 + self._along(up))
+        elif self.name.startswith("max_pool"):
+            pass
         elif self.name in ("embedding", "index", "index_select"):
             yield from self.of_a_lookup()
         elif self.name in ("sum", "mean"):
@@ -113,9 +157,6 @@ class _Place:
     def right(self, up: Tensor) -> Tensor:
         g = self.trace.pull(self.node.index, up)[self.place]
         return torch.zeros_like(self.x) if g is None else g
-
-    def pulled(self, **instead: Callable[[Tensor], Tensor]) -> Rule:
-        raise NotImplementedError
 
     def with_other(self, p: int, value: Tensor) -> Rule:
         """The right rule, but for other numbers in the place of an argument."""
@@ -141,6 +182,9 @@ class _Place:
         yield self.slip("twice", 12, f"{of} is applied twice", lambda up: self.right(self.right(up)))
         words = f"{of} is evaluated at {self.here} itself, where {self.at} belongs"
         yield self.slip("at y", 11, words, self.with_other(p, y))
+        for other in self.others_like(x, self.edge[2]):
+            words = f"{of} is evaluated at {called(self.trace, other.index)}, where {self.at} belongs"
+            yield self.slip(("at", other.index), 13, words, self.with_other(p, other.value))
         yield self.slip("at −x", 13, f"{of} is evaluated at −({self.at})", self.with_other(p, -x))
         yield self.slip(
             "divided", 13, f"{of} is divided by where it should be multiplied with", lambda up: up * up / self.right(up)

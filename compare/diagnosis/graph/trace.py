@@ -14,7 +14,10 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 Tensor = torch.Tensor
-Edge = tuple[int, int, int]  # an operation, the place of one of its arguments, the operation that the argument is
+# An operation, the place of one of its arguments, the operation that the argument is. With place JUMP: an operation and
+# an earlier one that everything before it goes through.
+Edge = tuple[int, int, int]
+JUMP = -1
 Rule = Callable[[Tensor], Tensor]  # δ of an operation → δ that flows along an edge
 
 
@@ -118,9 +121,15 @@ class Trace:
     ) -> dict[int, Any]:
         """δ of every operation at or before the given ones, from δ of those; `wrong` has other rules for some edges."""
         found: dict[int, Any] = dict(start)
+        jumps = {e[0]: e for e in wrong or () if e[1] == JUMP}
         for node in reversed(self.nodes[: max(start) + 1]):
             g = found.get(node.index)
             if g is None or (node.op is None and node.item is None):
+                continue
+            if wrong and node.index in jumps:
+                edge = jumps[node.index]
+                part = wrong[edge](g)
+                found[edge[2]] = found[edge[2]] + part if edge[2] in found else part
                 continue
             for edge, right in self.edges_of(node, g):
                 source = edge[2]
@@ -133,6 +142,19 @@ class Trace:
                 else:
                     found[source] = found[source] + part if source in found else part
         return found
+
+    def between(self, late: int, early: int) -> int:
+        """How many operations lie between, where everything from the late to the inputs goes through the early; or 0."""
+        seen, waiting = {late}, [late]
+        while waiting:
+            for s in self.nodes[waiting.pop()].sources():
+                if s not in seen:
+                    seen.add(s)
+                    if s != early:
+                        waiting.append(s)
+        if early not in seen or any(i in seen for i in self.inputs.values() if i != early):
+            return 0
+        return sum(self.nodes[i].op is not None for i in seen) - (self.nodes[early].op is not None)
 
     def leading_to(self, target: int) -> frozenset[int]:
         """Every operation that the target has a part in, and the target."""
