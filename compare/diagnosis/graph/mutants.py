@@ -103,10 +103,18 @@ def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
             size = trace.nodes[node.sources()[0]].value.dim()
             right = {v % max(size, 1) for v in ([value] if isinstance(value, int) else value)}
             for axis in range(size):
-                if right != {axis}:
-                    words = f"{name.strip('_')} runs over axis {axis}, the wrong axis, in {here}"
-                    other = axis if isinstance(value, int) else [axis]
-                    yield Mutant(node.index, (place, axis), 11, words, with_number(trace, node, place, other))
+                if axis in right and len(right) == 1:
+                    continue
+                other = sorted({axis} if axis in right else right | {axis})
+                for axes, how in (([axis], "the wrong axis"), (other, "one axis too many")):
+                    if axis in right and how != "the wrong axis":
+                        continue
+                    if isinstance(value, int) and len(axes) > 1:
+                        continue
+                    given = axes[0] if isinstance(value, int) else axes
+                    which = f"axis {', '.join(map(str, axes))}"
+                    words = f"{name.strip('_')} runs over {which}, {how}, in {here}"
+                    yield Mutant(node.index, (place, *axes), 11, words, with_number(trace, node, place, given))
         elif isinstance(value, (int, float)):
             text = f"{what or 'the constant'} {value:.6g}" if what != "ε" else "ε"
             for complexity, words, other in _other_numbers(value):

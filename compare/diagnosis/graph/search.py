@@ -47,10 +47,12 @@ def wrong_edges(sides: Sides, cases: Sequence[Case]) -> list[Found]:
     if not target or any(c.manual.shape != c.torch.shape for c in cases):
         return []
     found: list[Found] = []
-    for many in zip(*(traces(sides, case.inputs) for case in cases), strict=False):
+    for depth, many in enumerate(zip(*(traces(sides, case.inputs) for case in cases), strict=False)):
         rooms = [Room(case, trace, target, constants_of(case, trace)) for case, trace in zip(cases, many, strict=True)]
         if all(room.sound() for room in rooms) and len({len(room.trace.nodes) for room in rooms}) == 1:
-            found += _search(rooms)
+            found += [
+                f._replace(complexity=f.complexity + depth) for f in _search(rooms)
+            ]  # the least taken apart first
     simplest: dict[tuple[str, ...], Found] = {}
     for f in sorted(found, key=lambda f: f.complexity):
         simplest.setdefault(f.words, f)

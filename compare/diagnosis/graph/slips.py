@@ -6,6 +6,7 @@ argument. The right rule is among the slips, as the one that a factor, a sign or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -62,6 +63,8 @@ def slips(trace: Trace, flows: dict[int, Any], target: int) -> Iterator[Slip]:
     leading = trace.leading_to(target)
     for node in reversed(trace.nodes):
         up = flows.get(node.index)
+        if operation(node).startswith("max_pool") and isinstance(up, dict):
+            yield from _of_a_pool(trace, node)
         if node.op is None or not isinstance(up, torch.Tensor):
             continue
         for place, source in enumerate(node.sources()):
@@ -70,6 +73,27 @@ def slips(trace: Trace, flows: dict[int, Any], target: int) -> Iterator[Slip]:
                 yield from _Place(trace, flows, node, place, source).slips()
         yield from _closed(trace, flows, node, up)
         yield from _jumps(trace, flows, node, up, leading)
+
+
+def _of_a_pool(trace: Trace, node: Node) -> Iterator[Slip]:
+    """δ of a window's largest element spread over the window."""
+    edge, (x, size, *rest) = (node.index, 0, node.sources()[0]), node.args
+    pool = {1: torch.nn.functional.avg_pool1d, 2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}[
+        len(size)
+    ]
+    value = trace.nodes[x.index].value
+
+    def rule(up: Any, factor: float = 1.0) -> Tensor:
+        with torch.enable_grad():
+            leaf = value.detach().clone().requires_grad_()
+            y = pool(leaf, size, *[r for r in rest[:2] if r])
+        return factor * torch.autograd.grad(y, leaf, up[0])[0]
+
+    here = formula(trace, node.index)
+    yield Slip(edge, "true", 0, path(trace, edge), lambda up: trace.pull(node.index, up)[0])  # type: ignore[arg-type,return-value]
+    words = f"δ of {here} goes to every element of the window, not only to the largest"
+    yield Slip(edge, "all", 11, words, lambda up: rule(up, math.prod(size)))
+    yield Slip(edge, "mean", 11, f"δ of {here} is spread evenly over the window, as for a mean", rule)
 
 
 def _closed(trace: Trace, flows: dict[int, Any], node: Node, up: Tensor) -> Iterator[Slip]:
@@ -127,6 +151,8 @@ class _Place:
         yield self.slip("true", 0, path(self.trace, self.edge), self.right)
         if not isinstance(self.y, torch.Tensor):
             return
+        if self.name == "convolution":
+            yield from self.of_a_stride()
         if self.name in UNARY and sum(isinstance(a, torch.Tensor) for a in self.arguments) == 1:
             yield from self.of_a_function()
         elif self.name in PRODUCTS:
@@ -136,8 +162,6 @@ class _Place:
         elif self.name in ("amax", "amin"):
             words = f"δ of {self.here} goes to every element, not only where the largest or smallest stands"
             yield self.slip("all", 11, words, lambda up: self.right(up) * 0 + self._along(up))
-        elif self.name.startswith("max_pool"):
-            pass
         elif self.name in ("embedding", "index", "index_select"):
             yield from self.of_a_lookup()
         elif self.name in ("sum", "mean"):
@@ -185,7 +209,7 @@ class _Place:
         for other in self.others_like(x, self.edge[2]):
             words = f"{of} is evaluated at {called(self.trace, other.index)}, where {self.at} belongs"
             yield self.slip(("at", other.index), 13, words, self.with_other(p, other.value))
-        yield self.slip("at −x", 13, f"{of} is evaluated at −({self.at})", self.with_other(p, -x))
+        yield self.slip("at −x", 11, f"{of} is evaluated at −({self.at})", self.with_other(p, -x))
         yield self.slip(
             "divided", 13, f"{of} is divided by where it should be multiplied with", lambda up: up * up / self.right(up)
         )
@@ -300,6 +324,32 @@ class _Place:
                 same.add(n.index)
                 if n.value.shape == self.x.shape:
                     yield n.index
+
+    def of_a_stride(self) -> Iterator[Slip]:
+        """δ of a convolution put back as if it had another stride or padding."""
+        args = list(self.node.args)
+        for k, what in ((3, "stride"), (4, "padding")):
+            if len(args) <= k or args[6:7] == [True]:
+                continue
+            for other in range(3):
+                if all(v == other for v in args[k]) or (k == 3 and other == 0):
+                    continue
+                words = f"δ of {self.here} is put back as if the {what} were {other}, not {args[k][0]}"
+                yield self.slip((what, other), 11, words, lambda up, k=k, other=other: self._restrided(up, k, other))
+
+    def _restrided(self, up: Tensor, k: int, other: int) -> Tensor:
+        with torch.enable_grad():
+            leaves = [
+                a.detach().requires_grad_(a.is_floating_point()) for a in self.arguments if isinstance(a, torch.Tensor)
+            ]
+            rest = list(self.node.args[3:])
+            rest[k - 3] = [other] * len(rest[k - 3])
+            bias = leaves[2] if len(leaves) > 2 else None
+            y = self.node.op(leaves[0], leaves[1], bias, *rest)
+        wide = torch.zeros_like(y)
+        part = tuple(slice(0, min(a, b)) for a, b in zip(y.shape, up.shape, strict=True))
+        wide[part] = up[part]
+        return torch.autograd.grad(y, leaves[self.place], wide)[0]
 
     def of_a_lookup(self) -> Iterator[Slip]:
         words = f"what belongs to the same row of {self.at} overwrites each other where it should add up (accumulate)"

@@ -60,6 +60,12 @@ class Trace:
     upstream: Tensor
     leaves: dict[int, tuple[list[Any], Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.variable = set(self.inputs.values())  # what depends on the inputs
+        for node in self.nodes:
+            if any(s in self.variable for s in node.sources()):
+                self.variable.add(node.index)
+
     def run(self, node: Node, values: Callable[[int], Any]) -> tuple[Any, list[Any]]:
         """The operation once more: its result, and its arguments as they were given, in order."""
         given: list[Any] = []
@@ -87,7 +93,9 @@ class Trace:
 
         def leaf(k: int) -> Any:
             v = instead.get(next(place), self.nodes[k].value)
-            return v.detach().clone().requires_grad_(v.is_floating_point()) if isinstance(v, Tensor) else v
+            if not isinstance(v, Tensor):
+                return v
+            return v.detach().clone().requires_grad_(v.is_floating_point() and k in self.variable)
 
         with torch.enable_grad():
             out, given = self.run(self.nodes[i], leaf)
