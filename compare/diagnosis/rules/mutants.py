@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,46 +13,65 @@ MATH = {"sqrt", "abs", "sign", "maximum", "where", "clip"}
 SIGNS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "·", ast.Div: "/", ast.Pow: "**"}
 
 
+Units = list[Any]  # the compiled lines of a rule; None for one that is left out
+
+
 class Change(NamedTuple):
-    """A change of a recipe: the lines that it touches, for pairs; how unlikely it is; the words; the new recipe."""
+    """A change of a recipe: the lines that it touches, for pairs; how unlikely it is; the words; and itself."""
 
     touches: frozenset[str]
     complexity: int
     words: str
-    apply: Callable[[list[ast.stmt], dict[str, Any]], None]  # changes both in place
+    apply: Callable[[Units, dict[str, Any]], None]  # changes both in place
 
 
-def parsed(lines: tuple[Line, ...]) -> list[ast.stmt]:
-    """The lines as syntax trees."""
-    return [ast.parse(line.text).body[0] for line in lines]
+def compiled(text: str) -> Any:
+    """A line, ready to be run."""
+    return compile(text, "<recipe>", "exec")
+
+
+def units(recipe: Recipe) -> Units:
+    """The right lines."""
+    return [compiled(line.text) for line in recipe.lines]
 
 
 def changes(recipe: Recipe) -> Iterator[Change]:
     """All of them."""
     for i, line in enumerate(recipe.lines):
-        statement = ast.parse(line.text).body[0]
-        assert isinstance(statement, ast.Assign)
-        for k, node in enumerate(ast.walk(statement.value)):
-            for complexity, words, make in _of_node(recipe, node):
-                yield Change(
-                    frozenset({f"line {i}"}),
-                    complexity,
-                    f"{words} in {line.text!r} ({line.purpose})",
-                    _replaced(i, k, make),
-                )
+        for complexity, words, text in of_expression(recipe, line.text):
+            words = f"{words} in {line.text!r} ({line.purpose})"
+            yield Change(frozenset({f"line {i}"}), complexity, words, _instead(i, text))
         yield from _of_line(recipe, i, line)
+    yield from _of_several(recipe)
     yield from _of_numbers(recipe)
     yield from _of_gradient(recipe)
 
 
-def _replaced(i: int, k: int, make: Callable[[Any], ast.expr]) -> Callable[..., None]:
-    def apply(statements: list[ast.stmt], hyper: dict[str, Any]) -> None:
-        statement = ast.parse(ast.unparse(statements[i])).body[0]
-        assert isinstance(statement, ast.Assign)
-        old = list(ast.walk(statement.value))[k]
-        new = make(old)
-        statement.value = _Replace(old, new).visit(statement.value)
-        statements[i] = ast.fix_missing_locations(statement)
+def of_expression(recipe: Recipe, text: str) -> Iterator[tuple[int, str, str]]:
+    """(complexity, words, the line) with one thing changed on the right of the = sign."""
+    count = len(list(ast.walk(_value(text))))
+    for k in range(count):
+        made = list(_of_node(recipe, list(ast.walk(_value(text)))[k]))
+        for j in range(len(made)):
+            statement = ast.parse(text).body[0]
+            assert isinstance(statement, ast.Assign)
+            old = list(ast.walk(statement.value))[k]
+            complexity, words, make = made[j]
+            statement.value = _Replace(old, make(old)).visit(statement.value)
+            yield complexity, words, ast.unparse(ast.fix_missing_locations(statement))
+
+
+def _value(text: str) -> ast.expr:
+    statement = ast.parse(text).body[0]
+    assert isinstance(statement, ast.Assign)
+    return statement.value
+
+
+def _instead(i: int, text: str) -> Callable[[Units, dict[str, Any]], None]:
+    code = compiled(text)
+
+    def apply(lines: Units, hyper: dict[str, Any]) -> None:
+        lines[i] = code
 
     return apply
 
@@ -170,6 +190,12 @@ def _of_name(recipe: Recipe, node: ast.Name) -> Iterator[Made]:
         for other in arrays:
             if other != node.id:
                 yield 12, f"{other} stands where {node.id} belongs", lambda n, other=other: ast.Name(other, ast.Load())
+        if node.id in recipe.state:
+            yield (
+                13,
+                f"{node.id} / t stands where {node.id} belongs",
+                lambda n: ast.BinOp(n, ast.Div(), ast.Name("t", ast.Load())),
+            )
         return
     for other in recipe.hyper:
         if other != node.id and recipe.hyper[other] not in (0.0, recipe.hyper.get(node.id)):
@@ -190,16 +216,16 @@ def _of_line(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
     count, name = len(recipe.lines), _target(line)
     touched = frozenset({f"line {i}"})
 
-    def left_out(statements: list[ast.stmt], hyper: Any) -> None:
-        statements[i] = ast.Pass()
+    def left_out(lines: Units, hyper: Any) -> None:
+        lines[i] = None
 
     yield Change(touched, 10, f"the {line.purpose} is left out: {line.text!r}", left_out)
     for j in range(count):
         if j == i or (j == i + 1 and not _meet(recipe.lines[i], recipe.lines[j])):
             continue
 
-        def moved(statements: list[ast.stmt], hyper: Any, j: int = j) -> None:
-            statements.insert(j, statements.pop(i))
+        def moved(lines: Units, hyper: Any, j: int = j) -> None:
+            lines.insert(j, lines.pop(i))
 
         after = recipe.lines[j].text
         words = f"the {line.purpose} comes {'after' if j > i else 'before'} {after!r}: {line.text!r}"
@@ -208,14 +234,56 @@ def _of_line(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
         if state == name or name in recipe.state or name in ("theta", "g"):
             continue
 
-        def kept(statements: list[ast.stmt], hyper: Any, state: str = state) -> None:
-            statements.append(ast.parse(f"{state} = {name}").body[0])
+        def kept(lines: Units, hyper: Any, code: Any = compiled(f"{state} = {name}")) -> None:
+            lines.append(code)
 
         yield Change(touched, 12, f"{name} is kept as {state} for the next step ({line.purpose})", kept)
 
 
 def _meet(a: Line, b: Line) -> bool:
     return _target(a) in b.text or _target(b) in a.text
+
+
+def _of_several(recipe: Recipe) -> Iterator[Change]:
+    """The same slip in every line that invites it, and the orders of steps that papers and libraries differ in."""
+    texts = [line.text for line in recipe.lines]
+    for words, change in (
+        ("the step count is one behind: t − 1 stands where t belongs (no correction where that is 0)", _one_behind),
+        ("the step count is one ahead: t + 1 stands where t belongs", lambda s: re.sub(r"\bt\b", "(t + 1)", s)),
+        ("β · t stands where β ** t belongs", lambda s: re.sub(r"\*\* t\b", "* t", s)),
+        ("β / t stands where β ** t belongs", lambda s: re.sub(r"\*\* t\b", "/ t", s)),
+        ("β stands where β ** t belongs", lambda s: re.sub(r" \*\* t\b", "", s)),
+        ("the bias corrections are left out", lambda s: re.sub(r" / \(1 - beta\d \*\* t\)", "", s)),
+        ("the gains 1 − β are left out", lambda s: re.sub(r"\(1 - (beta\d|rho|alpha)\) \* ", "", s)),
+        (
+            "β and 1 − β are swapped",
+            lambda s: re.sub(r"(beta\d|rho|alpha) \* (.+) \+ \(1 - \1\)", r"(1 - \1) * \2 + \1", s),
+        ),
+    ):
+        changed = {i: compiled(c) for i, s in enumerate(texts) if (c := change(s)) != s}
+        if len(changed) > 1:
+            yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+    at = {_target(line): i for i, line in enumerate(recipe.lines)}
+    if at.keys() >= {"d", "b"} and texts[at["d"]].startswith("d = g / "):
+        changed = {
+            at["d"]: compiled("b = momentum * b + g"),
+            at["b"]: compiled(texts[at["d"]].replace("g /", "b /", 1)),
+        }
+        changed[at["theta"]] = compiled("theta = theta - lr * d")
+        words = "the momentum is taken of the gradient, before it is scaled"
+        yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+
+
+def _one_behind(text: str) -> str:
+    return re.sub(r"\((1 - beta\d \*\* )t\)", r"((\1(t - 1)) or 1)", text)
+
+
+def _all_instead(changed: dict[int, Any]) -> Callable[[Units, dict[str, Any]], None]:
+    def apply(lines: Units, hyper: dict[str, Any]) -> None:
+        for i, code in changed.items():
+            lines[i] = code
+
+    return apply
 
 
 def _of_numbers(recipe: Recipe) -> Iterator[Change]:
@@ -236,14 +304,14 @@ def _of_numbers(recipe: Recipe) -> Iterator[Change]:
         for other in used:
             if other > k and recipe.hyper[other] != v:
 
-                def swapped(statements: Any, hyper: dict[str, Any], a: str = k, b: str = other) -> None:
+                def swapped(lines: Units, hyper: dict[str, Any], a: str = k, b: str = other) -> None:
                     hyper[a], hyper[b] = hyper[b], hyper[a]
 
                 yield Change(frozenset({k, other}), 11, f"{k} and {other} are swapped", swapped)
 
 
 def _with(name: str, value: float) -> Callable[..., None]:
-    def apply(statements: Any, hyper: dict[str, Any]) -> None:
+    def apply(lines: Units, hyper: dict[str, Any]) -> None:
         hyper[name] = value
 
     return apply
@@ -272,7 +340,9 @@ def _of_gradient(recipe: Recipe) -> Iterator[Change]:
         (12, "the gradient is divided by the number of parameters", "g = g / g.size"),
     ):
 
-        def first(statements: list[ast.stmt], hyper: Any, text: str = text) -> None:
-            statements.insert(0, ast.parse(text).body[0])
+        def first(lines: Units, hyper: Any, code: Any = compiled(text)) -> None:
+            lines.insert(0, code)
 
-        yield Change(frozenset({"gradient"}), complexity, words, first)
+        yield Change(
+            frozenset({"gradient", *(f"line {k}" for k in range(len(recipe.lines)))}), complexity, words, first
+        )
