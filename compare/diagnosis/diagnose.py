@@ -28,6 +28,7 @@ FITTED = 20  # the complexity of a constant factor that has no name
 PART = 5  # and of a cause that explains a part of the tensor only
 ALSO = 4  # other names for the same numbers are listed up to so much more complexity
 SIMPLE = 6  # torch's own result, zeros and ones
+SINGLE = 19  # one thing is wrong; two are not looked for then
 OBVIOUS = 9  # what needs no look at the twin's operations
 FEW = 3  # numbers that may fit another formula by chance
 
@@ -101,8 +102,9 @@ def _simplest(sides: Sides, cases: list[Case]) -> Diagnosis | None:
     """The least complex explanation of the whole tensor, or of the part that differs; None where there is none."""
     found = _common(sides, cases, [None] * len(cases))
     theories = [Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()]
-    if min((t.complexity for t in theories), default=99) > OBVIOUS:
-        theories += _of_the_twin(sides, cases)
+    for enough, deep in ((OBVIOUS, False), (SINGLE, True)):
+        if min((t.complexity for t in theories), default=99) > enough:
+            theories += _of_the_twin(sides, cases, deep)
     whole = _best(theories)
     if whole is not None and whole[0] <= FITTED + PART:
         return Diagnosis(whole[1])
@@ -116,7 +118,7 @@ def _simplest(sides: Sides, cases: list[Case]) -> Diagnosis | None:
     return Diagnosis(whole[1]) if whole is not None else None
 
 
-def _of_the_twin(sides: Sides, cases: list[Case]) -> list[Found]:
+def _of_the_twin(sides: Sides, cases: list[Case], deep: bool) -> list[Found]:
     """What the twin's own operations have to say: a wrong step of the derivation, or another function."""
     output = cases[0].output
     target = target_of(sides, output)
@@ -125,7 +127,8 @@ def _of_the_twin(sides: Sides, cases: list[Case]) -> list[Found]:
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return [*wrong_edges(sides, cases), *another_function(sides, cases, target)]
+            functions = [] if deep else another_function(sides, cases, target)
+            return [*wrong_edges(sides, cases, deep), *functions]
     except (NotImplementedError,):
         return []  # a twin whose operations cannot be taken apart costs a name, not the check
 

@@ -29,7 +29,7 @@ def of_module(sides: Sides, case: Case) -> Iterator[Candidate]:
     twin = sides.module if isinstance(sides, LossSides) else getattr(sides, "twin", None)
     if not isinstance(twin, nn.Module):
         return
-    prefix = "" if case.output in ("output", "loss") else "as if in the forward pass "
+    prefix = "" if case.output in ("output", "loss") else "it is the gradient of another function: "
     for path, part in twin.named_modules():
         where = f" of {path}" if path else ""
         for name, words, value in _changes(part):
@@ -47,19 +47,19 @@ def _changes(part: nn.Module) -> Iterator[tuple[str, str, Any]]:
         tried: list[Any] = [value]
         if isinstance(value, torch.Tensor):
             if value.is_floating_point():
-                yield name, "were left out (taken as 1)", torch.ones_like(value)
+                yield name, "is left out (taken as 1)", torch.ones_like(value)
             continue
         if isinstance(value, bool):
-            yield name, f"were {not value}", not value
+            yield name, f"is {not value}", not value
             continue
         if name == "reduction" and isinstance(value, str):
             for other in ("mean", "sum"):
                 if other != value:
-                    yield name, f"were {other!r}, not {value!r}", other
+                    yield name, f"is {other!r}, not {value!r}", other
             continue
         if not isinstance(value, (int, float)):
             continue
-        for other, words in ((0.0, "were left out (taken as 0)"), (default, "were {}, its default, not {}"), (1.0, "were left out (taken as 1)"), (2 * value, "were doubled"), (value / 2, "were halved"), (1 - value, "were one minus itself")):  # fmt: skip
+        for other, words in ((0.0, "is left out (taken as 0)"), (default, "is {}, its default, not {}"), (1.0, "is left out (taken as 1)"), (2 * value, "is doubled"), (value / 2, "is halved"), (1 - value, "is one minus itself")):  # fmt: skip
             if isinstance(other, (int, float)) and not isinstance(other, bool) and other not in tried:
                 tried.append(other)
                 yield name, words.format(other, value), type(value)(other)

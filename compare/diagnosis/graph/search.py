@@ -41,8 +41,8 @@ def target_of(sides: Sides, output: str) -> str:
     return output.removeprefix("gradient of ") if output.startswith("gradient of ") else ""
 
 
-def wrong_edges(sides: Sides, cases: Sequence[Case]) -> list[Found]:
-    """The slips that explain every case, the simplest first; two together only where no single one does."""
+def wrong_edges(sides: Sides, cases: Sequence[Case], deep: bool) -> list[Found]:
+    """The slips that explain every case, the simplest first: single ones, or with `deep` two together."""
     target = target_of(sides, cases[0].output) if cases else ""
     if not target or any(c.manual.shape != c.torch.shape for c in cases):
         return []
@@ -51,7 +51,7 @@ def wrong_edges(sides: Sides, cases: Sequence[Case]) -> list[Found]:
         rooms = [Room(case, trace, target, constants_of(case, trace)) for case, trace in zip(cases, many, strict=True)]
         if all(room.sound() for room in rooms) and len({len(room.trace.nodes) for room in rooms}) == 1:
             found += [
-                f._replace(complexity=f.complexity + depth) for f in _search(rooms)
+                f._replace(complexity=f.complexity + depth) for f in _search(rooms, deep)
             ]  # the least taken apart first
     simplest: dict[tuple[str, ...], Found] = {}
     for f in sorted(found, key=lambda f: f.complexity):
@@ -59,12 +59,12 @@ def wrong_edges(sides: Sides, cases: Sequence[Case]) -> list[Found]:
     return list(simplest.values())
 
 
-def _search(rooms: list[Room]) -> list[Found]:
+def _search(rooms: list[Room], deep: bool) -> list[Found]:
     room = max(rooms, key=lambda r: int(r.case.where().sum()))
     made = _Made.of(room, room.flows)
     if made is None:
         return []
-    for theories in (_singles, _loops, _pairs, _nested):
+    for theories in (_pairs, _nested) if deep else (_singles, _loops):
         proven = list(_whole(rooms)) if theories is _singles else []
         for theory in _first(theories(room, made)):
             found = prove(rooms, theory)

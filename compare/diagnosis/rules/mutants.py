@@ -25,6 +25,17 @@ class Change(NamedTuple):
     apply: Callable[[Units, dict[str, Any]], None]  # changes both in place
 
 
+LETTERS = {
+    "theta": "θ", "beta1": "β₁", "beta2": "β₂", "eps": "ε", "alpha": "α", "rho": "ρ", "m_hat": "m̂", "v_hat": "v̂",
+    "weight_decay": "weight decay", "mu": "μ", "lambd": "λ", "eta": "η",
+}  # fmt: skip
+
+
+def worded(change: Change) -> str:
+    """Its words, in a paper's letters."""
+    return re.sub("|".join(rf"\b{name}\b" for name in LETTERS), lambda m: LETTERS[m[0]], change.words)
+
+
 def compiled(text: str) -> Any:
     """A line, ready to be run."""
     return compile(text, "<recipe>", "exec")

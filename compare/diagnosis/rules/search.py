@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case, Cause
-from compare.diagnosis.rules.mutants import Change, Units, changes, numbers, units
+from compare.diagnosis.rules.mutants import Change, Units, changes, numbers, units, worded
 from compare.diagnosis.rules.recipes import Recipe, recipe_of
 from compare.judge.sides import Arrays
 
@@ -147,7 +147,7 @@ def _fitting(
         except (NameError, ValueError, ZeroDivisionError, OverflowError, TypeError):
             continue
         if worst <= 1:
-            found.append((sum(c.complexity for c in together), worst, tuple(c.words for c in together)))
+            found.append((sum(c.complexity for c in together), worst, tuple(worded(c) for c in together)))
     return found
 
 
