@@ -16,6 +16,7 @@ from compare.diagnosis.of_layers import of_any_gradient, of_forward, of_paramete
 from compare.diagnosis.of_losses import of_loss, of_loss_gradient
 from compare.diagnosis.of_mixing import of_mixing
 from compare.diagnosis.of_modules import of_module
+from compare.diagnosis.of_sums import of_sum
 from compare.diagnosis.rearrangements import rearranged
 from compare.judge.sides import Sides
 
@@ -55,6 +56,8 @@ def _of_kind(sides: Sides, case: Case) -> Iterator[Candidate]:
     elif case.output == "loss":
         yield from of_loss(case)
     yield from of_module(sides, case)
+    if "gradient" in case.output:
+        yield from of_sum(sides, case)
     if case.previous is not None and case.previous.shape == case.torch.shape:
         yield Candidate(
             10, ("the gradient of the previous step is still in it (never zeroed)",), case.torch + case.previous

@@ -34,7 +34,9 @@ def of_module(sides: Sides, case: Case) -> Iterator[Candidate]:
         where = f" of {path}" if path else ""
         for name, words, value in _changes(part):
             what = f"{prefix}{WORDS.get(name, name)}{where} {words}"
-            yield Candidate(11, (what,), partial(_changed, sides, case, path, name, value))
+            yield Candidate(
+                13 if name == "reduction" else 11, (what,), partial(_changed, sides, case, path, name, value)
+            )
 
 
 def _changes(part: nn.Module) -> Iterator[tuple[str, str, Any]]:

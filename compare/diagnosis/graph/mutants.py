@@ -81,11 +81,10 @@ def _filled(node: Node, given: list[Any]) -> tuple[Any, Any]:
 
 
 def _plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
-    """(place, name, value) of the arguments that are no results."""
+    """(place, name, value) of the arguments that are no results and were given."""
     for k, a in enumerate(node.op._schema.arguments):
         place: Any = a.name if a.kwarg_only else k
-        given = node.kwargs.get(a.name) if a.kwarg_only else node.args[k] if k < len(node.args) else None
-        value = given if given is not None else a.default_value if a.has_default_value() else None
+        value = node.kwargs.get(a.name) if a.kwarg_only else node.args[k] if k < len(node.args) else None
         if value is not None and not is_ref(value):
             yield place, a.name, value
 

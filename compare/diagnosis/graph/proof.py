@@ -77,9 +77,9 @@ class Room:
         return bool(np.abs(right.numpy() - t).max() <= near * max(np.abs(t).max(), 1e-30))
 
     def slips(self, flows: dict[int, Any], below: int | None = None) -> Iterator[Slip]:
-        """Every slip; only those of the operations that one leads to, backwards, if it is given."""
+        """Every slip; only the likely ones at the operations before one, if it is given."""
         reached = None if below is None else self._before(below)
-        for slip in slips(self.trace, flows, self.target):
+        for slip in slips(self.trace, flows, self.target, likely=below is not None):
             if reached is None or slip.edge[0] in reached:
                 yield slip
 

@@ -28,7 +28,7 @@ ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by
 MOST = 16  # theories that are worked out in full
 PAIRED = 600  # slips that are tried in pairs
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
-NESTED = 12000  # slips that are made anew below a first one
+NESTED = 3000  # slips that are made anew below a first one
 LOOPED = 400  # slips that are made in all turns of a loop at once
 
 

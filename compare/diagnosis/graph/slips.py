@@ -27,6 +27,7 @@ UNARY = {
 }  # fmt: skip
 MASKS = {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold"}
 PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
+ROOTS = {"sqrt", "linalg_vector_norm", "std", "norm"}
 MOST_VALUES = 16  # other quantities that are tried in a place
 TERMS = {
     "mul": " (a term of the product rule)",
@@ -54,12 +55,29 @@ def path(trace: Trace, edge: Edge) -> str:
 
 
 def term(trace: Trace, edge: Edge) -> str:
-    """Which rule of differentiation has a term for each argument of an operation."""
-    return TERMS.get(operation(trace.nodes[edge[0]]), "")
+    """What the term of an edge is called, or which rule of differentiation has a term for each argument."""
+    name, source = operation(trace.nodes[edge[0]]), edge[2]
+    while (
+        operation(trace.nodes[source]) in ("expand", "unsqueeze", "view", "clamp_min", "sum")
+        and trace.nodes[source].sources()
+    ):
+        if operation(trace.nodes[source]) == "sum" and name == "div":
+            inner = trace.nodes[trace.nodes[source].sources()[0]]
+            return " (the projection term)" if operation(inner) == "exp" else TERMS["div"]
+        source = trace.nodes[source].sources()[0]
+    inside = operation(trace.nodes[source])
+    if name == "sub" and inside == "mean" and edge[1] == 1:
+        return " (the centring term)"
+    if (name == "div" and inside in ROOTS and edge[1] == 1) or (name == "mul" and inside in ("rsqrt", "reciprocal")):
+        return " (the projection term)"
+    return TERMS.get(name, "")
 
 
-def slips(trace: Trace, flows: dict[int, Any], target: int) -> Iterator[Slip]:
-    """Every slip on every edge that leads to the target, from the output backwards; the first of an edge is the truth."""
+def slips(trace: Trace, flows: dict[int, Any], target: int, likely: bool = False) -> Iterator[Slip]:
+    """Every slip on every edge that leads to the target, from the output backwards; the first of an edge is the truth.
+
+    Or only those that are likely, which are quickly made.
+    """
     leading = trace.leading_to(target)
     for node in reversed(trace.nodes):
         up = flows.get(node.index)
@@ -70,7 +88,9 @@ def slips(trace: Trace, flows: dict[int, Any], target: int) -> Iterator[Slip]:
         for place, source in enumerate(node.sources()):
             value = trace.nodes[source].value
             if source in leading and isinstance(value, torch.Tensor) and value.is_floating_point():
-                yield from _Place(trace, flows, node, place, source).slips()
+                yield from _Place(trace, flows, node, place, source).slips(likely)
+        if likely:
+            continue
         yield from _closed(trace, flows, node, up)
         yield from _jumps(trace, flows, node, up, leading)
 
@@ -147,7 +167,7 @@ class _Place:
         self.of = f"in the derivative of {self.here} by {self.at}"
         self.arguments, _ = trace.local(node.index)
 
-    def slips(self) -> Iterator[Slip]:
+    def slips(self, likely: bool = False) -> Iterator[Slip]:
         yield self.slip("true", 0, path(self.trace, self.edge), self.right)
         if not isinstance(self.y, torch.Tensor):
             return
@@ -172,8 +192,9 @@ class _Place:
         if self.name in ("cumsum", "flip", "roll"):
             words = f"δ is put through {self.name} as it is, not reversed"
             yield self.slip("forward", 11, words, lambda up: self.node.op(up, *self.node.args[1:]))
-        yield from self.of_places()
-        yield from self.of_upstream()
+        if not likely:
+            yield from self.of_places()
+            yield from self.of_upstream()
 
     def slip(self, key: Hashable, complexity: int, words: str, rule: Rule) -> Slip:
         return Slip(self.edge, key, complexity, words, rule)
@@ -217,7 +238,7 @@ class _Place:
             "root", 14, f"the root of {of} is taken", lambda up: up * (self.right(torch.ones_like(up))).abs().sqrt()
         )
         for extra, text, value in formulas(x, y):
-            where = f"with u = {self.at}" + (f", f = {self.here}" if "f" in text else "")
+            where = f"with z = {self.at}" + (f", y = {self.here}" if "y" in text else "")
             words = f"{of} is wrong: {text} stands for it, {where}"
             yield self.slip(("formula", text), 13 + extra, words, lambda up, value=value: up * value)
             words = f"{of} has a factor {text} too much, {where}"
@@ -225,7 +246,7 @@ class _Place:
             words = f"{of} lacks a factor {text}, {where}"
             yield self.slip(("over", text), 14 + extra, words, lambda up, value=value: self.right(up) / value)
         if self.name == "exp":
-            words = f"{of} is wrong: exp(u) − 1, with u = {self.at}, stands for it"
+            words = f"{of} is wrong: exp(z) − 1, with z = {self.at}, stands for it"
             yield self.slip(("formula", "expm1"), 12, words, lambda up: up * (y - 1))
 
     def of_a_product(self) -> Iterator[Slip]:

@@ -45,9 +45,13 @@ class Node:
     item: int | None = None  # which of its source's results this is
     place: int = 0  # where in the code it is: the same for every turn of a loop
 
+    def __post_init__(self) -> None:
+        leaves = tree_leaves((self.args, self.kwargs), is_leaf=is_ref)
+        self._sources = [a.index for a in leaves if is_ref(a)]
+
     def sources(self) -> list[int]:
         """The operations whose results are its arguments, in order, each as often as it is used."""
-        return [a.index for a in tree_leaves((self.args, self.kwargs), is_leaf=is_ref) if is_ref(a)]
+        return self._sources
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Trace:
     output: int
     upstream: Tensor
     leaves: dict[int, tuple[list[Any], Any]] = field(default_factory=dict)
+    formulas: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.variable = set(self.inputs.values())  # what depends on the inputs
@@ -112,6 +117,8 @@ class Trace:
         if not wanted or not pairs:
             return [None] * len(leaves)
         outs, ups = zip(*pairs, strict=True)
+        if any(o.shape != u.shape for o, u in pairs):
+            raise ValueError("δ does not have the shape of the result")
         found = iter(torch.autograd.grad(outs, wanted, ups, retain_graph=True, allow_unused=True))
         return [next(found) if isinstance(v, Tensor) and v.requires_grad else None for v in leaves]
 

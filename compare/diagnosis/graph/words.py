@@ -27,11 +27,12 @@ def operation(node: Node) -> str:
 
 def formula(trace: Trace, index: int) -> str:
     """The operation as a formula of the inputs, shortened to what fits; what is inside is called by its name."""
-    for depth in (6, 4, 3, 2, 1):
-        text = _formula(trace, index, depth, inside=False)[0]
-        if len(text) <= LONGEST:
-            return text
-    return text
+    if index not in trace.formulas:
+        for depth in (6, 4, 3, 2, 1):
+            trace.formulas[index] = _formula(trace, index, depth, inside=False)[0]
+            if len(trace.formulas[index]) <= LONGEST:
+                break
+    return trace.formulas[index]
 
 
 def _formula(trace: Trace, index: int, depth: int, inside: bool = True) -> tuple[str, int]:
