@@ -56,8 +56,7 @@ def _of_kind(sides: Sides, case: Case) -> Iterator[Candidate]:
     elif case.output == "loss":
         yield from of_loss(case)
     yield from of_module(sides, case)
-    if "gradient" in case.output:
-        yield from of_sum(sides, case)
+    yield from of_sum(sides, case)
     if case.previous is not None and case.previous.shape == case.torch.shape:
         yield Candidate(
             10, ("the gradient of the previous step is still in it (never zeroed)",), case.torch + case.previous

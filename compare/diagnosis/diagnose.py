@@ -9,7 +9,7 @@ cause is named only where this leaves nothing, so nothing is ever guessed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ FITTED = 20  # the complexity of a constant factor that has no name
 PART = 5  # and of a cause that explains a part of the tensor only
 ALSO = 4  # other names for the same numbers are listed up to so much more complexity
 SIMPLE = 6  # torch's own result, zeros and ones
-SINGLE = 19  # one thing is wrong; two are not looked for then
 OBVIOUS = 9  # what needs no look at the twin's operations
 FEW = 3  # numbers that may fit another formula by chance
 
@@ -69,6 +68,7 @@ class Explanation(NamedTuple):
 
 
 Explanations = dict[tuple[str, ...], Explanation]
+Source = Callable[[Sides, list[Case]], list[Found]]
 
 
 def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
@@ -86,40 +86,59 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
         lost = sum(int(np.count_nonzero(~np.isfinite(a))) for a in arrays)
         if lost:
             return Diagnosis((), facts=(f"{side} result is infinite or undefined in {lost:,} elements",))
-    found = _simplest(sides, cases)
-    if found is not None:
-        return found
     single = single_element(cases)
-    if single is not None:
+    found = _simplest(sides, cases, (_known,) if single else (_known, _of_one_slip))
+    if found is None and single is not None:
         return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
+    if found is not None and found.named:
+        return found
     lower = noise.lower_precision(sides, cases)
     if lower:
         return Diagnosis((Cause(lower, 0.0),))
+    found = _simplest(sides, cases, (_of_two_slips,))
+    if found is not None:
+        return found
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
-def _simplest(sides: Sides, cases: list[Case]) -> Diagnosis | None:
+def _simplest(sides: Sides, cases: list[Case], sources: tuple[Source, ...]) -> Diagnosis | None:
     """The least complex explanation of the whole tensor, or of the part that differs; None where there is none."""
-    found = _common(sides, cases, [None] * len(cases))
-    theories = [Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()]
-    for enough, deep in ((OBVIOUS, False), (SINGLE, True)):
-        if min((t.complexity for t in theories), default=99) > enough:
-            theories += _of_the_twin(sides, cases, deep)
+    theories: list[Found] = []
+    for source in sources:
+        if min((t.complexity for t in theories), default=99) > OBVIOUS:
+            theories += source(sides, cases)
     whole = _best(theories)
     if whole is not None and whole[0] <= FITTED + PART:
         return Diagnosis(whole[1])
     part = None
     regions = [region(case) for case in cases]
     if all(r is not None and r.orderly for r in regions):
-        found = _common(sides, cases, [r.mask for r in regions if r is not None])
-        part = _best([Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()])
+        part = _best(_theories(_common(sides, cases, [r.mask for r in regions if r is not None])))
     if part is not None and (whole is None or part[0] + PART < whole[0]):
         return Diagnosis(part[1], " or ".join(sorted({r.name for r in regions if r is not None})))
     return Diagnosis(whole[1]) if whole is not None else None
 
 
-def _of_the_twin(sides: Sides, cases: list[Case], deep: bool) -> list[Found]:
-    """What the twin's own operations have to say: a wrong step of the derivation, or another function."""
+def _known(sides: Sides, cases: list[Case]) -> list[Found]:
+    """Torch's own quantities, put together as in a known fault."""
+    return _theories(_common(sides, cases, [None] * len(cases)))
+
+
+def _theories(found: Explanations) -> list[Found]:
+    return [Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()]
+
+
+def _of_one_slip(sides: Sides, cases: list[Case]) -> list[Found]:
+    """One step of the twin's own derivation wrong, or one operation of the twin."""
+    return _of_the_twin(sides, cases, lambda target: another_function(sides, cases, target), deep=False)
+
+
+def _of_two_slips(sides: Sides, cases: list[Case]) -> list[Found]:
+    """Two steps of the twin's own derivation."""
+    return _of_the_twin(sides, cases, lambda target: [], deep=True)
+
+
+def _of_the_twin(sides: Sides, cases: list[Case], more: Callable[[str], list[Found]], deep: bool) -> list[Found]:
     output = cases[0].output
     target = target_of(sides, output)
     if not target and output not in ("output", "loss"):
@@ -127,9 +146,8 @@ def _of_the_twin(sides: Sides, cases: list[Case], deep: bool) -> list[Found]:
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            functions = [] if deep else another_function(sides, cases, target)
-            return [*wrong_edges(sides, cases, deep), *functions]
-    except (NotImplementedError,):
+            return [*wrong_edges(sides, cases, deep), *more(target)]
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError):
         return []  # a twin whose operations cannot be taken apart costs a name, not the check
 
 

@@ -1,4 +1,4 @@
-"""The right gradient and something more, or something done to it: a term added, clipped, a part of the batch."""
+"""The right result and something more, or something done to it: a term added, clipped, a part of the batch."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def of_sum(sides: Sides, case: Case) -> Iterator[Candidate]:
     if m.shape != t.shape or not np.isfinite(m).all():
         return
     yield from _added(case)
+    if case.output in ("output", "loss"):
+        return
     yield from _clipped(m, t)
     yield Candidate(14, ("it is the square of the right gradient",), t * t)
     yield Candidate(14, ("it is the cube of the right gradient",), t**3)
@@ -31,9 +33,11 @@ def _added(case: Case) -> Iterator[Candidate]:
     others = {f"the parameter {k}": v for k, v in parameters_among(case.inputs).items()}
     others |= {"the input x": case.inputs.get("x"), "the upstream gradient δ": case.inputs.get("dy")}
     others |= {"the layer's output": case.results.get("output"), "the output ŷ": case.inputs.get("output")}
-    others |= {f"the {k}": v for k, v in case.results.items() if "gradient" in k and k != case.output}
+    others |= {f"the {k}": v for k, v in case.results.items() if "gradient" in k and k != case.output and case.output != "output"}
     others["the same number"] = np.ones_like(t)
     for name, v in others.items():
+        if isinstance(v, np.ndarray) and v.shape != t.shape and case.output == "output":
+            v = _broadcast(v, t.shape)
         if not isinstance(v, np.ndarray) or v.shape != t.shape or not np.abs(v).max(initial=0) > 0:
             continue
         k = int(np.abs(v).argmax())
@@ -44,6 +48,13 @@ def _added(case: Case) -> Iterator[Candidate]:
         what = {1.0: "added", -1.0: "subtracted"}.get(rounded, f"added, times {rounded:g}")
         decay = " (a weight decay)" if name.startswith("the parameter") else ""
         yield Candidate(13, (f"{name} is {what}{decay}",), t + rounded * v)
+
+
+def _broadcast(v: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    try:
+        return np.broadcast_to(v, shape)
+    except ValueError:
+        return None
 
 
 def _clipped(m: np.ndarray, t: np.ndarray) -> Iterator[Candidate]:
