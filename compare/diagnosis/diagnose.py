@@ -9,8 +9,9 @@ cause is named only where this leaves nothing, so nothing is ever guessed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,8 @@ import numpy as np
 from compare.diagnosis import noise
 from compare.diagnosis.candidates import candidates
 from compare.diagnosis.causes import Candidate, Case, Cause, Labelled, constants
-from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.proof import Found
-from compare.diagnosis.graph.search import target_of, wrong_edges
+from compare.diagnosis.graph.search import TheTwin
 from compare.diagnosis.regions import near_one, region, region_name, single_element
 from compare.judge.sides import Sides
 
@@ -68,7 +68,7 @@ class Explanation(NamedTuple):
 
 
 Explanations = dict[tuple[str, ...], Explanation]
-Source = Callable[[Sides, list[Case]], list[Found]]
+Source = Callable[[], list[Found]]
 
 
 def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
@@ -87,7 +87,11 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
         if lost:
             return Diagnosis((), facts=(f"{side} result is infinite or undefined in {lost:,} elements",))
     single = single_element(cases)
-    found = _simplest(sides, cases, (_known,) if single else (_known, _of_one_slip))
+    twin = cache(lambda: TheTwin(sides, cases))
+    sources: list[Source] = [lambda: _known(sides, cases)]
+    if single is None:
+        sources.append(lambda: _guarded(lambda: twin().one_slip()))
+    found = _simplest(sides, cases, sources)
     if found is None and single is not None:
         return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
     if found is not None and found.named:
@@ -95,18 +99,18 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
     lower = noise.lower_precision(sides, cases)
     if lower:
         return Diagnosis((Cause(lower, 0.0),))
-    found = _simplest(sides, cases, (_of_two_slips,))
+    found = _simplest(sides, cases, [lambda: _guarded(lambda: twin().two_slips())])
     if found is not None:
         return found
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
-def _simplest(sides: Sides, cases: list[Case], sources: tuple[Source, ...]) -> Diagnosis | None:
+def _simplest(sides: Sides, cases: list[Case], sources: Sequence[Source]) -> Diagnosis | None:
     """The least complex explanation of the whole tensor, or of the part that differs; None where there is none."""
     theories: list[Found] = []
     for source in sources:
         if min((t.complexity for t in theories), default=99) > OBVIOUS:
-            theories += source(sides, cases)
+            theories += source()
     whole = _best(theories)
     if whole is not None and whole[0] <= FITTED + PART:
         return Diagnosis(whole[1])
@@ -128,27 +132,14 @@ def _theories(found: Explanations) -> list[Found]:
     return [Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()]
 
 
-def _of_one_slip(sides: Sides, cases: list[Case]) -> list[Found]:
-    """One step of the twin's own derivation wrong, or one operation of the twin."""
-    return _of_the_twin(sides, cases, lambda target: another_function(sides, cases, target), deep=False)
-
-
-def _of_two_slips(sides: Sides, cases: list[Case]) -> list[Found]:
-    """Two steps of the twin's own derivation."""
-    return _of_the_twin(sides, cases, lambda target: [], deep=True)
-
-
-def _of_the_twin(sides: Sides, cases: list[Case], more: Callable[[str], list[Found]], deep: bool) -> list[Found]:
-    output = cases[0].output
-    target = target_of(sides, output)
-    if not target and output not in ("output", "loss"):
-        return []
+def _guarded(look: Callable[[], list[Found]]) -> list[Found]:
+    """What is found; nothing for a twin whose operations cannot be taken apart, which costs a name, not the check."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return [*wrong_edges(sides, cases, deep), *more(target)]
+            return look()
     except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError):
-        return []  # a twin whose operations cannot be taken apart costs a name, not the check
+        return []
 
 
 def _best(theories: list[Found]) -> tuple[int, tuple[Cause, ...]] | None:

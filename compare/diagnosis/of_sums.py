@@ -33,7 +33,11 @@ def _added(case: Case) -> Iterator[Candidate]:
     others = {f"the parameter {k}": v for k, v in parameters_among(case.inputs).items()}
     others |= {"the input x": case.inputs.get("x"), "the upstream gradient δ": case.inputs.get("dy")}
     others |= {"the layer's output": case.results.get("output"), "the output ŷ": case.inputs.get("output")}
-    others |= {f"the {k}": v for k, v in case.results.items() if "gradient" in k and k != case.output and case.output != "output"}
+    others |= {
+        f"the {k}": v
+        for k, v in case.results.items()
+        if "gradient" in k and k != case.output and case.output != "output"
+    }
     others["the same number"] = np.ones_like(t)
     for name, v in others.items():
         if isinstance(v, np.ndarray) and v.shape != t.shape and case.output == "output":

@@ -6,30 +6,22 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.mutants import Mutant, Rerun, mutants, with_number
 from compare.diagnosis.graph.proof import Found, gap
-from compare.diagnosis.graph.record import DEEPEST, trace
-from compare.judge.sides import Sides
+from compare.diagnosis.graph.trace import Trace
 
 SPARE = 3  # numbers that must be explained
 FITS = 16  # constants of the twin that are fitted
 
 
-def another_function(sides: Sides, cases: Sequence[Case], target: str) -> list[Found]:
+def another_function(cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str) -> list[Found]:
     """The changes of one operation that explain every case: of its output, or of its gradient by the target."""
     found: dict[str, Found] = {}
-    if any(c.manual.shape != c.torch.shape for c in cases) or sum(int(c.where().sum()) for c in cases) < SPARE:
+    if sum(int(c.where().sum()) for c in cases) < SPARE:
         return []
-    before = 0
-    for depth in (0, 1, DEEPEST):
-        many = [trace(sides, case.inputs, depth) for case in cases]
-        traces = [t for t in many if t is not None]
-        if len(traces) < len(cases) or len({len(t.nodes) for t in traces}) > 1 or len(traces[0].nodes) == before:
-            continue
-        before = len(traces[0].nodes)
+    for traces in taken_apart:
         for f in _search([_Rerun(case, t, target) for case, t in zip(cases, traces, strict=True)]):
             if f.words[0] not in found or f.complexity < found[f.words[0]].complexity:
                 found[f.words[0]] = f

@@ -74,6 +74,8 @@ def _defaults(node: Node) -> list[Any]:
 
 def _filled(node: Node, given: list[Any]) -> tuple[Any, Any]:
     rest = iter(given)
+    if node.flat:
+        return [next(rest) if is_ref(a) else a for a in node.args], node.kwargs
     filled: tuple[Any, Any] = tree_map(
         lambda a: next(rest) if is_ref(a) else a, (node.args, node.kwargs), is_leaf=is_ref
     )

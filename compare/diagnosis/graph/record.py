@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -123,15 +123,19 @@ def _place() -> int:
     return hash(tuple(found))
 
 
-def traces(sides: Sides, inputs: Arrays) -> Iterator[Trace]:
-    """The twin's trace, as it is, with its fused operations taken apart once, and all the way; none where it cannot be had."""
-    before = 0
+def traces(sides: Sides, inputs: Sequence[Arrays]) -> list[list[Trace]]:
+    """The twin's trace on every input: as it is, with its fused operations taken apart once, and all the way.
+
+    None where it cannot be had, or where the twin does something else for other inputs.
+    """
+    found: list[list[Trace]] = []
     for depth in (0, 1, DEEPEST):
-        found = trace(sides, inputs, depth)
-        if found is None or len(found.nodes) == before:
-            continue
-        before = len(found.nodes)
-        yield found
+        made = [trace(sides, arrays, depth) for arrays in inputs]
+        here = [t for t in made if t is not None]
+        if len(here) == len(made) and len({len(t.nodes) for t in here}) == 1:
+            if not found or len(here[0].nodes) != len(found[-1][0].nodes):
+                found.append(here)
+    return found
 
 
 def trace(sides: Sides, inputs: Arrays, depth: int) -> Trace | None:

@@ -16,6 +16,7 @@ import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import constants_of
+from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.proof import FITTED, Found, Part, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
 from compare.diagnosis.graph.slips import Slip
@@ -41,38 +42,55 @@ def target_of(sides: Sides, output: str) -> str:
     return output.removeprefix("gradient of ") if output.startswith("gradient of ") else ""
 
 
-def wrong_edges(sides: Sides, cases: Sequence[Case], deep: bool) -> list[Found]:
-    """The slips that explain every case, the simplest first: single ones, or with `deep` two together."""
-    target = target_of(sides, cases[0].output) if cases else ""
-    if not target or any(c.manual.shape != c.torch.shape for c in cases):
-        return []
-    found: list[Found] = []
-    for depth, many in enumerate(zip(*(traces(sides, case.inputs) for case in cases), strict=False)):
-        rooms = [Room(case, trace, target, constants_of(case, trace)) for case, trace in zip(cases, many, strict=True)]
-        if all(room.sound() for room in rooms) and len({len(room.trace.nodes) for room in rooms}) == 1:
-            found += [
-                f._replace(complexity=f.complexity + depth) for f in _search(rooms, deep)
-            ]  # the least taken apart first
-    simplest: dict[tuple[str, ...], Found] = {}
-    for f in sorted(found, key=lambda f: f.complexity):
-        simplest.setdefault(f.words, f)
-    return list(simplest.values())
+class TheTwin:
+    """The twin taken apart on every case, and what can be wrong with one or two of its steps."""
+
+    def __init__(self, sides: Sides, cases: Sequence[Case]) -> None:
+        self.cases = cases
+        self.target = target_of(sides, cases[0].output)
+        fits = all(c.manual.shape == c.torch.shape for c in cases)
+        looked_at = fits and (self.target or cases[0].output in ("output", "loss"))
+        self.traces = traces(sides, [case.inputs for case in cases]) if looked_at else []
+        self._rooms: list[tuple[list[Room], _Made]] | None = None
+
+    def rooms(self) -> list[tuple[list[Room], _Made]]:
+        """Every way of taking it apart that gives torch's own gradient, with all slips."""
+        if self._rooms is None:
+            self._rooms = []
+            for many in self.traces if self.target else ():
+                pairs = zip(self.cases, many, strict=True)
+                rooms = [Room(case, trace, self.target, constants_of(case, trace)) for case, trace in pairs]
+                if all(room.sound() for room in rooms):
+                    made = _Made.of(_main(rooms), _main(rooms).flows)
+                    if made is not None:
+                        self._rooms.append((rooms, made))
+        return self._rooms
+
+    def one_slip(self) -> list[Found]:
+        """Single slips of the derivation, and other functions, that explain every case."""
+        return [*self._found(_singles, _loops), *another_function(self.cases, self.traces, self.target)]
+
+    def two_slips(self) -> list[Found]:
+        """Two slips of the derivation together."""
+        return self._found(_pairs, _nested)
+
+    def _found(self, *sources: Callable[[Room, _Made], Iterator[Theory]]) -> list[Found]:
+        found: list[Found] = []
+        for depth, (rooms, made) in enumerate(self.rooms()):  # what is taken apart the least is likelier
+            here = list(_whole(rooms)) if _singles in sources else []
+            for source in sources:
+                here += [f for t in _first(source(_main(rooms), made)) if (f := prove(rooms, t)) is not None]
+                if here:
+                    break
+            found += [f._replace(complexity=f.complexity + depth) for f in here]
+        simplest: dict[tuple[str, ...], Found] = {}
+        for f in sorted(found, key=lambda f: f.complexity):
+            simplest.setdefault(f.words, f)
+        return list(simplest.values())
 
 
-def _search(rooms: list[Room], deep: bool) -> list[Found]:
-    room = max(rooms, key=lambda r: int(r.case.where().sum()))
-    made = _Made.of(room, room.flows)
-    if made is None:
-        return []
-    for theories in (_pairs, _nested) if deep else (_singles, _loops):
-        proven = list(_whole(rooms)) if theories is _singles else []
-        for theory in _first(theories(room, made)):
-            found = prove(rooms, theory)
-            if found is not None:
-                proven.append(found)
-        if proven:
-            return proven
-    return []
+def _main(rooms: list[Room]) -> Room:
+    return max(rooms, key=lambda r: int(r.case.where().sum()))
 
 
 def _whole(rooms: list[Room]) -> Iterator[Found]:

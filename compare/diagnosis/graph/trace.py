@@ -48,6 +48,7 @@ class Node:
     def __post_init__(self) -> None:
         leaves = tree_leaves((self.args, self.kwargs), is_leaf=is_ref)
         self._sources = [a.index for a in leaves if is_ref(a)]
+        self.flat = len(self._sources) == sum(is_ref(a) for a in self.args)  # no list of results among the arguments
 
     def sources(self) -> list[int]:
         """The operations whose results are its arguments, in order, each as often as it is used."""
@@ -81,7 +82,10 @@ class Trace:
             given.append(values(a.index))
             return given[-1]
 
-        args, kwargs = tree_map(fill, (node.args, node.kwargs), is_leaf=is_ref)
+        if node.flat:
+            args, kwargs = [fill(a) for a in node.args], node.kwargs
+        else:
+            args, kwargs = tree_map(fill, (node.args, node.kwargs), is_leaf=is_ref)
         if node.item is not None:
             return given[0][node.item], given
         return node.op(*args, **kwargs), given
