@@ -157,8 +157,10 @@ def kill_and_resume(forks: Forks, logdir: Path, name: str, arguments: Sequence[s
 
 
 def _at_any_time(child: BaseProcess, folder: Path, rng: random.Random) -> None:
-    """Its start-up included."""
-    time.sleep(rng.uniform(0, 0.5))
+    """Its start-up included; but not so late that a quick machine has made all of its steps."""
+    before, end = _newest(folder), time.monotonic() + rng.uniform(0, 0.5)
+    while time.monotonic() < end and _newest(folder) < before + 3:
+        time.sleep(0.0005)
 
 
 def _after_a_step(child: BaseProcess, folder: Path, rng: random.Random) -> None:

@@ -176,6 +176,16 @@ CHECKS: dict[str, tuple[Callable[[], Any], str]] = {
         "the torch twin must be deterministic, but its output differs between two",
     ),
     "a twin that changes x": (of_twin(lambda x: x.mul_(x)), "in-place operation"),
+    "a twin that changes x behind autograd's back": (
+        of_twin(lambda x: x.data.mul_(2) * x),
+        "a twin must not change its inputs, but it writes into x in place: clone it first",
+    ),
+    "a loss that changes the target": (
+        lambda: check(
+            manual.MeanSquaredError(), lambda o, t: ((o - t.mul_(2)) ** 2).mean(), output=(3, 4), target=(3, 4)
+        ),
+        "a twin must not change its inputs, but it writes into target in place: clone it first",
+    ),
     # our own side
     "a class for a layer": (
         of_twin(nn.ReLU(), manual.ReLU),

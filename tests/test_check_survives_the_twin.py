@@ -48,11 +48,17 @@ def test_class_weights_take_the_dtype_of_the_run(dtype: torch.dtype) -> None:
         check(WeightedCrossEntropy(-1.0), twin, output=(7, 4), target="class")
 
 
-def test_no_draw_holds_a_tie() -> None:
+def test_draws_hold_ties_and_torchs_convention_agrees() -> None:
+    """torch shares the gradient of amax, and of maximum, among those that tie."""
+
     def largest(x: Any) -> Any:
         return x.max(axis=-1, keepdims=True)
 
-    check((largest, lambda dy, x: dy * (x == largest(x))), lambda x: x.amax(-1, keepdim=True), x=(4, 6))
+    def shared(dy: Any, x: Any) -> Any:
+        mask = x == largest(x)
+        return dy * mask / mask.sum(axis=-1, keepdims=True)
+
+    check((largest, shared), lambda x: x.amax(-1, keepdim=True), x=(4, 6))
 
     class Quantile:
         def forward(self, output: Any, target: Any) -> Any:
@@ -60,6 +66,7 @@ def test_no_draw_holds_a_tie() -> None:
 
         def gradient(self, cache: Any) -> Any:
             output, target = cache
-            return np.where(target > output, -0.3, 0.7) / output.size
+            slope = np.where(target > output, -0.3, 0.7)
+            return np.where(target == output, (0.7 - 0.3) / 2, slope) / output.size
 
     check(Quantile(), lambda o, t: torch.maximum(0.3 * (t - o), -0.7 * (t - o)).mean(), output=(5, 3), target=(5, 3))

@@ -1,8 +1,13 @@
 """∞ agrees with ∞ and NaN with NaN; a number that is finite on one side only is a disagreement, whatever the bound."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
+import manual
+from compare import CheckFailed, UsageError, check
 from compare.judge.agreement import judge
 from compare.rounding.bounded import Bounded
 
@@ -32,3 +37,40 @@ def test_two_that_are_not_finite_agree_only_after_an_overflow(ours: float, their
 
     assert not verdict(1e-12)
     assert verdict(INF)
+
+
+def logarithm() -> tuple[Any, Any]:
+    return (lambda x: np.log(x), lambda dy, x: dy / x), torch.log
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_numbers_that_neither_side_has_are_counted() -> None:
+    report = check(*logarithm(), x=np.array([[-1.0, 2.0, -3.0]]))
+    output, gradient = report.findings
+    assert output.notes == ("6 of 9 elements, over all draws, are NaN or ∞ on both sides",)
+    assert not output.verdict.vacuous  # the one number that there is was compared
+    assert output.notes[0] in str(report)
+    assert gradient.notes == ()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_nothing_compared_is_no_agreement() -> None:
+    with pytest.raises(UsageError, match="every element of output is NaN or ∞ on both sides: give inputs for which"):
+        check(*logarithm(), x=np.array([[-1.0, -2.0]]))
+
+
+def test_what_is_not_a_number_by_torchs_rounding_alone_is_told_as_such() -> None:
+    """Of RMSprop's v − m², which is 0 where α is, torch makes −1e-17 here and there, and then its root."""
+    rule = {"alpha": 0.0, "centered": True}
+    with pytest.raises(CheckFailed) as caught:
+        check(manual.RMSprop(**rule), lambda p, lr: torch.optim.RMSprop(p, lr=lr, **rule), theta=(50,), steps=1)
+    (finding,) = [f for f in caught.value.report.findings if not f.agrees]
+    assert finding.tensor == "theta after step 1"
+    assert finding.causes[0].startswith("torch's own formula gives nan here by rounding alone: of 16 runs with every")
+
+
+def test_what_is_not_a_number_by_its_formula_is_not() -> None:
+    pair = (lambda x: np.sqrt(np.abs(x)), lambda dy, x: dy * np.sign(x) / (2 * np.sqrt(np.abs(x))))
+    with pytest.raises(CheckFailed) as caught:
+        check(pair, torch.sqrt, x=np.array([[-1.0, 2.0]]))
+    assert "by rounding alone" not in str(caught.value)

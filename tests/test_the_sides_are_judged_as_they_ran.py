@@ -13,6 +13,7 @@ from compare.judge.whole_step import STAGE
 from compare.run import experiment
 from compare.run.experiment import Experiment, Sides
 from compare.run.lockstep import Lockstep
+from compare.run.report import report, sentence
 
 RNG = np.random.default_rng(0)
 DIGITS = data.Digits(RNG.integers(0, 256, (40, 6), np.uint8), RNG.integers(0, 3, 40))
@@ -73,3 +74,20 @@ def test_two_faced_code_is_caught(changes: dict[str, Any], tensors: set[str], re
     assert {d.stage for d in found} == {STAGE}
     assert tensors <= {d.tensor for d in found}
     assert "does it behave differently there?" in str(found[0])
+
+
+class Unfollowed(manual.Tanh):
+    """Right, and beyond what `Bounded` can follow."""
+
+    def input_gradient(self, params: Any, cache: Any, dy: Any) -> Any:
+        return np.asarray(super().input_gradient(params, cache, dy))
+
+
+def test_a_network_that_no_bound_reaches_through_is_counted_and_said() -> None:
+    run = judged(network=manual.Network((manual.Linear(6, 5), Unfollowed(), manual.Linear(5, 3))))
+    assert run.judge.disagreements == []
+    row = run.judge.rows[STAGE]
+    assert (row.unjudged, row.by_ladder, row.numbers) == (15, 0, 0)  # ten steps, and five epochs' first
+    found = report(run, 0.0)
+    assert found["judged_by_ladder"] == sum(r.by_ladder for r in run.judge.rows.values())
+    assert "15 steps not judged as a whole: no bound reaches through the network" in sentence(found)

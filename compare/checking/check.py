@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from compare.checking import kinks
 from compare.checking.evaluate import Evaluation, evaluate
-from compare.checking.explain import explain
+from compare.checking.explain import explain, second_opinion
 from compare.checking.findings import CheckFailed, Finding, Report
 from compare.checking.inputs import describe, layer_inputs, loss_inputs, require_steps, require_twin, rule_inputs
+from compare.checking.kinks import KINKS
 from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.reproducer import reproduce
+from compare.diagnosis.causes import Case
 from compare.judge import rate
 from compare.judge.sides import Arrays, Sides
 from compare.run.experiment import CHOICES, UsageError, choose, require_seed
@@ -101,19 +105,55 @@ def _deliver(report: Report) -> Report:
 
 def run(title: str, sides: Sides, inputs: dict[str, Arrays]) -> Report:
     """Evaluate both sides on every draw and gather one finding a tensor."""
-    results = {label: evaluate(sides, arrays, exact=label == "dyadic") for label, arrays in inputs.items()}
-    names = list(dict.fromkeys(name for found in results.values() for name in found))
-    forward_differs = any(
-        not found[n].verdict.agrees for found in results.values() for n in ("output", "loss") if n in found
-    )
-    return Report(title, tuple(_finding(sides, name, results, forward_differs) for name in names))
+    plain = {label: arrays for label, arrays in inputs.items() if label != KINKS}
+    with warnings.catch_warnings():
+        if len(plain) > 1:  # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
+            warnings.simplefilter("ignore", RuntimeWarning)
+        results = {label: evaluate(sides, arrays, exact=label == "dyadic") for label, arrays in plain.items()}
+        names = list(dict.fromkeys(name for found in results.values() for name in found))
+        forward_differs = any(
+            not found[n].verdict.agrees for found in results.values() for n in ("output", "loss") if n in found
+        )
+        findings = [_finding(sides, name, results, forward_differs) for name in names]
+        if KINKS in inputs:
+            findings = _at_kinks(sides, findings, inputs[KINKS])
+    return Report(title, tuple(findings))
 
 
-def _finding(sides: Sides, name: str, results: dict[str, dict[str, Evaluation]], forward_differs: bool) -> Finding:
+def _at_kinks(sides: Sides, findings: list[Finding], inputs: Arrays) -> list[Finding]:
+    """The findings with what the draw at kinks adds to those that agree so far.
+
+    It adds nothing where torch has no finite answer there, or where rounding decides the manual code's choices.
+    """
+    try:
+        defined = all(np.isfinite(y).all() for y in sides.torch(inputs).values())
+        found = evaluate(sides, inputs) if defined else {}
+    except UsageError:
+        return findings
+    forward_differs = any(not found[n].verdict.agrees for n in ("output", "loss") if n in found)
+    added = [n for n in found if all(n != f.tensor for f in findings) and all(f.agrees for f in findings)]
+    return [
+        *(
+            _finding(sides, f.tensor, {KINKS: found}, forward_differs, f.draws + 1)
+            if f.agrees and f.tensor in found and not found[f.tensor].verdict.agrees
+            and bool(found[f.tensor].reason) == bool(f.reason)
+            else f
+            for f in findings
+        ),
+        *(_finding(sides, n, {KINKS: found}, False) for n in added),
+    ]  # fmt: skip
+
+
+def _finding(
+    sides: Sides, name: str, results: dict[str, dict[str, Evaluation]], forward_differs: bool, draws: int = 0
+) -> Finding:
     seen = {label: found[name] for label, found in results.items() if name in found}
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
-        return Finding(name, worst.verdict, draw, len(seen), reason=worst.reason)
+        return Finding(name, worst.verdict, draw, len(seen), notes=_unseen(name, seen), reason=worst.reason)
+    draws = draws or len(seen)
+    if worst.case is not None and (said := _at_special_points(sides, worst.case, draw)):
+        return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
     ordered = [worst, *(e for e in seen.values() if e is not worst)]
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
@@ -125,4 +165,27 @@ def _finding(sides: Sides, name: str, results: dict[str, dict[str, Evaluation]],
         causes, lines = (f"the {name} is missing",) if "returns no" in problem else (problem,), []
     if worst.reason:
         lines = [*lines, f"judged by the precision ladder: {worst.reason}"]
-    return Finding(name, worst.verdict, draw, len(seen), tuple(causes), tuple(lines), worst.reason)
+    return Finding(name, worst.verdict, draw, draws, tuple(causes), tuple(lines), worst.reason)
+
+
+def _unseen(name: str, seen: dict[str, Evaluation]) -> tuple[str, ...]:
+    """The words for numbers that neither side has. UsageError where there is no other, so that nothing was compared."""
+    unseen, size = sum(e.verdict.unseen for e in seen.values()), sum(e.verdict.size for e in seen.values())
+    if size and unseen == size:
+        raise UsageError(
+            f"there must be numbers to compare, but every element of {name} is NaN or ∞ on both sides: "
+            "give inputs for which the function is defined"
+        )
+    return (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
+
+
+def _at_special_points(sides: Sides, case: Case, draw: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
+    found = kinks.places(sides, case)
+    if not found:
+        said = kinks.jumps(case) if draw == KINKS else []
+        return (tuple(said), tuple(f"cause: {text}" for text in said)) if said else None
+    causes = tuple(place.cause() for place in found)
+    opinion = second_opinion(sides, case)
+    lines = [*(f"cause: {cause}" for cause in causes), *(place.advice() for place in found)]
+    return causes, (*lines, *([str(opinion)] if opinion is not None else []))

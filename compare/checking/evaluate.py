@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from compare.diagnosis.causes import Case, Output
 from compare.judge import ladder
-from compare.judge.agreement import BOUND, EXACT, EXCUSED, LADDER, Verdict, judge, mismatched
+from compare.judge.agreement import EXACT, Verdict, judge, mismatched
 from compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 from compare.run.experiment import UsageError
@@ -49,7 +50,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     ours, reason = _on_bounds(sides, inputs, precision)
     tolerances: dict[str, float] = {}
     if reason:
-        ours, tolerances = plain, _ladder_tolerance(sides, inputs, reason)
+        tolerances = _ladder_tolerance(sides, inputs, reason)
     found = {}
     beside: dict[str, Output] = {}
     rounds_nowhere = exact and _rounds_nowhere(sides, inputs, plain, theirs)
@@ -59,22 +60,15 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if name not in plain:
             found[name] = Evaluation(mismatched(f"the manual side returns no {name}", torch.size), None)
             continue
-        value, result = np.asarray(plain[name]), ours[name]
-        if not isinstance(result, Bounded):
-            result = Bounded(value, np.full(value.shape, tolerances[name]) if name in tolerances else None, precision)
-        allowed = _allowed(result, precision)
+        value, result = np.asarray(plain[name]), ours.get(name)
+        bound = result.error if isinstance(result, Bounded) else None
         if rounds_nowhere:
-            verdict = judge(value, torch)._replace(rule=EXACT)
-            allowed = np.zeros(value.shape)
+            verdict, error = judge(value, torch)._replace(rule=EXACT), None
+        elif reason:
+            verdict, error = ladder.unfollowed(value, torch, tolerances.get(name, 0.0), precision)
         else:
-            verdict = judge(Bounded(value, result.error, precision), torch)._replace(rule=LADDER if reason else BOUND)
-            if not (verdict.agrees or verdict.problem or reason) and np.isfinite(verdict.fraction):
-                error = arbiter.widened(name, torch, result.error, precision)
-                second = judge(Bounded(value, error, precision), torch)
-                if second.agrees:
-                    verdict = second._replace(rule=EXCUSED)
-                else:
-                    allowed = error + precision.tiny
+            verdict, error = ladder.arbitrated(Bounded(value, bound, precision), torch, partial(arbiter.widened, name))
+        allowed = np.zeros(value.shape) if rounds_nowhere else _allowed(value, error, precision)
         beside[name] = Output(value, torch, allowed)
         found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), reason)
     for name in sorted(name for name in plain.keys() - theirs.keys() if not _is_state(sides, name)):
@@ -139,9 +133,8 @@ def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arra
         return {}, f"{type(problem).__name__}: {problem}"
 
 
-def _allowed(result: Bounded, precision: Precision) -> np.ndarray:
-    error = np.zeros(result.shape) if result.error is None else np.asarray(result.error)
-    return np.broadcast_to(error + precision.tiny, result.shape)
+def _allowed(value: np.ndarray, error: np.ndarray | None, precision: Precision) -> np.ndarray:
+    return np.broadcast_to((0.0 if error is None else np.asarray(error)) + precision.tiny, value.shape)
 
 
 def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays) -> bool:

@@ -12,11 +12,16 @@ from compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
 from compare.diagnosis.noise import lower_precision
 from compare.diagnosis.of_update_rules import explain_update
 from compare.diagnosis.regions import region_name, single_element
+from compare.judge.ladder import DRAWS
 from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
+from compare.judge.torch_rounding import TorchRounding
 
 
 def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) -> tuple[Diagnosis, list[str]]:
     """The diagnosis of one output over several cases, and the lines for the report."""
+    by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
+    if by_rounding:
+        return Diagnosis((Cause(by_rounding, 0.0),)), [f"cause: {by_rounding}"]
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
@@ -39,6 +44,27 @@ def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) 
         elif forward_differs and "gradient" in worst.output:
             lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def _no_number_by_rounding(sides: Sides, case: Case) -> str:
+    """The words for torch's ∞ or NaN beside a number, where rounding alone makes it; nothing where it does not."""
+    if case.manual.shape != case.torch.shape or case.torch.dtype != np.float64:
+        return ""
+    lost = np.flatnonzero(np.isfinite(case.manual) & ~np.isfinite(case.torch))
+    if not lost.size:
+        return ""
+    seen = TorchRounding(sides, case.inputs)
+    seen.draw(DRAWS)
+    if case.output not in seen.finite:
+        return ""
+    numbers = int(seen.finite[case.output].flat[lost[0]])
+    if not numbers:
+        return ""
+    value = float(case.torch.flat[lost[0]])
+    return (
+        f"torch's own formula gives {value} here by rounding alone: of {DRAWS} runs with every operation rounded up "
+        f"or down at random, {numbers} give a number"
+    )
 
 
 def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -> Diagnosis:

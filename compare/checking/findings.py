@@ -95,6 +95,7 @@ class Report:
             lines = [f"{self.name}: agrees, closest call {self.closest_call:.3f} of its bound"]
         for f in self.findings:
             lines.append(f"  {f.tensor:<{width}}  {_line(f)}")
+            lines += [f"  {'':<{width}}  {note}" for note in f.notes if f.agrees]
         before: tuple[str, ...] = ()
         for f in wrong:
             if f.tensor.startswith("theta after") and f.notes == before:
@@ -113,7 +114,8 @@ def _line(f: Finding) -> str:
         return f"differs   {v.problem}"
     word = "agrees " if v.agrees else "differs"
     used = "∞" if np.isinf(v.fraction) else f"{v.fraction:.3f}" if v.fraction < 1000 else f"{v.fraction:.1e}"
-    text = f"{word}   max |Δ| {v.largest_difference:8.1e}   {used:>7} of its bound   {v.rule}"
+    share = "   must equal torch's" if v.no_rounding and not v.agrees else f"{used:>7} of its bound"
+    text = f"{word}   max |Δ| {v.largest_difference:8.1e}   {share}   {v.rule}"
     if v.vacuous:
         text += "   the bound is as large as the tensor and says nothing"
     return text

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from compare.checking import draws
+from compare.checking import draws, kinks
 from compare.checking.evaluate import run_twin
+from compare.checking.kinks import KINKS
 from compare.judge.sides import (
     Arrays,
     FunctionSides,
@@ -65,6 +66,7 @@ def layer_inputs(
         if dy is not None:
             plans.pop("other batch")
         plans["dyadic"] = (draws.dyadic, 0)
+        plans[KINKS] = (draws.other_batch(x) if dy is None else x, 0)
     inputs = {}
     for i, (label, (spec, scale)) in enumerate(plans.items()):
         rng = np.random.default_rng([seed, i])
@@ -77,7 +79,10 @@ def layer_inputs(
             parameter(k): draws.draw_floats(of_shape(v) if draws.is_shape(v) else v, rng, dtype, what=k)
             for k, v in shapes.items()
         }
-        spec = of_shape(x) if label == "dyadic" else spec
+        if label == "dyadic":
+            spec = of_shape(x)
+        elif label == KINKS:
+            spec = _at(kinks.at_points(rng, spec, kinks.points(ours, twin)))
         arrays["x"] = draws.draw_floats(spec, rng, dtype, scale or 1.0)
         arrays["dy"] = np.empty(0, dtype)
         shape = _output_shape(sides, {k: v for k, v in arrays.items() if k != "dy"})
@@ -86,6 +91,10 @@ def layer_inputs(
             raise UsageError(f"dy must have the output's shape {shape}, got {arrays['dy'].shape}: give it that shape")
         inputs[label] = arrays
     return sides, inputs
+
+
+def _at(value: np.ndarray) -> Callable[[np.random.Generator], np.ndarray]:
+    return lambda _: value
 
 
 def _filled(layer: Any) -> Any:
@@ -151,12 +160,12 @@ def loss_inputs(
         other = draws.other_batch(target) if draws.is_shape(target) else target
         plans |= {"large": (output, target, 4.0)}
         plans |= {"other batch": (draws.other_batch(output), other, 1.0)} if same else {}
-        plans |= {"dyadic": (output, target, 0.0)}
+        plans |= {"dyadic": (output, target, 0.0), KINKS: (output, target, 0.0)}
     else:
         plans |= {"draw 3": (output, target, 1.0)}
     for i, (label, (out_spec, target_spec, scale)) in enumerate(plans.items()):
         rng = np.random.default_rng([seed, i])
-        if label == "dyadic":
+        if label in ("dyadic", KINKS):
             values = draws.dyadic(rng, out_spec).astype(dtype)
         else:
             values = draws.draw_floats(out_spec, rng, dtype, scale, "output")
@@ -169,7 +178,7 @@ def loss_inputs(
                     f"{values.shape}: make it (N, classes)"
                 )
             wanted = rng.integers(0, values.shape[-1], values.shape[:-1])
-        elif label == "dyadic" and draws.is_shape(target_spec):
+        elif label in ("dyadic", KINKS) and draws.is_shape(target_spec):
             wanted = (draws.dyadic(rng, target_spec) * 0.75).astype(dtype)
             wanted = np.where(wanted == values, -wanted, wanted) if wanted.shape == values.shape else wanted
         else:
@@ -180,6 +189,8 @@ def loss_inputs(
                 f"target must have the output's shape {values.shape}, got {shape}: reshape it (nothing is broadcast)"
             )
         inputs[label] = {"output": values, "target": wanted}
+        if label == KINKS:
+            inputs[label] = kinks.loss_at_points(rng, out_spec, wanted, kinks.points(ours, twin), dtype)
     return LossSides(ours, twin), inputs
 
 

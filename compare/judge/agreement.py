@@ -27,6 +27,7 @@ class Verdict(NamedTuple):
     shape: tuple[int, ...]
     problem: str = ""  # shape or dtype, where these already differ
     rule: str = BOUND
+    unseen: int = 0  # the number of elements that are NaN or ∞ on both sides, of which no number is compared
 
     @property
     def at(self) -> tuple[int, ...]:
@@ -43,13 +44,19 @@ class Verdict(NamedTuple):
         """The tolerance is as large as the tensor, so that agreement says nothing."""
         return self.looseness >= 1
 
+    @property
+    def no_rounding(self) -> bool:
+        """Nothing is allowed but underflow: far less than one rounding of the worst element in any precision."""
+        return self.allowed < 2.0**-60 * max(abs(self.manual), abs(self.torch))
+
     def describe(self) -> str:
         """One line for a disagreement: index, both values, difference, allowed."""
         if self.problem:
             return self.problem
+        allowed = "0" if self.no_rounding else f"{self.allowed:.3g}"
         return (
             f"[{', '.join(map(str, self.at))}] manual {self.manual!r}, torch {self.torch!r}, "
-            f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {self.allowed:.3g} ({self.rule}); "
+            f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {allowed} ({self.rule}); "
             f"{self.beyond:,} of {self.size:,} elements differ"
         )
 
@@ -84,11 +91,14 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
         allowed = tiny if error is None else error + tiny
         ratio = np.asarray(difference / allowed)
         flat = int(ratio.argmax())  # NaN counts as the largest
-        fraction = float(ratio.flat[flat])
+        fraction, unseen = float(ratio.flat[flat]), 0
         if not fraction <= 1:  # not `> 1`, which NaN would pass
             # ∞ beside ∞, NaN beside NaN; after an overflow either may come of the other, but no finite number
             same = (value == torch) | (np.isnan(value) & np.isnan(torch))
             same |= np.isinf(allowed) & ~np.isfinite(value) & ~np.isfinite(torch)
+            nowhere = same & ~np.isfinite(torch)
+            unseen = int(np.count_nonzero(nowhere))
+            allowed = np.where(nowhere, tiny, allowed)
             ratio = np.where(same, 0, np.where(np.isnan(ratio), np.inf, ratio))
             difference = np.where(same, 0, difference)
             flat = int(ratio.argmax())
@@ -107,6 +117,7 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
         looseness=_looseness(largest_allowed, magnitude, tiny),
         beyond=0 if agrees else int(np.count_nonzero(ratio > 1)),
         shape=torch.shape,
+        unseen=unseen,
     )
 
 
@@ -171,6 +182,7 @@ class StageRow:
     vacuous: int = 0
     excused: int = 0  # beyond the bound, but no further than torch's own formula rounds
     by_ladder: int = 0  # judged by the precision ladder because no rounding rule applied
+    unjudged: int = 0  # steps that nothing could judge as a whole, because no bound reaches through the network
     last_fraction: float = 0.0
     disagreements: int = 0
 

@@ -2,19 +2,22 @@
 
 It has two uses. Where the manual code uses something without a rounding rule it gives the tolerance. Where a
 rounding bound is exceeded it is the arbiter: torch may use a worse-conditioned formula, and that is rounding
-too; how much that formula rounds is measured on torch alone.
+too; how much that formula rounds is measured on torch alone, in float32 by the same numbers one rung up, in float64,
+above which there is no rung, by random rounding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from compare.judge.sides import Arrays, Sides, bounded, is_float
+from compare.judge.agreement import EXCUSED, LADDER, Verdict, judge
+from compare.judge.sides import Arrays, Sides, is_float
+from compare.judge.torch_rounding import TorchRounding
 from compare.rounding.bounded import Bounded, Precision
 
-DRAWS = 16  # one draw's rounding is luck; the largest of several neighbours is the formula's
+DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
 RUNG = 2.0**29  # u(float32) / u(float64)
 
 
@@ -55,63 +58,69 @@ class Arbiter:
         return self.sides.torch(in_double(self.inputs))
 
     @cached_property
-    def kappa(self) -> dict[str, float]:
-        """κ of `conditioning`; none where the twin cannot run in float32, and then nothing is excused."""
-        try:
-            return conditioning(self.sides, self.inputs)
-        except Exception:
-            return {}
+    def of_torch(self) -> TorchRounding:
+        """What rounding does to torch's results in float64."""
+        return TorchRounding(self.sides, self.inputs)
 
-    @cached_property
-    def tolerance(self) -> dict[str, float]:
-        """The ladder's own tolerance; none, so zero, where the code cannot run in float32."""
-        try:
-            return tolerance(self.sides, self.inputs)
-        except Exception:
-            return {}
-
-    def widened(self, name: str, torch: np.ndarray, error: Any, precision: Precision) -> np.ndarray:
-        """The bound of the output `name`, widened, given torch's result.
+    def widened(self, name: str, ours: Bounded, torch: np.ndarray) -> np.ndarray:
+        """The bound of the output `name`, widened, given both results.
 
         In float32 torch's rounding is the distance of its result from its float64 result on the same numbers: it
         is known, element by element, but for the rounding of the latter, about 2⁻²⁹ of it, for which 2^−14.5 is
-        allowed, halfway on a logarithmic scale. In float64 it can only be estimated, one rung down: as κ bounds;
-        or, where the bound is below one rounding of torch's number, by the ladder's tolerance, since the manual
-        side is then exact by its formula, as in the mean of one number, and no multiple of its bound says how
-        torch rounds.
-        What is below the smallest normal number of float32 the ladder cannot see.
+        allowed, halfway on a logarithmic scale. In float64 it is measured by random rounding. To this is added how
+        far torch's fused operations lie from their own parts, where that is rounding: where it is below 2^14.5
+        roundings of the largest number on the way, or shrinks by as much from float32. A difference that is so far
+        beyond what the first few random roundings allow is no rounding either, and then no more of them are made.
         """
-        bound = np.zeros(torch.shape) if error is None else np.asarray(error)
+        bound = np.zeros(torch.shape) if ours.error is None else np.asarray(ours.error)
         with np.errstate(all="ignore"):
-            if precision.dtype == np.float32:
+            if ours.precision.dtype == np.float32:
                 return bound + np.abs(torch - self.in_float64[name]) * (1 + 1 / np.sqrt(RUNG))
-            wide = (1 + self.kappa.get(name, 0.0)) * bound + Precision.of(np.float32).tiny
-            exact = bound < precision.unit * np.abs(torch)
-        return np.where(exact, self.tolerance.get(name, 0.0), wide) if exact.any() else wide
+            difference, allowed = np.abs(ours.value - torch), bound
+            for draws in (DRAWS // 4, DRAWS):
+                allowed = bound + self._of_torch(name, torch, draws)
+                if (difference > (allowed + ours.precision.tiny) * np.sqrt(RUNG)).any():
+                    break
+            return allowed
+
+    def _of_torch(self, name: str, torch: np.ndarray, draws: int) -> np.ndarray:
+        """What rounding does to torch's result, as so many random roundings show it."""
+        self.of_torch.draw(draws)
+        noise, in_parts = self.of_torch.noise.get(name), self.of_torch.in_parts.get(name)
+        if noise is None or in_parts is None or noise.shape != torch.shape:
+            return np.zeros(torch.shape)
+        apart = np.abs(torch - in_parts)
+        rounding = Precision.of(np.float64).unit * self.of_torch.largest
+        if (apart > rounding * np.sqrt(RUNG)).any():
+            rounding = max(rounding, self.apart_in_float32.get(name, 0.0) / RUNG)
+        return noise + np.where(apart <= rounding * np.sqrt(RUNG), apart, 0.0)
+
+    @cached_property
+    def apart_in_float32(self) -> dict[str, float]:
+        """How far torch's fused operations lie from their parts one rung down, per output."""
+        single = {k: x.astype(np.float32) if is_float(x) else x for k, x in self.inputs.items()}
+        in_parts = TorchRounding(self.sides, single).in_parts
+        whole = self.sides.torch(single) if in_parts else {}
+        return {k: _largest(whole[k] - y) for k, y in in_parts.items() if is_float(np.asarray(y))}
 
 
-def conditioning(sides: Sides, inputs: Arrays) -> dict[str, float]:
-    """κ: by how many times the bound of the manual formula torch's own formula rounds, per output.
+Widen = Callable[[Bounded, np.ndarray], np.ndarray]
 
-    Measured as |torch in float32 − torch in float64| over the float32 rounding bound, at neighbours of the
-    inputs. With κ the difference between the sides may reach (1 + κ) bounds by rounding alone. Torch is
-    compared with itself, so nothing that is wrong in the manual code can enlarge κ.
-    """
-    single = Precision.of(np.float32)
-    kappa: dict[str, float] = {}
-    for near in neighbours(inputs):
-        low, high = sides.torch(near), sides.torch(in_double(near))
-        bounds = sides.manual(bounded(near, single))
-        for name, y in low.items():
-            bound = bounds.get(name)
-            if not isinstance(bound, Bounded) or bound.shape != np.shape(y):
-                continue
-            with np.errstate(all="ignore"):
-                error = 0 if bound.error is None else bound.error
-                ratio = np.abs(y - high[name]) / (error + single.tiny)
-            finite = np.isfinite(ratio)  # float32 overflows where float64 does not; that is not rounding
-            kappa[name] = max(kappa.get(name, 0.0), float(np.max(ratio, where=finite, initial=0)))
-    return kappa
+
+def arbitrated(ours: Bounded, torch: np.ndarray, widened: Widen) -> tuple[Verdict, Any]:
+    """The verdict on a result with its bound, and the error allowed: where it is exceeded, as the arbiter widens it."""
+    verdict = judge(ours, torch)
+    if verdict.agrees or verdict.problem or not np.isfinite(verdict.fraction):
+        return verdict, ours.error
+    error = widened(ours, torch)
+    second = judge(Bounded(ours.value, error, ours.precision), torch)
+    return (second._replace(rule=EXCUSED) if second.agrees else verdict), error
+
+
+def unfollowed(ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision) -> tuple[Verdict, np.ndarray]:
+    """The verdict on a result that has no bound, and the error that the ladder's tolerance allows."""
+    error = np.full(ours.shape, allowed)
+    return judge(Bounded(ours, error, precision), torch)._replace(rule=LADDER), error
 
 
 def tolerance(sides: Sides, inputs: Arrays) -> dict[str, float]:

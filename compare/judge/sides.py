@@ -77,12 +77,14 @@ def torch_layer(twin: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
     """The twin's output and, by autograd, its gradients, in the dtype of x."""
     params = {k: as_tensor(v).requires_grad_() for k, v in parameters_among(inputs).items()}
     x = as_tensor(inputs["x"]).requires_grad_()
+    given = {"x": x} | params
     if isinstance(twin, nn.Module):
         y = torch.func.functional_call(copy.deepcopy(twin).to(x.dtype), params, (x,))
     else:
         y = twin(x, **params)
     if not isinstance(y, torch.Tensor):
         raise TypeError(f"it must return one tensor, not {type(y).__name__}")
+    require_unchanged(given, {"x": inputs["x"], **parameters_among(inputs)})
     out = {"output": as_array(y)}
     if "dy" in inputs:
         wanted = {"input gradient": x} | {gradient_of(k): v for k, v in params.items()}
@@ -139,7 +141,9 @@ class LossSides:
         module = self.module
         if isinstance(module, nn.Module):  # class weights and the like take the dtype of the run
             module = copy.deepcopy(module).to(output.dtype)
-        J = module(output, as_tensor(inputs["target"]))
+        target = as_tensor(inputs["target"])
+        J = module(output, target)
+        require_unchanged({"output": output, "target": target}, inputs)
         (gradient,) = torch.autograd.grad(J, output)
         return {"loss": J.detach().numpy(), "loss gradient": gradient.numpy()}
 
@@ -202,6 +206,13 @@ class TrajectorySides:
             out[f"theta after step {k + 1}"] = theta.detach().numpy().copy()
         state = torch_parameters.flat_state(optimizer)
         return out | {name: as_array(v) for name, v in state.items() if np.shape(v)}
+
+
+def require_unchanged(tensors: dict[str, torch.Tensor], inputs: Arrays) -> None:
+    """ValueError for a tensor that a twin has written into: autograd does not see it where `.data` is used."""
+    for name, tensor in tensors.items():
+        if not np.array_equal(tensor.detach().numpy(), inputs[name], equal_nan=is_float(inputs[name])):
+            raise ValueError(f"a twin must not change its inputs, but it writes into {name} in place: clone it first")
 
 
 def as_tensor(x: Any) -> torch.Tensor:

@@ -20,7 +20,7 @@ import manual
 from compare.checking.explain import explain
 from compare.diagnosis.causes import Case
 from compare.judge import ladder
-from compare.judge.agreement import EXCUSED, LADDER, Disagreement, StageRow, Verdict, judge, mismatched
+from compare.judge.agreement import Disagreement, StageRow, Verdict, judge, mismatched
 from compare.judge.judged import (
     LOSS_GRADIENT,
     LOST,
@@ -226,16 +226,15 @@ class StepJudge:
             )  # fmt: skip
         if by_ladder:
             sides, inputs, output = probe()
-            ours = np.asarray(ours)
             allowed = ladder.tolerance(sides, inputs).get(output, 0.0)
-            verdict = judge(Bounded(ours, np.full(ours.shape, allowed), self.precision), theirs)
-            return verdict._replace(rule=LADDER)
+            return ladder.unfollowed(np.asarray(ours), theirs, allowed, self.precision)[0]
         if not isinstance(ours, Bounded):
             ours = Bounded(np.asarray(ours), None, self.precision)
-        verdict = judge(ours, theirs)
-        if verdict.agrees or verdict.problem or key in self._at_fault or not np.isfinite(verdict.fraction):
-            return verdict
-        sides, inputs, output = probe()
-        error = ladder.Arbiter(sides, inputs).widened(output, theirs, ours.error, self.precision)
-        second = judge(Bounded(ours.value, error, self.precision), theirs)
-        return second._replace(rule=EXCUSED) if second.agrees else verdict
+        if key in self._at_fault:
+            return judge(ours, theirs)
+
+        def widened(ours: Bounded, torch: np.ndarray) -> np.ndarray:
+            sides, inputs, output = probe()
+            return ladder.Arbiter(sides, inputs).widened(output, ours, torch)
+
+        return ladder.arbitrated(ours, theirs, widened)[0]

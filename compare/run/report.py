@@ -29,6 +29,7 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "vacuous": sum(r.vacuous for r in stages),
         "excused": sum(r.excused for r in rows),
         "judged_by_ladder": sum(r.by_ladder for r in rows),
+        "whole_steps_unjudged": sum(r.unjudged for r in rows),
         "closest_call": finite(max((r.closest for r in stages), default=0.0)),
         "loosest_tolerance": finite(max((r.loosest for r in stages), default=0.0)),
         "drift": finite(now.drift),
@@ -80,6 +81,8 @@ def sentence(r: dict[str, Any]) -> str:
         parts.append(f"{r['vacuous']:,} vacuous tolerances")
     if r["excused"]:
         parts.append(f"{r['excused']:,} excused by the precision ladder")
+    if r["whole_steps_unjudged"]:
+        parts.append(f"{r['whole_steps_unjudged']:,} steps not judged as a whole: no bound reaches through the network")
     parts.append(
         "weights no longer finite" if r["drift"] is None
         else "weights equal bit for bit" if not r["drift"]

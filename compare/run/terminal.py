@@ -93,7 +93,10 @@ def final_table(r: dict[str, Any]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in [*r["stages"], *([r["whole_step"]] if r["whole_step"] else [])]:
         closest, loosest = row["closest_call"], row["loosest_tolerance"]
-        verdict = f"[red]{row['disagreements']:,} disagree" if row["disagreements"] else "agrees"
+        judged = row["numbers"] or not r["whole_steps_unjudged"]
+        verdict = (
+            f"[red]{row['disagreements']:,} disagree" if row["disagreements"] else "agrees" if judged else "unjudged"
+        )
         verdict += f", {row['excused']:,} by ladder" if row["excused"] else ""
         verdict += f", {row['vacuous']:,} vacuous" if row["vacuous"] else ""
         table.add_row(

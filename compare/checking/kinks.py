@@ -1,0 +1,207 @@
+"""Points where a derivative jumps: a draw that holds them, and the words for sides that take different ones there.
+
+At a kink the slope from the left is not that from the right, and any number between them is a subgradient. Torch
+takes a certain one (0 for ReLU at 0), and a derivation may take another and still be right; but the two
+sides then differ, and training differs with them. So it is said, and said to be a convention.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from compare.checking.draws import away_from_zero
+from compare.diagnosis.causes import Case
+from compare.judge.sides import Arrays, Sides, is_float
+
+KINKS = "kinks"  # the label of the draw
+USUAL = (0.0, 1.0, -1.0)  # ReLU, abs and sign; hard-tanh, Huber's δ, the margin of hinges
+OF_TORCH = (3.0, -3.0, 6.0)  # Hardswish, Hardsigmoid and ReLU6 bend here, and have no attribute that says so
+STEP = 2.0**-14  # of a one-sided difference; extrapolated, its error is a third derivative's 2⁻²⁸
+TIE = "ties with another element"
+SPECIAL = 8  # a convention concerns a few points; elements that differ at more are no matter of one
+
+
+def points(ours: Any, twin: Any) -> list[float]:
+    """Where this layer or loss may have a kink: the usual points, those it declares, and its own constants."""
+    fields = [f.name for f in dataclasses.fields(ours)] if dataclasses.is_dataclass(ours) else []
+    own = [getattr(ours, name) for name in fields]
+    own += [v for k, v in vars(twin).items() if not k.startswith("_")] if isinstance(twin, nn.Module) else []
+    sizes = [v for v in own if isinstance(v, float) and 1e-3 < abs(v) < 1e3]
+    declared = [float(k) for k in getattr(ours, "kinks", ())]
+    return list(dict.fromkeys([*USUAL, *declared, *sizes, *(-v for v in sizes), *OF_TORCH]))
+
+
+def at_points(rng: np.random.Generator, shape: Any, where: list[float]) -> np.ndarray:
+    """Numbers away from zero, half of them replaced by the points and −0.0, and the largest of a line by a tie."""
+    x = np.array(away_from_zero(rng, shape))
+    chosen = rng.permutation(x.size)[: (x.size + 1) // 2]
+    x.flat[chosen] = np.resize([*where, -0.0], len(chosen))
+    if x.ndim and x.shape[-1] > 1:
+        lines = x.reshape(-1, x.shape[-1])  # a view
+        for line in lines[::2]:
+            k = int(line.argmax())
+            line[k - 1] = line[k]
+    return x
+
+
+def loss_at_points(rng: np.random.Generator, output: Any, target: Any, where: list[float], dtype: Any) -> Arrays:
+    """An output at the points, and a target from which a part of it is one of the points away, exactly."""
+    values = at_points(rng, output, where).astype(dtype)
+    if not is_float(target) or target.shape != values.shape:
+        return {"output": values, "target": target}
+    near = rng.permutation(values.size)[: (values.size + 1) // 2]
+    values.flat[near] = (target.flat[near] + np.resize(where, len(near))).astype(dtype)
+    return {"output": values, "target": target}
+
+
+class Place(NamedTuple):
+    """A kink at which the two sides take different derivatives, both per unit of δ, and the slopes beside it."""
+
+    where: str
+    manual: float
+    torch: float
+    left: float
+    right: float
+
+    def cause(self) -> str:
+        convention = f"torch's convention there is the subgradient {self.torch:.6g}"
+        return f"{self.where}: manual {self.manual:.6g}, torch {self.torch:.6g}; {convention}"
+
+    def advice(self) -> str:
+        """Whether both are subgradients, and how to take torch's."""
+        slopes = f"the slopes from the left, {self.left:.6g}, and from the right, {self.right:.6g}"
+        low, high = sorted((self.left, self.right))
+        room = 1e-6 * max(abs(low), abs(high))
+        outside = [
+            name
+            for name, v in (("manual", self.manual), ("torch", self.torch))
+            if not low - room <= v <= high + room  # NaN is outside
+        ]
+        if outside:
+            return f"{self.where}: {' and '.join(outside)} not between {slopes}: no subgradient"
+        taken = {"the slope from the left": self.left, "the slope from the right": self.right,
+                 "the mean of the two": (self.left + self.right) / 2}  # fmt: skip
+        how = next((name for name, v in taken.items() if abs(v - self.torch) <= room), f"{self.torch:.6g}")
+        both = "" if TIE in self.where else " and are subgradients"  # of several that tie, only all together are one
+        return f"{self.where}: both lie between {slopes}{both}; to follow torch, take {how}"
+
+
+def places(sides: Sides, case: Case) -> list[Place]:
+    """The kinks that explain all of a difference; none where a part of it lies where the function is smooth."""
+    wrt, of = {"input gradient": ("x", "output"), "loss gradient": ("output", "loss")}.get(case.output, ("", ""))
+    if not wrt or case.manual.shape != case.torch.shape or case.manual.shape != np.shape(case.inputs[wrt]):
+        return []
+    differing = np.argwhere(case.where())
+    names = _names(case, wrt)
+    tied = {tuple(i) for i in differing if _ties(case.inputs[wrt], tuple(i)).any()}
+    firsts: dict[tuple[str, bool], tuple[int, ...]] = {}
+    for row, name in zip(differing, names, strict=True):
+        index = tuple(int(i) for i in row)
+        firsts.setdefault(("", True) if index in tied and len(set(names)) > SPECIAL else (name, False), index)
+    if not 0 < len(firsts) <= SPECIAL:
+        return []
+    found: dict[str, Place] = {}
+    for (name, _), index in firsts.items():
+        place = _place(sides, case, wrt, of, index, name)
+        if place is None:
+            return []
+        found.setdefault(place.where, place)
+    return list(found.values())
+
+
+def jumps(case: Case) -> list[str]:
+    """The words for forward passes that differ at a few points only, each with both values."""
+    x = case.inputs.get("x")
+    if case.output != "output" or x is None or x.shape != case.torch.shape or case.manual.shape != x.shape:
+        return []
+    differing = np.argwhere(case.where())
+    firsts = dict(zip(_names(case, "x"), differing, strict=True))
+    if not 0 < len(firsts) <= SPECIAL:
+        return []
+    return [
+        f"{name}: manual {float(case.manual[tuple(i)]):.6g}, torch {float(case.torch[tuple(i)]):.6g}"
+        for name, i in firsts.items()
+    ]
+
+
+def _names(case: Case, wrt: str) -> list[str]:
+    """Where each differing element is: at which x; in a loss, at which output, or difference to the target."""
+    x, target, mask = case.inputs[wrt], case.inputs.get("target"), case.where()
+    said = _at("x" if wrt == "x" else "ŷ", x, mask)
+    if target is None or not is_float(target) or target.shape != x.shape:
+        return said
+    apart = _at("ŷ − y", x - target, mask)
+    return apart if len(set(apart)) <= len(set(said)) else said
+
+
+def _at(symbol: str, x: np.ndarray, mask: np.ndarray) -> list[str]:
+    """The words for each masked element; −0 is 0 but where the two sides agree at 0."""
+    agrees_at_zero = bool((~mask & (x == 0) & ~np.signbit(x)).any())
+    shown = [f"{float(v) if v or agrees_at_zero else 0.0:.6g}".replace("-", "−") for v in x[mask]]
+    return [f"at {symbol} = {text} exactly" for text in shown]
+
+
+def _ties(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    """The other elements with the same value."""
+    same = np.asarray(x == x[index])
+    same[index] = False
+    return same
+
+
+def _place(sides: Sides, case: Case, wrt: str, of: str, index: tuple[int, ...], name: str) -> Place | None:
+    """The kink at one element; None where the function is smooth there."""
+    try:
+        with np.errstate(all="ignore"):
+            left, right = _slopes(sides, case.inputs, wrt, of, index)
+            if not _apart(left, right):
+                return None
+            others = _ties(case.inputs[wrt], index)
+            if others.any():  # is it the value, or the tie? Without the tie only the first is left
+                moved = np.where(others, case.inputs[wrt] + 0.0625, case.inputs[wrt])
+                if not name or not _apart(*_slopes(sides, {**case.inputs, wrt: moved}, wrt, of, index)):
+                    name = f"where {'x' if wrt == 'x' else 'ŷ'} {TIE}"
+    except Exception:
+        return None
+    unit = 1.0
+    dy = case.inputs.get("dy")
+    if dy is not None and dy.shape == case.manual.shape and dy[index] and _only_here(sides, case.inputs, index):
+        unit = float(dy[index])
+    return Place(
+        name, *(float(v) / unit + 0.0 for v in (case.manual[index], case.torch[index], left, right))
+    )  # + 0: no −0
+
+
+def _slopes(sides: Sides, inputs: Arrays, wrt: str, of: str, index: tuple[int, ...]) -> tuple[float, float]:
+    """The one-sided derivatives of ⟨dy, manual output⟩, or of the manual loss, in extended precision."""
+    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != "dy"}
+    dy = inputs.get("dy")
+
+    def f(h: float) -> Any:
+        moved = wide[wrt].copy()
+        moved[index] += np.longdouble(h)
+        y = np.asarray(sides.manual({**wide, wrt: moved})[of], np.longdouble)
+        return y.sum() if dy is None else (y * dy).sum()
+
+    here = f(0.0)
+    slope: Callable[[float], Any] = lambda h: (f(h) - here) / h  # noqa: E731
+    return tuple(float(2 * slope(s * STEP / 2) - slope(s * STEP)) for s in (-1, 1))  # type: ignore[return-value]
+
+
+def _apart(left: float, right: float) -> bool:
+    """Whether the slopes differ by more than their error. Halfway, in powers of two, from 2⁻²⁸ to 1."""
+    return abs(left - right) > 2.0**-14 * max(abs(left), abs(right), 1e-300)
+
+
+def _only_here(sides: Sides, inputs: Arrays, index: tuple[int, ...]) -> bool:
+    """Whether this element of x moves only the element of the output in its place."""
+    x = inputs["x"].copy()
+    x[index] += 0.0625
+    plain = {k: v for k, v in inputs.items() if k != "dy"}
+    changed = np.asarray(sides.manual({**plain, "x": x})["output"] != sides.manual(plain)["output"])
+    changed[index] = False
+    return not changed.any()

@@ -1,0 +1,148 @@
+"""How far torch's own formula rounds on the very numbers at hand: random rounding of every operation it makes.
+
+Torch may compute the same function by a formula that cancels where the manual one does not, as
+(1 − y) z + log(1 + e^−z) does for a z far below 0. Monte Carlo arithmetic (Vignes 1993; Parker 1997) measures that
+without a reference: each operation's result is moved by one unit in the last place, up or down by chance, and
+what becomes of torch's outputs is what rounding can do to them. Of a sum or a matrix product, which rounds inside
+too, the operands are moved as well. Only torch's code runs, so nothing that is wrong in the manual code can
+enlarge it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch._decomp import decomposition_table
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from compare.judge.sides import Arrays, Sides, is_float
+
+SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
+# The core operations of torch are one step each, but for these.
+FUSED = ("gelu", "_softmax", "_log_softmax", "native_layer_norm", "native_group_norm", "_native_batch_norm_legit")
+STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
+
+
+# What optimizers are made of; torch takes these apart too, but ten times as slowly.
+PARTS: dict[str, Callable[..., torch.Tensor]] = {
+    "lerp": lambda a, b, weight: a + weight * (b - a),
+    "addcmul": lambda a, b, c, value=1: a + value * (b * c),
+    "addcdiv": lambda a, b, c, value=1: a + value * (b / c),
+}
+
+
+class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs torch's operations in float64 with each result moved by one ulp at random, fused ones taken apart.
+
+    A result whose every number stood already among the operands, but for its sign, was chosen and not computed, and
+    is left alone: views, maxima, masks. `choices` collects the results of comparisons, of roundings to whole numbers
+    and of signs: a run in which one of them is another has jumped, and says nothing of rounding. `largest` is the
+    largest finite number among all operands and results.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        """Without a seed nothing is moved."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self.choices: list[torch.Tensor] = []
+        self.largest = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__.rstrip("_")
+        with self:
+            result = _in_parts(func, name, args, kwargs)
+        if result is not NotImplemented:
+            return result
+        operands = [leaf for leaf in tree_leaves((args, kwargs)) if _is_real(leaf) or isinstance(leaf, float)]
+        result = func(*args, **kwargs)
+        self.largest = max(self.largest, *map(_largest, tree_leaves((operands, result))), 0.0)
+        self.choices += [
+            t.clone()
+            for t in tree_leaves(result)
+            if isinstance(t, torch.Tensor) and (not t.is_floating_point() or name in STEPS)
+        ]
+        computed = [t for t in tree_leaves(result) if _is_real(t) and not all_among(t, operands)]
+        if self.generator is None or not computed:
+            return result
+        if torch.Tag.inplace in func.tags:
+            computed[0].copy_(self._moved(computed[0]))
+            return result
+        if torch.Tag.pointwise not in func.tags:
+            result = func(*tree_map(self._moved, args), **tree_map(self._moved, kwargs))
+        return tree_map(self._moved, result)
+
+    def _moved(self, t: Any) -> Any:
+        """Each number of a float64 tensor up or down by one ulp; 0 and ∞, and anything else, as they are."""
+        if not _is_real(t):
+            return t
+        up = torch.randint(0, 2, t.shape, generator=self.generator, dtype=torch.bool)
+        infinity = torch.full_like(t, torch.inf)
+        return torch.where((t == 0) | t.isinf(), t, torch.nextafter(t, torch.where(up, infinity, -infinity)))
+
+
+def _in_parts(func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """The operation made of smaller ones; NotImplemented where it is one step."""
+    if name in PARTS:
+        result = PARTS[name](*args, **kwargs)
+        return args[0].copy_(result) if torch.Tag.inplace in func.tags else result
+    one_step = (name in SIMPLE and "alpha" not in kwargs) or (torch.Tag.core in func.tags and name not in FUSED)
+    return NotImplemented if one_step or func not in decomposition_table else decomposition_table[func](*args, **kwargs)
+
+
+def _is_real(t: Any) -> bool:
+    """A float32 tensor among float64 ones is a counter, such as an optimizer's step."""
+    return isinstance(t, torch.Tensor) and t.dtype == torch.float64
+
+
+def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
+    """Whether each number of t is 0 or, but for its sign, one of the operands: numbers, and tensors of them."""
+    found = torch.cat([t.new_zeros(1), *(torch.as_tensor(o, dtype=t.dtype).reshape(-1).abs() for o in operands)])
+    return bool(torch.isin(t.abs(), found).all())
+
+
+def _largest(x: Any) -> float:
+    magnitude = x.detach().abs() if _is_real(x) else torch.tensor(abs(x) if isinstance(x, float) else 0.0)
+    return float(torch.where(torch.isfinite(magnitude), magnitude, 0.0).max()) if magnitude.numel() else 0.0
+
+
+class TorchRounding:
+    """What rounding does to torch's own results, by output name; nothing where the twin does not run in this way.
+
+    noise     how far random rounding has moved each element so far, float64
+    finite    in how many of the `draws` so far it was finite
+    in_parts  the results where fused operations are replaced by their parts and nothing is moved
+    largest   the largest number that came up on the way
+    """
+
+    def __init__(self, sides: Sides, inputs: Arrays) -> None:
+        self.sides, self.inputs, self.draws = sides, inputs, 0
+        try:
+            self.in_parts, reference = self._run(None)
+        except Exception:
+            self.in_parts, reference = {}, RandomRounding(None)
+        self.choices, self.largest = reference.choices, reference.largest
+        self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
+        self.finite = {name: np.zeros(np.shape(y), int) for name, y in self.noise.items()}
+
+    def _run(self, seed: int | None) -> tuple[Arrays, RandomRounding]:
+        with RandomRounding(seed) as mode:
+            return self.sides.torch(self.inputs), mode
+
+    def draw(self, draws: int) -> None:
+        """Go on until so many random roundings have been made."""
+        for seed in range(self.draws, draws if self.noise else 0):
+            there, mode = self._run(seed)
+            for name, count in self.finite.items():
+                count += np.isfinite(there[name])
+            if len(mode.choices) != len(self.choices) or not all(map(torch.equal, mode.choices, self.choices)):
+                continue
+            for name, most in self.noise.items():
+                with np.errstate(all="ignore"):
+                    change = np.abs(np.subtract(there[name], self.in_parts[name], dtype=np.float64))
+                np.maximum(most, np.where(np.isfinite(change), change, 0.0), out=most)
+        self.draws = max(self.draws, draws)
