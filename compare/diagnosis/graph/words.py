@@ -54,6 +54,9 @@ def _formula(trace: Trace, index: int, depth: int, inside: bool = True) -> tuple
         return f"{left} {sign} {right}", tight
     if name in ("t", "permute", "transpose"):
         return f"{_argument(trace, node.args[0], depth, 9)}ᵀ", 9
+    if name == "rsub":
+        left, right = _argument(trace, node.args[1], depth, 1), _argument(trace, node.args[0], depth, 2)
+        return f"{left} − {right}", 1
     if name == "neg":
         return f"−{_argument(trace, node.args[0], depth, 2)}", 2
     if name == "reciprocal":
