@@ -7,6 +7,7 @@ import torch
 
 from compare.diagnosis.causes import Case, constants
 from compare.diagnosis.graph.trace import Trace
+from compare.diagnosis.graph.words import number
 
 SIGN = "the sign is flipped"
 
@@ -16,8 +17,8 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
     found = [(c.complexity, c.value, c.names[0]) for c in constants(case) if len(c.names) == 1]
     known = [v for _, v, _ in found]
     for a in _own(trace):
-        found.append((11, 1 / a, f"the constant {a:.6g} is left out"))
-        found.append((12, a, f"the constant {a:.6g} is applied twice"))
+        found.append((11, 1 / a, f"the constant {number(a)} is left out"))
+        found.append((12, a, f"the constant {number(a)} is applied twice"))
     for n in _sizes(trace):
         if not any(abs(n - v) < 1e-9 for v in known):
             found.append((12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"))

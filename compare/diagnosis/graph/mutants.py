@@ -12,7 +12,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import INFIX, called, formula, operation
+from compare.diagnosis.graph.words import INFIX, called, formula, number, operation
 
 aten = torch.ops.aten
 MOST_VALUES = 8  # other quantities that are tried in a place
@@ -117,7 +117,7 @@ def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
                     words = f"{name.strip('_')} runs over {which}, {how}, in {here}"
                     yield Mutant(node.index, (place, *axes), 11, words, with_number(trace, node, place, given))
         elif isinstance(value, (int, float)):
-            text = f"{what or 'the constant'} {value:.6g}" if what != "ε" else "ε"
+            text = f"{what or 'the constant'} {number(value)}" if what != "ε" else "ε"
             for complexity, words, other in _other_numbers(value):
                 yield Mutant(
                     node.index, (place, words), complexity, f"{text} is {words} in {here}",
@@ -145,9 +145,7 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
     if name in INFIX:
         for p in floats:
             left = [called(trace, s) for q, s in enumerate(node.sources()) if q != p]
-            rest = (
-                left[0] if left else next((f"{v:.4g}" for _, _, v in _plain(node) if isinstance(v, (int, float))), "")
-            )
+            rest = left[0] if left else next((number(v) for _, _, v in _plain(node) if isinstance(v, (int, float))), "")
             words = f"{rest} is left out of {here}"
             sign = -1.0 if name == "sub" and p == 1 else 1.0
             yield Mutant(

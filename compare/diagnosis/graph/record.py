@@ -81,6 +81,11 @@ class Recorder(TorchDispatchMode):
                 self.depth += 1
             if result is not NotImplemented:
                 return result
+        if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
+            with self:  # matmul and the like inside a textbook form, where autograd no longer takes them apart
+                result = op.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         name = op._schema.name.partition("::")[2]
         if name in BROADCAST:
             args = self._broadcast(args)

@@ -21,7 +21,7 @@ from compare.diagnosis.graph.proof import FITTED, Found, Part, Room, Theory, gap
 from compare.diagnosis.graph.record import traces
 from compare.diagnosis.graph.slips import Slip
 from compare.diagnosis.graph.trace import Edge, Rule
-from compare.diagnosis.graph.words import called
+from compare.diagnosis.graph.words import called, formula, operation, silent
 from compare.judge.sides import LossSides, Sides
 
 PROBES = 6  # random directions; two of them are used up by constants
@@ -79,7 +79,11 @@ class TheTwin:
         for depth, (rooms, made) in enumerate(self.rooms()):  # what is taken apart the least is likelier
             here = list(_whole(rooms)) if _singles in sources else []
             for source in sources:
-                here += [f for t in _first(source(_main(rooms), made)) if (f := prove(rooms, t)) is not None]
+                here += [
+                    f
+                    for t in _first(_said_plainly(_main(rooms), t) for t in source(_main(rooms), made))
+                    if (f := prove(rooms, t)) is not None
+                ]
                 if here:
                     break
             found += [f._replace(complexity=f.complexity + depth) for f in here]
@@ -115,6 +119,12 @@ def _whole(rooms: list[Room]) -> Iterator[Found]:
 
 def _first(theories: Iterator[Theory]) -> list[Theory]:
     return sorted(theories, key=lambda t: t.complexity)[:MOST]
+
+
+def _said_plainly(room: Room, theory: Theory) -> Theory:
+    """A little less likely where the edge is one of an operation that only moves numbers: it is said better elsewhere."""
+    moves = sum(silent(room.trace.nodes[part.edges[0][0]]) for part in theory.parts)
+    return theory._replace(more=theory.more + 2 * moves) if moves else theory
 
 
 class _Made(NamedTuple):
@@ -194,9 +204,13 @@ def _theories(room: Room, slip: Slip, factor: float) -> Iterator[Theory]:
     if slip.key == "true" and abs(factor) < ALMOST:
         yield Theory((Part.of(slip, "missing"),))
         return
+    here = formula(room.trace, slip.edge[0])
     for label in room.labels(factor, ALMOST):
-        yield Theory((Part.of(slip, label, room.complexity(label)),))
-    yield Theory((Part.of(slip, FITTED, 20),))
+        constant = label.removeprefix("the constant ").partition(" ")[0] if label.startswith("the constant") else ""
+        stands = bool(constant) and constant in here and operation(room.trace.nodes[slip.edge[0]]) in ("mul", "div")
+        yield Theory((Part.of(slip, label, room.complexity(label) - 2 * stands),))
+    if abs(factor) > ALMOST:
+        yield Theory((Part.of(slip, FITTED, 20),))
 
 
 def _parts(room: Room, made: _Made) -> Iterator[tuple[Part, np.ndarray]]:

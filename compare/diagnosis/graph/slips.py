@@ -16,7 +16,7 @@ import torch
 from compare.diagnosis.graph.closed_forms import by_pattern, changed, closed
 from compare.diagnosis.graph.formulas import formulas
 from compare.diagnosis.graph.trace import JUMP, Edge, Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import called, formula, operation
+from compare.diagnosis.graph.words import called, formula, operation, role
 
 UNARY = {
     "tanh", "sigmoid", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf", "abs",
@@ -51,7 +51,8 @@ class Slip(NamedTuple):
 
 def path(trace: Trace, edge: Edge) -> str:
     """The path along an edge, in words."""
-    return f"the path through {called(trace, edge[2])} in {formula(trace, edge[0])}"
+    node = trace.nodes[edge[0]]
+    return f"the path through {called(trace, edge[2])}{role(node, edge[1])} in {formula(trace, edge[0])}"
 
 
 def term(trace: Trace, edge: Edge) -> str:

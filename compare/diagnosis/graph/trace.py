@@ -197,22 +197,42 @@ class Trace:
                 if node.item in along[0]:
                     moved[node.index] = along[0][node.item]
                 continue
-            leaves, out = self.local(node.index)
-            found = {}
-            many = isinstance(out, (tuple, list))
-            wanted = [p for p in along if leaves[p].requires_grad]
-            for k, y in enumerate(out if many else (out,)):
-                if not (isinstance(y, Tensor) and y.requires_grad and wanted):
-                    continue
-                v = torch.zeros_like(y, requires_grad=True)
-                g = torch.autograd.grad(
-                    y, [leaves[p] for p in wanted], v, create_graph=True, allow_unused=True, retain_graph=True
-                )
-                total = sum((h * along[p]).sum() for p, h in zip(wanted, g, strict=True) if h is not None)
-                if isinstance(total, Tensor) and total.requires_grad:
-                    found[k] = torch.autograd.grad(total, v, retain_graph=True)[0].detach()
-            if many and found:
+            try:
+                found = self._pushed(node, along)
+            except RuntimeError:  # an operation whose derivative has no derivative in torch
+                found = self._pushed_by_difference(node, along)
+            if isinstance(node.value, (tuple, list)) and found:
                 moved[node.index] = found
             elif 0 in found:
                 moved[node.index] = found[0]
         return moved
+
+    def _pushed(self, node: Node, along: dict[int, Tensor]) -> dict[int, Tensor]:
+        """The tangents of an operation's results."""
+        leaves, out = self.local(node.index)
+        found = {}
+        wanted = [p for p in along if leaves[p].requires_grad]
+        for k, y in enumerate(out if isinstance(out, (tuple, list)) else (out,)):
+            if not (isinstance(y, Tensor) and y.requires_grad and wanted):
+                continue
+            v = torch.zeros_like(y, requires_grad=True)
+            inputs = [leaves[p] for p in wanted]
+            g = torch.autograd.grad(y, inputs, v, create_graph=True, allow_unused=True, retain_graph=True)
+            total = sum((h * along[p]).sum() for p, h in zip(wanted, g, strict=True) if h is not None)
+            if isinstance(total, Tensor) and total.requires_grad:
+                found[k] = torch.autograd.grad(total, v, retain_graph=True)[0].detach()
+        return found
+
+    def _pushed_by_difference(self, node: Node, along: dict[int, Tensor]) -> dict[int, Tensor]:
+        """The same by a central difference: good enough to search with."""
+        step = 1e-5
+        ends = []
+        for h in (step, -step):
+            moved = {p: self.nodes[node.sources()[p]].value + h * t for p, t in along.items()}
+            _, out = self.at(node.index, moved)
+            ends.append(out if isinstance(out, (tuple, list)) else (out,))
+        return {
+            k: ((a - b) / (2 * step)).detach()
+            for k, (a, b) in enumerate(zip(*ends, strict=True))
+            if isinstance(a, Tensor) and a.is_floating_point()
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch.utils._pytree import tree_leaves
@@ -16,8 +17,30 @@ SILENT = {
     "view", "_unsafe_view", "reshape", "expand", "clone", "unsqueeze", "squeeze", "detach", "alias", "contiguous",
     "lift_fresh", "_to_copy",
 }  # fmt: skip
+PLAIN = {
+    "_scaled_dot_product_flash_attention_for_cpu": "attention", "native_layer_norm": "layer_norm",
+    "native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "max_pool2d_with_indices": "max_pool",
+    "max_pool3d_with_indices": "max_pool", "nll_loss_forward": "nll_loss", "linalg_vector_norm": "norm",
+    "linalg_inv_ex": "inverse", "convolution": "conv", "log_sigmoid_forward": "log_sigmoid", "_softmax": "softmax",
+    "_log_softmax": "log_softmax", "avg_pool2d": "avg_pool", "_prelu_kernel": "prelu", "clamp_min": "max",
+}  # fmt: skip
 ALONG = {"sum", "mean", "amax", "amin", "max", "min", "prod", "cumsum", "logsumexp", "_softmax", "_log_softmax", "flip"}
 TIGHT = {"·": 2, "@": 2, "/": 2, "+": 1, "−": 1}
+
+
+def number(v: float) -> str:
+    """A number, as a root or a fraction where it is one."""
+    short = f"{v:.4g}"
+    if float(short) == v:
+        return short
+    for value, words in ((math.sqrt(2 / math.pi), "√(2/π)"), (1 / math.sqrt(2 * math.pi), "1/√(2π)")):
+        if math.isclose(v, value, rel_tol=1e-15):
+            return words
+    for power, form in ((v * v, "√{}"), (1 / (v * v) if v else 0.0, "1/√{}"), (1 / v if v else 0.0, "1/{}")):
+        n = round(power)
+        if 1 < n < 10000 and math.isclose(power, n, rel_tol=1e-14):
+            return ("−" if v < 0 and "√" in form else "") + form.format(n)
+    return short
 
 
 def operation(node: Node) -> str:
@@ -71,7 +94,7 @@ def _formula(trace: Trace, index: int, depth: int, inside: bool = True) -> tuple
     if name in ALONG and len(node.args) > 1 and isinstance(node.args[1], (int, list, tuple)):
         axes = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]]
         inside.append(f"axis {', '.join(map(str, axes))}")
-    return f"{name.strip('_')}({', '.join(inside)})", 9
+    return f"{PLAIN.get(name, name.strip('_'))}({', '.join(inside)})", 9
 
 
 def _indexed(node: Node, name: str) -> str:
@@ -98,9 +121,27 @@ def _argument(trace: Trace, a: Any, depth: int, tight: int) -> str:
     if is_ref(a):
         text, own = _formula(trace, a.index, depth - 1)
         return f"({text})" if own < tight else text
-    return f"{a:.4g}" if isinstance(a, (int, float)) else "a constant"
+    return number(a) if isinstance(a, (int, float)) else "a constant"
 
 
 def called(trace: Trace, index: int) -> str:
     """The textbook's name for an operation's result, or its formula."""
     return trace.nodes[index].name or formula(trace, index)
+
+
+def silent(node: Node) -> bool:
+    """Whether an operation only moves numbers about, and is not written in a formula."""
+    return operation(node) in SILENT | {"t", "permute", "transpose"}
+
+
+def role(node: Node, place: int) -> str:
+    """What an argument is called by its operation, where it has several and they are not written beside a sign."""
+    if node.op is None or operation(node) in INFIX or len(node.sources()) < 2:
+        return ""
+    names = [a.name for a in node.op._schema.arguments]
+    places = [k for k, a in enumerate(node.args) if is_ref(a)]
+    return (
+        f", its {names[places[place]]},"
+        if place < len(places) and names[places[place]] not in ("self", "other")
+        else ""
+    )
