@@ -7,7 +7,7 @@ import torch
 
 from compare.diagnosis.causes import Case, constants
 from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import number
+from compare.diagnosis.graph.words import number, operation
 
 SIGN = "the sign is flipped"
 
@@ -16,9 +16,13 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
     """name → (how unlikely, value), the likelier first; of two names for one value here both are kept."""
     found = [(c.complexity, c.value, c.names[0]) for c in constants(case) if len(c.names) == 1]
     known = [v for _, v, _ in found]
-    for a in _own(trace):
-        found.append((11, 1 / a, f"the constant {number(a)} is left out"))
-        found.append((12, a, f"the constant {number(a)} is applied twice"))
+    for a, divides in _own(trace):
+        if divides:
+            found.append((11, a, f"the division by {number(a)} is left out"))
+            found.append((12, 1 / a, f"the division by {number(a)} is applied twice"))
+        else:
+            found.append((11, 1 / a, f"the constant {number(a)} is left out"))
+            found.append((12, a, f"the constant {number(a)} is applied twice"))
     for n in _sizes(trace):
         if not any(abs(n - v) < 1e-9 for v in known):
             found.append((12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"))
@@ -35,16 +39,17 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
     return named
 
 
-def _own(trace: Trace) -> list[float]:
-    """Numbers that stand in the twin."""
-    own: dict[float, None] = {}
+def _own(trace: Trace) -> list[tuple[float, bool]]:
+    """Numbers that stand in the twin, and whether they are divided by."""
+    own: dict[tuple[float, bool], None] = {}
     for node in trace.nodes:
+        divides = operation(node) == "div"
         for a in (*(node.args if isinstance(node.args, (tuple, list)) else ()), *node.kwargs.values()):
             if isinstance(a, (int, float)) and not isinstance(a, bool) and node.op is not None:
-                own.setdefault(float(a))
+                own.setdefault((float(a), divides))
         if node.op is None and not node.args and isinstance(node.value, torch.Tensor) and node.value.numel() == 1:
-            own.setdefault(float(node.value))
-    return [a for a in own if a not in (0.0, 1.0, -1.0, 2.0, 0.5) and np.isfinite(a) and 1e-6 < abs(a) < 1e6]
+            own.setdefault((float(node.value), False))
+    return [(a, d) for a, d in own if a not in (0.0, 1.0, -1.0, 2.0, 0.5) and np.isfinite(a) and 1e-6 < abs(a) < 1e6]
 
 
 def _sizes(trace: Trace) -> list[float]:

@@ -206,7 +206,8 @@ def _theories(room: Room, slip: Slip, factor: float) -> Iterator[Theory]:
         return
     here = formula(room.trace, slip.edge[0])
     for label in room.labels(factor, ALMOST):
-        constant = label.removeprefix("the constant ").partition(" ")[0] if label.startswith("the constant") else ""
+        words = label.split(" ")
+        constant = words[words[1] == "division" and 3 or 2] if words[1:2] in (["constant"], ["division"]) else ""
         stands = bool(constant) and constant in here and operation(room.trace.nodes[slip.edge[0]]) in ("mul", "div")
         yield Theory((Part.of(slip, label, room.complexity(label) - 2 * stands),))
     if abs(factor) > ALMOST:
