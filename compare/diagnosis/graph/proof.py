@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.slips import Slip, path, slips, term
+from compare.diagnosis.graph.edge import Slip, path, term
+from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
 
 FITTED = "a constant factor"  # one without a name, the same in every case

@@ -16,10 +16,10 @@ import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import constants_of
+from compare.diagnosis.graph.edge import Slip
 from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.proof import FITTED, Found, Part, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
-from compare.diagnosis.graph.slips import Slip
 from compare.diagnosis.graph.trace import Edge, Rule
 from compare.diagnosis.graph.words import called, formula, operation, silent
 from compare.judge.sides import LossSides, Sides
@@ -207,7 +207,7 @@ def _theories(room: Room, slip: Slip, factor: float) -> Iterator[Theory]:
     here = formula(room.trace, slip.edge[0])
     for label in room.labels(factor, ALMOST):
         words = label.split(" ")
-        constant = words[words[1] == "division" and 3 or 2] if words[1:2] in (["constant"], ["division"]) else ""
+        constant = words[(words[1] == "division" and 3) or 2] if words[1:2] in (["constant"], ["division"]) else ""
         stands = bool(constant) and constant in here and operation(room.trace.nodes[slip.edge[0]]) in ("mul", "div")
         yield Theory((Part.of(slip, label, room.complexity(label) - 2 * stands),))
     if abs(factor) > ALMOST:
