@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from compare.diagnosis.graph.mutants import Mutant, Rerun, mutants
+from compare.diagnosis.graph.mutants import mutants
 from compare.diagnosis.graph.record import record
+from compare.diagnosis.graph.rerun import Mutant, Rerun
 from compare.diagnosis.graph.textbook import aten, label, number
 from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace, is_ref
 from compare.diagnosis.graph.words import called

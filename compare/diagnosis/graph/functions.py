@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.mutants import Mutant, Rerun, mutants, with_number
+from compare.diagnosis.graph.mutants import mutants, with_number
 from compare.diagnosis.graph.proof import Found, gap
+from compare.diagnosis.graph.rerun import Mutant, Rerun
 from compare.diagnosis.graph.trace import Trace
 
 SPARE = 3  # numbers that must be explained

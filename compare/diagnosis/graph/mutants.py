@@ -5,12 +5,12 @@ A forward pass that differs may be such a function; and a gradient may be the ri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
+from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
 from compare.diagnosis.graph.words import INFIX, called, formula, number, operation
 
@@ -31,17 +31,6 @@ SWAPPED: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-class Mutant(NamedTuple):
-    """One operation, changed."""
-
-    at: int
-    key: Hashable
-    complexity: int
-    words: str
-    made: Callable[[list[Any]], Any]  # of the operation's arguments that are results themselves, in order
-    number: tuple[Any, float] | None = None  # the place and the value of the number that is changed, for a fit
-
-
 def mutants(trace: Trace) -> Iterator[Mutant]:
     """Every operation with one thing changed, from the output backwards."""
     for node in reversed(trace.nodes):
@@ -58,7 +47,7 @@ def with_number(trace: Trace, node: Node, place: Any, value: Any) -> Callable[[l
     """The operation with another plain argument."""
 
     def made(given: list[Any]) -> Any:
-        args, kwargs = _filled(node, given)
+        args, kwargs = filled(node, given)
         if isinstance(place, str):
             return node.op(*args, **{**kwargs, place: value})
         padded = [*args, *_defaults(node)[len(args) : place + 1]]
@@ -72,16 +61,6 @@ def _defaults(node: Node) -> list[Any]:
     return [a.default_value if a.has_default_value() else None for a in node.op._schema.arguments]
 
 
-def _filled(node: Node, given: list[Any]) -> tuple[Any, Any]:
-    rest = iter(given)
-    if node.flat:
-        return [next(rest) if is_ref(a) else a for a in node.args], node.kwargs
-    filled: tuple[Any, Any] = tree_map(
-        lambda a: next(rest) if is_ref(a) else a, (node.args, node.kwargs), is_leaf=is_ref
-    )
-    return filled
-
-
 def _plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
     """(place, name, value) of the arguments that are no results and were given."""
     for k, a in enumerate(node.op._schema.arguments):
@@ -93,29 +72,15 @@ def _plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
 
 def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
     """Constants, axes and switches."""
-    here, name = formula(trace, node.index), operation(node)
+    here = formula(trace, node.index)
     for place, argument, value in _plain(node):
         what = CALLED.get(argument, argument)
-        axes = argument in ("dim", "dims", "axis")
         if isinstance(value, bool):
             if argument not in ("keepdim", "half_to_float", "unsafe", "inplace"):
-                yield Mutant(node.index, (place, "not"), 11, f"{argument} is {not value} in {here}, not {value}", with_number(trace, node, place, not value))  # fmt: skip
-        elif axes and isinstance(value, (int, list, tuple)) and node.sources():
-            size = trace.nodes[node.sources()[0]].value.dim()
-            right = {v % max(size, 1) for v in ([value] if isinstance(value, int) else value)}
-            for axis in range(size):
-                if axis in right and len(right) == 1:
-                    continue
-                other = sorted({axis} if axis in right else right | {axis})
-                for axes, how in (([axis], "the wrong axis"), (other, "one axis too many")):
-                    if axis in right and how != "the wrong axis":
-                        continue
-                    if isinstance(value, int) and len(axes) > 1:
-                        continue
-                    given = axes[0] if isinstance(value, int) else axes
-                    which = f"axis {', '.join(map(str, axes))}"
-                    words = f"{name.strip('_')} runs over {which}, {how}, in {here}"
-                    yield Mutant(node.index, (place, *axes), 11, words, with_number(trace, node, place, given))
+                words = f"{argument} is {not value} in {here}, not {value}"
+                yield Mutant(node.index, (place, "not"), 11, words, with_number(trace, node, place, not value))
+        elif argument in ("dim", "dims", "axis") and isinstance(value, (int, list, tuple)) and node.sources():
+            yield from _axes(trace, node, place, value)
         elif isinstance(value, (int, float)):
             text = f"{what or 'the constant'} {number(value)}" if what != "ε" else "ε"
             for complexity, words, other in _other_numbers(value):
@@ -123,6 +88,19 @@ def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
                     node.index, (place, words), complexity, f"{text} is {words} in {here}",
                     with_number(trace, node, place, type(value)(other)), (place, float(value)),
                 )  # fmt: skip
+
+
+def _axes(trace: Trace, node: Node, place: Any, value: Any) -> Iterator[Mutant]:
+    size = trace.nodes[node.sources()[0]].value.dim()
+    right = {v % max(size, 1) for v in ([value] if isinstance(value, int) else value)}
+    tried = [([axis], "the wrong axis") for axis in range(size) if right != {axis}]
+    if not isinstance(value, int):
+        tried += [(sorted(right | {axis}), "one axis too many") for axis in range(size) if axis not in right]
+    for axes, how in tried:
+        name = operation(node).strip("_")
+        words = f"{name} runs over axis {', '.join(map(str, axes))}, {how}, in {formula(trace, node.index)}"
+        given = axes[0] if isinstance(value, int) else axes
+        yield Mutant(node.index, (place, *axes), 11, words, with_number(trace, node, place, given))
 
 
 def _other_numbers(value: float) -> Iterator[tuple[int, str, float]]:
@@ -175,14 +153,8 @@ def _zero(node: Node, given: list[Any]) -> Tensor:
     return torch.zeros_like(node.value)
 
 
-def node_value(node: Node, given: list[Any]) -> Any:
-    """The operation as it is."""
-    args, kwargs = _filled(node, given)
-    return node.op(*args, **kwargs)
-
-
 def _called_as(other: str, node: Node, given: list[Any]) -> Any:
-    args, kwargs = _filled(node, given)
+    args, kwargs = filled(node, given)
     function = getattr(torch, other, None) or getattr(torch.nn.functional, other)
     return function(*args, **kwargs)
 
@@ -237,68 +209,8 @@ def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
             ):
                 tried += 1
                 words = f"{called(trace, other.index)} stands for {called(trace, s)} in {here}"
-                yield Mutant(node.index, ("other", p, other.index), 13, words, _Swap(node, p, other.index))
-
-
-class _Swap:
-    """The operation with another result for an argument; the result is looked up when it is run."""
-
-    def __init__(self, node: Node, place: int, other: int) -> None:
-        self.node, self.place, self.other = node, place, other
-
-    def __call__(self, given: list[Any], other: Any = None) -> Any:
-        return node_value(self.node, [other if q == self.place else g for q, g in enumerate(given)])
+                yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))
 
 
 def _is_like(a: Any, b: Any) -> bool:
     return isinstance(a, torch.Tensor) and a.shape == b.shape and a.is_floating_point()
-
-
-class Rerun:
-    """A trace that can be run again with an operation changed, and differentiated by torch."""
-
-    def __init__(self, trace: Trace, target: str) -> None:
-        self.trace = trace
-        self.values: dict[int, Any] = {}
-        for node in trace.nodes:
-            if node.op is None and not node.sources():
-                leaf = node.index == trace.inputs.get(target)
-                self.values[node.index] = node.value.clone().requires_grad_() if leaf else node.value
-            else:
-                with torch.enable_grad():
-                    self.values[node.index] = trace.run(node, self.values.__getitem__)[0]
-        self.leaf = self.values.get(trace.inputs.get(target, -1))
-
-    def output(self, wrong: dict[int, Mutant], inputs: dict[int, Tensor] | None = None) -> Tensor | None:
-        """The output with these operations changed, and other inputs; None where that does not fit."""
-        changed: dict[int, Any] = dict(inputs or {})
-
-        def look(k: int) -> Any:
-            return changed[k] if k in changed else self.values[k]
-
-        try:
-            with torch.enable_grad():
-                for node in self.trace.nodes[min((*wrong, *changed)) :]:
-                    if node.index in wrong:
-                        made = wrong[node.index].made
-                        given = [look(s) for s in node.sources()]
-                        value = made(given, look(made.other)) if isinstance(made, _Swap) else made(given)
-                        if not isinstance(value, torch.Tensor):
-                            return None
-                        changed[node.index] = value
-                    elif any(s in changed for s in node.sources()):
-                        changed[node.index] = self.trace.run(node, look)[0]
-        except (RuntimeError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError):
-            return None
-        out: Tensor = look(self.trace.output)
-        return out if out.shape == self.trace.nodes[self.trace.output].value.shape else None
-
-    def gradient(self, output: Tensor) -> Tensor | None:
-        """Torch's gradient of that output."""
-        if not output.requires_grad:
-            return None
-        try:
-            (g,) = torch.autograd.grad(output, self.leaf, self.trace.upstream, retain_graph=True, allow_unused=True)
-        except RuntimeError:
-            return None
-        return g

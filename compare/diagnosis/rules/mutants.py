@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from compare.diagnosis.rules.expressions import of_expression, target
 from compare.diagnosis.rules.recipes import Line, Recipe
-
-MATH = {"sqrt", "abs", "sign", "maximum", "where", "clip"}
-SIGNS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "·", ast.Div: "/", ast.Pow: "**"}
-
 
 Units = list[Any]  # the compiled lines of a rule; None for one that is left out
 
@@ -58,26 +54,6 @@ def changes(recipe: Recipe) -> Iterator[Change]:
     yield from _of_gradient(recipe)
 
 
-def of_expression(recipe: Recipe, text: str) -> Iterator[tuple[int, str, str]]:
-    """(complexity, words, the line) with one thing changed on the right of the = sign."""
-    count = len(list(ast.walk(_value(text))))
-    for k in range(count):
-        made = list(_of_node(recipe, list(ast.walk(_value(text)))[k]))
-        for j in range(len(made)):
-            statement = ast.parse(text).body[0]
-            assert isinstance(statement, ast.Assign)
-            old = list(ast.walk(statement.value))[k]
-            complexity, words, make = made[j]
-            statement.value = _Replace(old, make(old)).visit(statement.value)
-            yield complexity, words, ast.unparse(ast.fix_missing_locations(statement))
-
-
-def _value(text: str) -> ast.expr:
-    statement = ast.parse(text).body[0]
-    assert isinstance(statement, ast.Assign)
-    return statement.value
-
-
 def _instead(i: int, text: str) -> Callable[[Units, dict[str, Any]], None]:
     code = compiled(text)
 
@@ -87,144 +63,9 @@ def _instead(i: int, text: str) -> Callable[[Units, dict[str, Any]], None]:
     return apply
 
 
-class _Replace(ast.NodeTransformer):
-    def __init__(self, old: ast.AST, new: ast.AST) -> None:
-        self.old, self.new = old, new
-
-    def visit(self, node: ast.AST) -> Any:
-        return self.new if node is self.old else self.generic_visit(node)
-
-
-Made = tuple[int, str, Callable[[Any], ast.expr]]
-
-
-def _of_node(recipe: Recipe, node: ast.AST) -> Iterator[Made]:
-    if isinstance(node, ast.BinOp):
-        yield from _of_operation(node)
-    elif isinstance(node, ast.Call):
-        yield from _of_call(node)
-    elif isinstance(node, ast.IfExp):
-        yield 11, f"the case {_text(node.test)} is left out", lambda n: n.orelse
-        yield 12, f"the case {_text(node.test)} is taken always", lambda n: n.body
-    elif isinstance(node, ast.Name) and node.id not in MATH:
-        yield from _of_name(recipe, node)
-    elif isinstance(node, ast.Constant):
-        for other in (2 * node.value, node.value / 2, node.value + 1):
-            yield 13, f"{other:g} stands where {node.value:g} belongs", lambda n, other=other: ast.Constant(other)
-
-
-def _text(node: ast.AST) -> str:
-    return ast.unparse(node)
-
-
-def _call(name: str, *args: ast.expr) -> ast.Call:
-    return ast.Call(ast.Name(name, ast.Load()), list(args), [])
-
-
-def _of_operation(node: ast.BinOp) -> Iterator[Made]:
-    left, right = _text(node.left), _text(node.right)
-    if isinstance(node.op, (ast.Add, ast.Sub)):
-        sign = "term" if isinstance(node.op, ast.Add) else "subtracted term"
-        yield 10, f"the {sign} {right} is left out", lambda n: n.left
-        yield (
-            11,
-            f"the term {left} is left out",
-            lambda n: n.right if isinstance(n.op, ast.Add) else ast.UnaryOp(ast.USub(), n.right),
-        )
-        yield 11, f"{left} is left out and {right} is not subtracted", lambda n: n.right
-        opposite = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
-        yield 10, f"the sign of {right} is wrong", lambda n: ast.BinOp(n.left, opposite, n.right)
-        root = node.left
-        if isinstance(node.op, ast.Add) and isinstance(root, ast.Call) and _text(root.func) == "sqrt":
-            yield (
-                10,
-                f"{right} stands inside the root",
-                lambda n: _call("sqrt", ast.BinOp(n.left.args[0], ast.Add(), n.right)),
-            )
-    elif isinstance(node.op, ast.Mult):
-        yield 10, f"the factor {left} is left out", lambda n: n.right
-        yield 10, f"the factor {right} is left out", lambda n: n.left
-        yield 12, f"divided by {right}, not multiplied with it,", lambda n: ast.BinOp(n.left, ast.Div(), n.right)
-        yield 12, f"the factor {left} is applied twice", lambda n: ast.BinOp(n.left, ast.Mult(), n)
-        yield 12, f"the factor {right} is applied twice", lambda n: ast.BinOp(n, ast.Mult(), n.right)
-    elif isinstance(node.op, ast.Div):
-        yield 10, f"the division by {right} is left out", lambda n: n.left
-        yield 11, f"multiplied with {right}, not divided by it,", lambda n: ast.BinOp(n.left, ast.Mult(), n.right)
-        yield (
-            12,
-            f"the root of {right} stands where {right} belongs",
-            lambda n: ast.BinOp(n.left, ast.Div(), _call("sqrt", n.right)),
-        )
-        yield 12, f"divided by {right} twice", lambda n: ast.BinOp(n, ast.Div(), n.right)
-        yield (
-            12,
-            f"1 / {right} stands where {left} / {right} belongs",
-            lambda n: ast.BinOp(ast.Constant(1), ast.Div(), n.right),
-        )
-    elif isinstance(node.op, ast.Pow):
-        base = _text(node.left)
-        yield 11, f"{base} stands where {_text(node)} belongs", lambda n: n.left
-        if right == "2":
-            yield 11, f"|{base}|, not its square, stands", lambda n: _call("abs", n.left)
-        elif right == "t":
-            for by, op in (("− 1", ast.Sub()), ("+ 1", ast.Add())):
-                words = f"the step count is off: {base} ** (t {by}) stands where {base} ** t belongs"
-                yield 11, words, lambda n, op=op: ast.BinOp(n.left, ast.Pow(), ast.BinOp(n.right, op, ast.Constant(1)))
-            yield 12, f"{base} · t stands where {base} ** t belongs", lambda n: ast.BinOp(n.left, ast.Mult(), n.right)
-            yield 12, f"{base} / t stands where {base} ** t belongs", lambda n: ast.BinOp(n.left, ast.Div(), n.right)
-
-
-def _of_call(node: ast.Call) -> Iterator[Made]:
-    name, args = _text(node.func), [_text(a) for a in node.args]
-    if name == "sqrt":
-        yield 10, f"the root of {args[0]} is not taken", lambda n: n.args[0]
-        inside = node.args[0]
-        if isinstance(inside, ast.BinOp) and isinstance(inside.op, ast.Add) and _text(inside.right) == "eps":
-            words = "eps stands outside the root"
-            yield 10, words, lambda n: ast.BinOp(_call("sqrt", n.args[0].left), ast.Add(), n.args[0].right)
-    elif name in ("abs", "sign"):
-        yield 11, f"{name} of {args[0]} is not taken", lambda n: n.args[0]
-    elif name == "maximum":
-        yield 11, f"the maximum is left out: {args[0]} stands for it", lambda n: n.args[0]
-        yield 11, f"the maximum is left out: {args[1]} stands for it", lambda n: n.args[1]
-        words = f"the sum of {args[0]} and {args[1]} stands for their maximum"
-        yield 12, words, lambda n: ast.BinOp(n.args[0], ast.Add(), n.args[1])
-    elif name in ("where", "clip"):
-        for k in (1, 2) if name == "where" else (0,):
-            yield 11, f"{name} is left out: {args[k]} stands for it", lambda n, k=k: n.args[k]
-
-
-def _of_name(recipe: Recipe, node: ast.Name) -> Iterator[Made]:
-    made = [_target(line) for line in recipe.lines]
-    arrays = dict.fromkeys(["theta", "g", *recipe.state, *made])
-    if node.id in arrays:
-        for other in arrays:
-            if other != node.id:
-                yield 12, f"{other} stands where {node.id} belongs", lambda n, other=other: ast.Name(other, ast.Load())
-        if node.id in recipe.state:
-            yield (
-                13,
-                f"{node.id} / t stands where {node.id} belongs",
-                lambda n: ast.BinOp(n, ast.Div(), ast.Name("t", ast.Load())),
-            )
-        return
-    for other in recipe.hyper:
-        if other != node.id and recipe.hyper[other] not in (0.0, recipe.hyper.get(node.id)):
-            yield 12, f"{other} stands where {node.id} belongs", lambda n, other=other: ast.Name(other, ast.Load())
-    if node.id == "t":
-        return
-    yield 11, f"1 − {node.id} stands where {node.id} belongs", lambda n: ast.BinOp(ast.Constant(1), ast.Sub(), n)
-    yield 12, f"{node.id} is squared", lambda n: ast.BinOp(n, ast.Pow(), ast.Constant(2))
-    yield 12, f"the root of {node.id} stands", lambda n: _call("sqrt", n)
-
-
-def _target(line: Line) -> str:
-    return line.text.partition(" = ")[0]
-
-
 def _of_line(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
     """A line left out, at another place, or whose result is kept where it should not be."""
-    count, name = len(recipe.lines), _target(line)
+    count, name = len(recipe.lines), target(line)
     touched = frozenset({f"line {i}"})
 
     def left_out(lines: Units, hyper: Any) -> None:
@@ -245,14 +86,14 @@ def _of_line(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
         if state == name or name in recipe.state or name in ("theta", "g"):
             continue
 
-        def kept(lines: Units, hyper: Any, code: Any = compiled(f"{state} = {name}")) -> None:
-            lines.append(code)
+        def kept(lines: Units, hyper: Any, text: str = f"{state} = {name}") -> None:
+            lines.append(compiled(text))
 
         yield Change(touched, 12, f"{name} is kept as {state} for the next step ({line.purpose})", kept)
 
 
 def _meet(a: Line, b: Line) -> bool:
-    return _target(a) in b.text or _target(b) in a.text
+    return target(a) in b.text or target(b) in a.text
 
 
 def _of_several(recipe: Recipe) -> Iterator[Change]:
@@ -274,7 +115,7 @@ def _of_several(recipe: Recipe) -> Iterator[Change]:
         changed = {i: compiled(c) for i, s in enumerate(texts) if (c := change(s)) != s}
         if len(changed) > 1:
             yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
-    at = {_target(line): i for i, line in enumerate(recipe.lines)}
+    at = {target(line): i for i, line in enumerate(recipe.lines)}
     if at.keys() >= {"d", "b"} and texts[at["d"]].startswith("d = g / "):
         changed = {
             at["d"]: compiled("b = momentum * b + g"),
@@ -351,8 +192,8 @@ def _of_gradient(recipe: Recipe) -> Iterator[Change]:
         (12, "the gradient is divided by the number of parameters", "g = g / g.size"),
     ):
 
-        def first(lines: Units, hyper: Any, code: Any = compiled(text)) -> None:
-            lines.insert(0, code)
+        def first(lines: Units, hyper: Any, text: str = text) -> None:
+            lines.insert(0, compiled(text))
 
         yield Change(
             frozenset({"gradient", *(f"line {k}" for k in range(len(recipe.lines)))}), complexity, words, first

@@ -47,7 +47,7 @@ class Trajectory:
         return thetas, space
 
     def may_be(self, lines: Units, hyper: dict[str, Any]) -> bool:
-        """Whether the first two steps of a few elements are about the manual side's: most changes are ruled out here."""
+        """Whether the first two steps of a few elements are about the manual side's, which rules most changes out."""
         few = slice(0, 6)
         for steps in (1, 2):
             out = next((out for name, _, out in self.wanted if name == f"theta after step {steps}"), None)
@@ -120,11 +120,9 @@ def _sound(recipe: Recipe, cases: Sequence[Case]) -> bool:
     for case in cases:
         thetas, _ = Trajectory(recipe, case).run(units(recipe), recipe.hyper)
         for name, out in case.beside.items():
-            if name.startswith("theta after"):
-                if not np.allclose(
-                    thetas[int(name.split()[-1]) - 1], out.torch, 1e-9 if out.torch.dtype == np.float64 else 1e-4
-                ):
-                    return False
+            near = 1e-9 if out.torch.dtype == np.float64 else 1e-4
+            if name.startswith("theta after") and not np.allclose(thetas[int(name.split()[-1]) - 1], out.torch, near):
+                return False
     return True
 
 
