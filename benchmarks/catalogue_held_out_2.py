@@ -47,11 +47,11 @@ def row(name: str, forward: Any, backward: Any, twin: Any, causes: Any, **argume
 
 
 def activations() -> list[dict[str, Any]]:
-    phi = lambda x: np.exp(-x * x / 2) / ROOT_2PI  # noqa: E731
-    Phi = lambda x: 0.5 * (1 + erf(x / ROOT_2))  # noqa: E731
-    sp2 = lambda x: softplus(2 * x) / 2  # noqa: E731
-    hsw = lambda x: x * np.clip(x + 3, 0, 6) / 6  # noqa: E731
-    mish = lambda x: x * np.tanh(softplus(x))  # noqa: E731
+    phi = lambda x: np.exp(-x * x / 2) / ROOT_2PI
+    Phi = lambda x: 0.5 * (1 + erf(x / ROOT_2))
+    sp2 = lambda x: softplus(2 * x) / 2
+    hsw = lambda x: x * np.clip(x + 3, 0, 6) / 6
+    mish = lambda x: x * np.tanh(softplus(x))
     return [
         row("softplus β: 1/β forgotten", sp2, lambda dy, x: dy * 2 * sigmoid(2 * x), lambda x: F.softplus(x, 2), "2 "),
         row("softplus β: σ(x) for σ(βx)", sp2, lambda dy, x: dy * sigmoid(x), lambda x: F.softplus(x, 2), "2|β|scale"),
@@ -163,9 +163,9 @@ def gates() -> list[dict[str, Any]]:
         carry = 0 if wrong == "carry" else dy * (1 if wrong == "1 − t" else 1 - t)
         return {"x": dh @ W.T + dt @ V.T + carry, "W": x.T @ dh, "V": x.T @ dt}
 
-    hw_f = lambda x, W, V: sigmoid(x @ V) * np.tanh(x @ W) + (1 - sigmoid(x @ V)) * x  # noqa: E731
-    hw_t = lambda x, W, V: torch.sigmoid(x @ V) * torch.tanh(x @ W) + (1 - torch.sigmoid(x @ V)) * x  # noqa: E731
-    split = lambda x: (x[:, :3], x[:, 3:])  # noqa: E731
+    hw_f = lambda x, W, V: sigmoid(x @ V) * np.tanh(x @ W) + (1 - sigmoid(x @ V)) * x
+    hw_t = lambda x, W, V: torch.sigmoid(x @ V) * torch.tanh(x @ W) + (1 - torch.sigmoid(x @ V)) * x
+    split = lambda x: (x[:, :3], x[:, 3:])
 
     def cell(dy: Any, x: Any, wrong: str) -> Any:
         f, i, g, c = (x[:, 2 * k : 2 * k + 2] for k in range(4))
@@ -225,7 +225,7 @@ def norms() -> list[dict[str, Any]]:
         c = x - x.mean(-1, keepdims=True)
         return gain * c / np.sqrt((c * c).mean(-1, keepdims=True) + 1e-5)
 
-    ln_t = lambda x, gain: F.layer_norm(x, (5,), gain)  # noqa: E731
+    ln_t = lambda x, gain: F.layer_norm(x, (5,), gain)
 
     def group(dy: Any, x: Any) -> Any:
         z = x.reshape(4 if len(x) == 4 else len(x), 2, 3)
@@ -250,7 +250,7 @@ def norms() -> list[dict[str, Any]]:
         c = x - x.mean(0)
         return c / np.sqrt((c * c).mean(0) + 1e-5)
 
-    bn_t = lambda x: F.batch_norm(x, None, None, training=True)  # noqa: E731
+    bn_t = lambda x: F.batch_norm(x, None, None, training=True)
 
     def wn(dy: Any, x: Any, v: Any, g: Any, wrong: str) -> Any:
         n = np.sqrt((v * v).sum(1, keepdims=True))
@@ -260,15 +260,15 @@ def norms() -> list[dict[str, Any]]:
         dv = g[:, None] / n * dw - (0 if wrong == "v" else g[:, None] * v / n**3 * (dw * v).sum(1, keepdims=True))
         return {"x": dy @ w, "v": dv, "g": dg}
 
-    wn_f = lambda x, v, g: x @ (g[:, None] * v / np.sqrt((v * v).sum(1, keepdims=True))).T  # noqa: E731
-    wn_t = lambda x, v, g: x @ (g[:, None] * v / (v * v).sum(1, keepdim=True).sqrt()).T  # noqa: E731
+    wn_f = lambda x, v, g: x @ (g[:, None] * v / np.sqrt((v * v).sum(1, keepdims=True))).T
+    wn_t = lambda x, v, g: x @ (g[:, None] * v / (v * v).sum(1, keepdim=True).sqrt()).T
 
     def std(dy: Any, x: Any, wrong: str) -> Any:
         c, n = x - x.mean(-1, keepdims=True), x.shape[-1]
         s = np.sqrt((c * c).sum(-1, keepdims=True) / (n - 1))
         return {"n": dy[:, None] * c / s / n, "c": dy[:, None] * x / s / (n - 1), "2": 2 * dy[:, None] * c / s / (n - 1)}[wrong]  # fmt: skip
 
-    std_f = lambda x: np.sqrt(((x - x.mean(-1, keepdims=True)) ** 2).sum(-1) / (x.shape[-1] - 1))  # noqa: E731
+    std_f = lambda x: np.sqrt(((x - x.mean(-1, keepdims=True)) ** 2).sum(-1) / (x.shape[-1] - 1))
     out = [
         row(f"L2 norm: {w}", lambda x: x / np.sqrt((x * x).sum(-1, keepdims=True)), lambda dy, x, w=w: l2(dy, x, w), lambda x: x / (x * x).sum(-1, keepdim=True).sqrt(), r)
         for w, r in (("sign", "sign|projection"), ("1/n", "norm|div|sqrt|factor|1/"), ("x", "projection|x"))
@@ -313,7 +313,7 @@ def structure() -> list[dict[str, Any]]:
 
     def conv(dy: Any, x: Any, w: Any, wrong: str) -> Any:  # stride 2, one channel, kernel 3
         dx, dw = np.zeros_like(x), np.zeros_like(w)
-        for l in range(dy.shape[1]):  # noqa: E741
+        for l in range(dy.shape[1]):
             for k in range(3):
                 at = (l if wrong == "stride" else 2 * l) + k
                 dx[:, at] += dy[:, l] * (w[2 - k] if wrong == "flip" else w[k])
@@ -321,9 +321,9 @@ def structure() -> list[dict[str, Any]]:
         return {"x": dx, "w": dw}
 
     def conv_f(x: Any, w: Any) -> Any:
-        return np.stack([(x[:, 2 * l : 2 * l + 3] * w).sum(1) for l in range((x.shape[1] - 3) // 2 + 1)], 1)  # noqa: E741
+        return np.stack([(x[:, 2 * l : 2 * l + 3] * w).sum(1) for l in range((x.shape[1] - 3) // 2 + 1)], 1)
 
-    conv_t = lambda x, w: F.conv1d(x[:, None], w[None, None], stride=2)[:, 0]  # noqa: E731
+    conv_t = lambda x, w: F.conv1d(x[:, None], w[None, None], stride=2)[:, 0]
     idx = np.array([0, 2, 2, 1])
 
     def rope(dy: Any, x: Any) -> Any:
@@ -343,9 +343,9 @@ def structure() -> list[dict[str, Any]]:
         g = (dy * (1 if wrong == "exp" else k))[:, :, None] * diff
         return {"x": -g.sum(1), "c": (-g if wrong == "sign" else g).sum(0)}
 
-    rbf_f = lambda x, c: np.exp(-((x[:, None] - c) ** 2).sum(-1) / 2)  # noqa: E731
-    rbf_t = lambda x, c: torch.exp(-((x[:, None] - c) ** 2).sum(-1) / 2)  # noqa: E731
-    mlp_f = lambda x, W, V: np.tanh(x @ W) @ V  # noqa: E731
+    rbf_f = lambda x, c: np.exp(-((x[:, None] - c) ** 2).sum(-1) / 2)
+    rbf_t = lambda x, c: torch.exp(-((x[:, None] - c) ** 2).sum(-1) / 2)
+    mlp_f = lambda x, W, V: np.tanh(x @ W) @ V
 
     def mlp(dy: Any, x: Any, W: Any, V: Any, wrong: str) -> Any:
         h = np.tanh(x @ W)
@@ -353,7 +353,7 @@ def structure() -> list[dict[str, Any]]:
         dz = dh if wrong == "g'" else dh * (1 - (x @ W if wrong == "z" else h) ** 2)
         return {"x": dz @ W.T, "W": x.T @ dz, "V": (x @ W).T @ dy if wrong == "V" else h.T @ dy}
 
-    mlp_t = lambda x, W, V: torch.tanh(x @ W) @ V  # noqa: E731
+    mlp_t = lambda x, W, V: torch.tanh(x @ W) @ V
     wv = {"W": (5, 5), "V": (5, 3)}
     return [
         *(
@@ -413,13 +413,13 @@ def loss(name: str, value: Any, gradient: Any, twin: Any, cause: str, **argument
 
 def losses() -> list[dict[str, Any]]:
     cls = {"target": "class"}
-    logp = lambda z: z - np.log(np.exp(z).sum(-1, keepdims=True))  # noqa: E731
-    unit = lambda rng: rng.uniform(0.05, 0.95, (6, 4))  # noqa: E731
+    logp = lambda z: z - np.log(np.exp(z).sum(-1, keepdims=True))
+    unit = lambda rng: rng.uniform(0.05, 0.95, (6, 4))
     w4 = np.array([0.5, 2.0, 1.0, 3.0])
-    focal_t = lambda z, y: -((1 - z.softmax(1)[torch.arange(len(y)), y]) ** 2 * z.log_softmax(1)[torch.arange(len(y)), y]).mean()  # noqa: E731,E501  # fmt: skip
-    focal = lambda z, y: -((1 - (softmax(z) * hot(y, 4)).sum(1)) ** 2 * (logp(z) * hot(y, 4)).sum(1)).mean()  # noqa: E731,E501  # fmt: skip
-    ls = lambda y: 0.9 * hot(y, 4) + 0.1 / 4  # noqa: E731
-    dice = lambda p, t: 1 - 2 * (p * t).sum() / (p + t).sum()  # noqa: E731
+    focal_t = lambda z, y: -((1 - z.softmax(1)[torch.arange(len(y)), y]) ** 2 * z.log_softmax(1)[torch.arange(len(y)), y]).mean()  # fmt: skip
+    focal = lambda z, y: -((1 - (softmax(z) * hot(y, 4)).sum(1)) ** 2 * (logp(z) * hot(y, 4)).sum(1)).mean()  # fmt: skip
+    ls = lambda y: 0.9 * hot(y, 4) + 0.1 / 4
+    dice = lambda p, t: 1 - 2 * (p * t).sum() / (p + t).sum()
     probs = {"output": unit, "target": unit}
     return [
         loss("focal: factor held constant", focal, lambda z, y: ((1 - (softmax(z) * hot(y, 4)).sum(1)) ** 2)[:, None] * (softmax(z) - hot(y, 4)) / len(z), focal_t, "constant|path|term|product", **cls),

@@ -26,7 +26,7 @@ OWN = {"training", "inplace", "in_features", "out_features", "in_channels", "out
 
 def of_module(sides: Sides, case: Case) -> Iterator[Candidate]:
     """Torch's result with one attribute or buffer of the twin, or of a part of it, left out or changed."""
-    twin = sides.module if isinstance(sides, LossSides) else getattr(sides, "twin", None)
+    twin = _twin(sides)
     if not isinstance(twin, nn.Module):
         return
     prefix = "" if case.output in ("output", "loss") else "it is the gradient of another function: "
@@ -61,19 +61,33 @@ def _changes(part: nn.Module) -> Iterator[tuple[str, str, Any]]:
             continue
         if not isinstance(value, (int, float)):
             continue
-        for other, words in ((0.0, "is left out (taken as 0)"), (default, "is {}, its default, not {}"), (1.0, "is left out (taken as 1)"), (2 * value, "is doubled"), (value / 2, "is halved"), (1 - value, "is one minus itself")):  # fmt: skip
+        others: list[tuple[Any, str]] = [
+            (0.0, "is left out (taken as 0)"),
+            (default, "is {}, its default, not {}"),
+            (1.0, "is left out (taken as 1)"),
+            (2 * value, "is doubled"),
+            (value / 2, "is halved"),
+            (1 - value, "is one minus itself"),
+        ]
+        for other, words in others:
             if isinstance(other, (int, float)) and not isinstance(other, bool) and other not in tried:
                 tried.append(other)
                 yield name, words.format(other, value), type(value)(other)
 
 
 def _changed(sides: Sides, case: Case, path: str, name: str, value: Any) -> np.ndarray | None:
-    twin = copy.deepcopy(sides.module if isinstance(sides, LossSides) else sides.twin)  # type: ignore[attr-defined]
+    """Torch's result; None where the twin does not work like that."""
+    twin: Any = copy.deepcopy(_twin(sides))
     setattr(twin.get_submodule(path), name, value)
-    if isinstance(sides, LossSides):
-        other: Sides = replace(sides, module=twin)
-    elif isinstance(sides, (LayerSides, FunctionSides)):
-        other = replace(sides, twin=twin)
-    else:
+    try:
+        if isinstance(sides, LossSides):
+            return again_with(replace(sides, module=twin), case, {})
+        return (
+            again_with(replace(sides, twin=twin), case, {}) if isinstance(sides, (LayerSides, FunctionSides)) else None
+        )
+    except (AttributeError, AssertionError, NotImplementedError):
         return None
-    return again_with(other, case, {})
+
+
+def _twin(sides: Sides) -> Any:
+    return sides.module if isinstance(sides, LossSides) else getattr(sides, "twin", None)

@@ -81,11 +81,11 @@ def _part_of_the_batch(sides: Sides, case: Case) -> Iterator[Candidate]:
     if not 3 <= n <= LARGEST_BATCH:
         return
     for k in range(2, n - 1):
-        for words, rows in ((f"only the first {k} examples of the batch count", slice(0, k)), (f"only the last {k} examples of the batch count", slice(n - k, n))):  # fmt: skip
+        for which, rows in (("first", slice(0, k)), ("last", slice(n - k, n))):
 
             def alone(rows: slice = rows) -> np.ndarray | None:
                 only = np.zeros_like(dy)
                 only[rows] = dy[rows]
                 return again(sides, case, dy=only)
 
-            yield Candidate(12, (words,), alone)
+            yield Candidate(12, (f"only the {which} {k} examples of the batch count",), alone)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
+from compare.diagnosis.graph.labels import label, number
 from compare.diagnosis.graph.mutants import mutants
 from compare.diagnosis.graph.record import record
-from compare.diagnosis.graph.rerun import Mutant, Rerun
-from compare.diagnosis.graph.textbook import aten, label, number
-from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace, is_ref
+from compare.diagnosis.graph.rerun import Mutant, Rerun, filled
+from compare.diagnosis.graph.textbook import aten
+from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
 from compare.diagnosis.graph.words import called
 
 ROOT_2PI = math.sqrt(2 * math.pi)
@@ -50,7 +51,31 @@ def by_norm(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
     return (dy - h * (dy * h).sum(axes, keepdim=True)) / r
 
 
-FORMS = {"p": softmax, "log p": log_softmax, "x̂ ": centred, "x̂": by_root_mean_square, "x̂  ": by_norm}
+def _is_softmax(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+    return bool((y > 0).all() and (y.sum(axes) - 1).abs().max() < 1e-6)
+
+
+def _is_log_softmax(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+    return bool((torch.exp(y).sum(axes) - 1).abs().max() < 1e-6)
+
+
+def _is_scaled(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+    scale = (x * y).sum(axes, keepdim=True) / (y * y).sum(axes, keepdim=True)
+    return bool((x - scale * y).abs().max() <= 1e-9 * x.abs().max())
+
+
+def _is_centred(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+    return _is_scaled(x - x.mean(axes, keepdim=True), y, axes)
+
+
+# what y is called, the closed form of its derivative by x, and whether it may be that
+FORMS: tuple[tuple[str, Callable[..., Any], Callable[..., bool]], ...] = (
+    ("p", softmax, _is_softmax),
+    ("log p", log_softmax, _is_log_softmax),
+    ("x̂", centred, _is_centred),
+    ("x̂", by_root_mean_square, _is_scaled),
+    ("x̂", by_norm, _is_scaled),
+)
 
 
 def logsumexp(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
@@ -129,11 +154,8 @@ def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
     for form in CLOSED.get(node.op, ()):
         values = [trace.nodes[s].value for s in node.sources()]
         leaves = {"δ": up.detach(), called(trace, node.sources()[0]): values[0].detach()}
-        rest = iter([*leaves.values()][1:] + values[1:])
-        args, kwargs = tree_map(
-            lambda a, rest=rest: next(rest) if is_ref(a) else a, (node.args, node.kwargs), is_leaf=is_ref
-        )
-        made = _recorded(lambda form=form, a=args, k=kwargs, up=leaves["δ"]: form(up, *a, **k), leaves)
+        args, kwargs = filled(node, [*leaves.values()][1:] + values[1:])
+        made = _recorded(partial(form, leaves["δ"], *args, **kwargs), leaves)
         if made is not None:
             yield node.sources()[0], made
 
@@ -149,26 +171,13 @@ def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str) -> Iterator[Trace]:
         for axes in combinations(range(x.dim()), count):
             if math.prod(x.shape[a] for a in axes) < 2:
                 continue
-            for symbol, form in FORMS.items():
-                if not _may_be(symbol, x, y, axes):
+            for symbol, form, may_be in FORMS:
+                if not may_be(x, y, axes) or symbol == name:
                     continue
-                leaves = {"δ": up.detach(), name: x.detach(), symbol.strip() if symbol != name else "y": y.detach()}
-                if len(leaves) < 3:
-                    continue
-                dy, u, f = leaves.values()
-                made = _recorded(lambda form=form, axes=axes, dy=dy, u=u, f=f: form(dy, u, f, list(axes)), leaves)
+                leaves = {"δ": up.detach(), name: x.detach(), symbol: y.detach()}
+                made = _recorded(partial(form, *leaves.values(), list(axes)), leaves)
                 if made is not None:
                     yield made
-
-
-def _may_be(symbol: str, x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
-    if symbol == "p":
-        return bool((y > 0).all() and (y.sum(axes) - 1).abs().max() < 1e-6)
-    if symbol == "log p":
-        return bool((torch.exp(y).sum(axes) - 1).abs().max() < 1e-6)
-    c = x - x.mean(axes, keepdim=True) if symbol == "x̂ " else x
-    scale = (c * y).sum(axes, keepdim=True) / (y * y).sum(axes, keepdim=True)
-    return bool((c - scale * y).abs().max() <= 1e-9 * c.abs().max())
 
 
 def _recorded(form: Callable[[], Any], leaves: dict[str, Tensor]) -> Trace | None:

@@ -1,4 +1,4 @@
-"""The factors that a term of a derivation loses or gains: those of any derivation, sizes, and the formula's own numbers."""
+"""The factors that a term of a derivation loses or gains: general ones, sizes, and the formula's own numbers."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,15 +73,15 @@ def _search(rooms: list[_Rerun]) -> Iterator[Found]:
                 if found is not None:
                     yield found
         numbers = {(x.at, x.number): x for x in room.every.values() if x.number is not None and x.number[1]}
-        for fitted in list(numbers.values())[:FITS]:
-            mutant = _fitted(room, fitted)
-            if mutant is not None and mutant.words not in seen:
-                seen.add(mutant.words)
+        for number in list(numbers.values())[:FITS]:
+            fitted = _fitted(room, number)
+            if fitted is not None and fitted.words not in seen:
+                seen.add(fitted.words)
                 for r in rooms:
-                    node = r.trace.nodes[mutant.at]
-                    made_so = with_number(r.trace, node, *mutant.key[1:])  # type: ignore[index]
-                    r.every[mutant.at, mutant.key] = mutant._replace(made=made_so)
-                found = _proven(rooms, mutant, False)
+                    place, value = fitted.number or (None, 0.0)
+                    made_so = with_number(r.trace, r.trace.nodes[fitted.at], place, value)
+                    r.every[fitted.at, fitted.key] = fitted._replace(made=made_so)
+                found = _proven(rooms, fitted, False)
                 if found is not None:
                     yield found
 
@@ -119,7 +120,7 @@ def _fitted(room: _Rerun, m: Mutant) -> Mutant | None:
     spread = np.max([np.abs(a - here) for _, a in made], axis=0)
     k = int(spread.argmax())
     points = sorted([(value, here), *made], key=lambda p: p[0])
-    for (low, a), (high, b) in zip(points, points[1:], strict=False):
+    for (low, a), (high, b) in pairwise(points):
         if (a.flat[k] - manual.flat[k]) * (b.flat[k] - manual.flat[k]) > 0:
             continue
         rising = b.flat[k] > a.flat[k]
@@ -134,5 +135,7 @@ def _fitted(room: _Rerun, m: Mutant) -> Mutant | None:
             continue
         words = m.words.partition(" is ")[0]
         inside = m.words.rpartition(" in ")[2]
-        return Mutant(m.at, ("fitted", place, snapped), 13, f"{words} is {snapped:g}, not {value:g}, in {inside}", with_number(room.trace, node, place, snapped))  # fmt: skip
+        words = f"{words} is {snapped:g}, not {value:g}, in {inside}"
+        made_so = with_number(room.trace, node, place, snapped)
+        return Mutant(m.at, ("fitted", place, snapped), 13, words, made_so, (place, snapped))
     return None

@@ -6,6 +6,7 @@ A forward pass that differs may be such a function; and a gradient may be the ri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -126,31 +127,36 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
             rest = left[0] if left else next((number(v) for _, _, v in _plain(node) if isinstance(v, (int, float))), "")
             words = f"{rest} is left out of {here}"
             sign = -1.0 if name == "sub" and p == 1 else 1.0
-            yield Mutant(
-                i, ("left", p), 11, words, lambda given, p=p, sign=sign: sign * given[p] + 0 * _zero(node, given)
-            )
+            yield Mutant(i, ("left", p), 11, words, partial(_one_argument, p, sign))
         if name in ("add", "sub") and len(node.sources()) == 2:
             words = f"the sign between {' and '.join(called(trace, s) for s in node.sources())} is wrong in {here}"
-            opposite = (lambda given: given[0] - given[1]) if name == "add" else lambda given: given[0] + given[1]
-            yield Mutant(i, "opposite", 11, words, opposite)
+            yield Mutant(i, "opposite", 11, words, _difference if name == "add" else sum)
         if name == "div" and len(node.sources()) == 2:
             words = f"multiplied with, not divided by, {called(trace, node.sources()[1])} in {here}"
             yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
     elif len(floats) == 1 and len(node.sources()) == 1:
-        yield Mutant(i, "bypass", 12, f"{name} is left out of {here}", lambda given: given[0] + 0 * _zero(node, given))
+        yield Mutant(i, "bypass", 12, f"{name} is left out of {here}", partial(_one_argument, 0, 1.0))
     yield Mutant(i, "sign", 12, f"{here} has the wrong sign", lambda given: -node_value(node, given))
     for other in SWAPPED.get(name, ()):
         words = f"{other} stands for {name} in {here}"
-        yield Mutant(i, ("swapped", other), 12, words, lambda given, other=other: _called_as(other, node, given))
+        yield Mutant(i, ("swapped", other), 12, words, partial(_called_as, other, node))
     if name == "mean" and len(node.sources()) == 1:
         n = trace.nodes[node.sources()[0]].value.numel() / max(node.value.numel(), 1)
         if n > 1:
             words = f"divided by {n:g} − 1, not by {n:g}, in {here}"
-            yield Mutant(i, "n − 1", 11, words, lambda given, n=n: node_value(node, given) * (n / (n - 1)))
+            yield Mutant(i, "n − 1", 11, words, partial(_times, n / (n - 1), node))
 
 
-def _zero(node: Node, given: list[Any]) -> Tensor:
-    return torch.zeros_like(node.value)
+def _one_argument(place: int, sign: float, given: list[Any]) -> Any:
+    return sign * given[place]
+
+
+def _difference(given: list[Any]) -> Any:
+    return given[0] - given[1]
+
+
+def _times(factor: float, node: Node, given: list[Any]) -> Any:
+    return factor * node_value(node, given)
 
 
 def _called_as(other: str, node: Node, given: list[Any]) -> Any:
@@ -169,7 +175,8 @@ def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
             continue
         changes: list[tuple[str, Callable[[Tensor], Tensor]]] = []
         if c.dtype == torch.bool:
-            changes = [("left out (true throughout)", torch.ones_like), ("left out (false throughout)", torch.zeros_like), ("inverted", torch.logical_not)]  # fmt: skip
+            changes = [("left out (true throughout)", torch.ones_like), ("inverted", torch.logical_not)]
+            changes += [("left out (false throughout)", torch.zeros_like)]
         elif c.is_floating_point():
             changes = [("left out (taken as 1)", torch.ones_like), ("left out (taken as 0)", torch.zeros_like)]
             changes += [

@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from compare.diagnosis.graph.textbook import LABEL, TEXTBOOK, label
+from compare.diagnosis.graph.labels import LABEL, label
+from compare.diagnosis.graph.textbook import TEXTBOOK
 from compare.diagnosis.graph.trace import Node, Ref, Tensor, Trace, is_ref
 from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
@@ -22,7 +23,7 @@ LONGEST = 400  # operations of a twin that is looked at
 BROADCAST = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "atan2"}
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
     """Writes down every operation whose result depends on the inputs."""
 
     @classmethod
@@ -31,7 +32,7 @@ class Recorder(TorchDispatchMode):
         return False
 
     def __init__(self, inputs: Mapping[str, Tensor], depth: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.depth = depth
         self.known: dict[int, int] = {}
@@ -103,7 +104,7 @@ class Recorder(TorchDispatchMode):
 
     def _broadcast(self, args: Any) -> Any:
         tensors = [a for a in args if isinstance(a, Tensor)]
-        shape = torch.broadcast_shapes(*(a.shape for a in tensors))
+        shape = torch.broadcast_shapes(*(a.shape for a in tensors))  # type: ignore[no-untyped-call]
 
         def wide(a: Any) -> Any:
             if not self._tracked(a) or a.shape == shape:
@@ -137,9 +138,9 @@ def traces(sides: Sides, inputs: Sequence[Arrays]) -> list[list[Trace]]:
     for depth in (0, 1, DEEPEST):
         made = [trace(sides, arrays, depth) for arrays in inputs]
         here = [t for t in made if t is not None]
-        if len(here) == len(made) and len({len(t.nodes) for t in here}) == 1:
-            if not found or len(here[0].nodes) != len(found[-1][0].nodes):
-                found.append(here)
+        alike = len(here) == len(made) and len({len(t.nodes) for t in here}) == 1
+        if alike and (not found or len(here[0].nodes) != len(found[-1][0].nodes)):
+            found.append(here)
     return found
 
 

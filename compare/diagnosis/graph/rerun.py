@@ -62,7 +62,7 @@ class Rerun:
             else:
                 with torch.enable_grad():
                     self.values[node.index] = trace.run(node, self.values.__getitem__)[0]
-        self.leaf = self.values.get(trace.inputs.get(target, -1))
+        self.leaf: Tensor | None = self.values.get(trace.inputs.get(target, -1))
 
     def output(self, wrong: dict[int, Mutant], inputs: dict[int, Tensor] | None = None) -> Tensor | None:
         """The output with these operations changed, and other inputs; None where that does not fit."""
@@ -90,7 +90,7 @@ class Rerun:
 
     def gradient(self, output: Tensor) -> Tensor | None:
         """Torch's gradient of that output."""
-        if not output.requires_grad:
+        if not output.requires_grad or self.leaf is None:
             return None
         try:
             (g,) = torch.autograd.grad(output, self.leaf, self.trace.upstream, retain_graph=True, allow_unused=True)

@@ -12,20 +12,10 @@ from typing import Any
 
 import torch
 
+from compare.diagnosis.graph.labels import label, number
+from compare.diagnosis.graph.textbook_losses import LOSSES
+
 aten = torch.ops.aten
-TextBook = Callable[..., Any]
-LABEL = "_in_words"  # the attribute of a tensor that holds what it is called in a textbook
-
-
-def label(x: Any, words: str) -> Any:
-    """The tensor, with what it is called in a textbook."""
-    setattr(x, LABEL, words)
-    return x
-
-
-def number(value: float) -> Any:
-    """A constant as a tensor."""
-    return label(torch.tensor(float(value), dtype=torch.float64), f"{value:g}")
 
 
 def gelu(x: Any, *, approximate: str = "none") -> Any:
@@ -173,56 +163,6 @@ def attention(
     return torch.matmul(torch.softmax(scores, -1), v), scores
 
 
-def _reduced(value: Any, reduction: int) -> Any:
-    return value if reduction == 0 else value.mean() if reduction == 1 else value.sum()
-
-
-def mse_loss(z: Any, t: Any, reduction: int = 1) -> Any:
-    r = z - t
-    return _reduced(r * r, reduction)
-
-
-def huber_loss(z: Any, t: Any, reduction: int = 1, delta: float = 1.0) -> Any:
-    r = z - t
-    size = r.abs()
-    return _reduced(torch.where(size < delta, r * r / 2, delta * (size - delta / 2)), reduction)
-
-
-def smooth_l1_loss(z: Any, t: Any, reduction: int = 1, beta: float = 1.0) -> Any:
-    r = z - t
-    size = r.abs()
-    return _reduced(torch.where(size < beta, r * r / (2 * beta), size - beta / 2), reduction)
-
-
-def binary_cross_entropy(p: Any, t: Any, weight: Any = None, reduction: int = 1) -> Any:
-    value = -(t * torch.log(p) + (number(1) - t) * torch.log(number(1) - p))
-    return _reduced(value if weight is None else weight * value, reduction)
-
-
-def binary_cross_entropy_with_logits(
-    z: Any, t: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1
-) -> Any:
-    ones, zeros = t * aten.softplus(-z), (number(1) - t) * aten.softplus(z)
-    value = (ones if pos_weight is None else pos_weight * ones) + zeros
-    return _reduced(value if weight is None else weight * value, reduction)
-
-
-def nll_loss(x: Any, target: Any, weight: Any, reduction: int, ignore_index: int) -> Any:
-    if x.dim() != 2:
-        return NotImplemented
-    chosen = torch.nn.functional.one_hot(target.clamp(min=0), x.shape[1]).to(x.dtype)
-    chosen = chosen * (target != ignore_index).to(x.dtype)[:, None]
-    if weight is not None:
-        chosen = chosen * weight
-    each = -(chosen * x).sum(1)
-    total = chosen.sum()
-    return (each if reduction == 0 else each.sum() / total if reduction == 1 else each.sum()), total
-
-
-def soft_margin_loss(z: Any, t: Any, reduction: int = 1) -> Any:
-    return _reduced(aten.softplus(-t * z), reduction)
-
-
 def rsub(x: Any, other: Any, alpha: float = 1) -> Any:
     return number(other) - x
 
@@ -235,7 +175,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     return torch.where(x > 0, x, negative_slope * x)
 
 
-TEXTBOOK: dict[Any, TextBook] = {
+TEXTBOOK: dict[Any, Callable[..., Any]] = {
+    **LOSSES,
     aten.gelu.default: gelu,
     aten.silu.default: silu,
     aten.mish.default: mish,
@@ -265,13 +206,6 @@ TEXTBOOK: dict[Any, TextBook] = {
     aten.lerp.Scalar: lerp,
     aten.lerp.Tensor: lerp,
     aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
-    aten.mse_loss.default: mse_loss,
-    aten.huber_loss.default: huber_loss,
-    aten.smooth_l1_loss.default: smooth_l1_loss,
-    aten.binary_cross_entropy.default: binary_cross_entropy,
-    aten.binary_cross_entropy_with_logits.default: binary_cross_entropy_with_logits,
-    aten.nll_loss_forward.default: nll_loss,
-    aten.soft_margin_loss.default: soft_margin_loss,
     aten.rsub.Scalar: rsub,
     aten._prelu_kernel.default: prelu,
     aten.leaky_relu.default: leaky_relu,

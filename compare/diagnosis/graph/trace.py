@@ -24,7 +24,7 @@ Rule = Callable[[Tensor], Tensor]  # δ of an operation → δ that flows along 
 class Ref(NamedTuple):
     """The result of an earlier operation, as an argument."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls here
 
 
 def is_ref(x: Any) -> bool:
@@ -34,7 +34,7 @@ def is_ref(x: Any) -> bool:
 
 @dataclass(eq=False)
 class Node:
-    """One operation of the twin with its result; or, where op is None, an input, a constant, or one result of several."""
+    """One operation of the twin with its result; where op is None, an input, a constant, or one result of several."""
 
     index: int
     op: Any
@@ -163,7 +163,7 @@ class Trace:
         return found
 
     def between(self, late: int, early: int) -> int:
-        """How many operations lie between, where everything from the late to the inputs goes through the early; or 0."""
+        """How many operations lie between, where everything from late to the inputs goes through early; or 0."""
         seen, waiting = {late}, [late]
         while waiting:
             for s in self.nodes[waiting.pop()].sources():

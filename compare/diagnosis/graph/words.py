@@ -52,16 +52,16 @@ def formula(trace: Trace, index: int) -> str:
     """The operation as a formula of the inputs, shortened to what fits; what is inside is called by its name."""
     if index not in trace.formulas:
         for depth in (6, 4, 3, 2, 1):
-            trace.formulas[index] = _formula(trace, index, depth, inside=False)[0]
+            trace.formulas[index] = _formula(trace, index, depth, nested=False)[0]
             if len(trace.formulas[index]) <= LONGEST:
                 break
     return trace.formulas[index]
 
 
-def _formula(trace: Trace, index: int, depth: int, inside: bool = True) -> tuple[str, int]:
+def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple[str, int]:
     """The formula, and how tightly its outermost operation binds; inside another, a name stands for it."""
     node = trace.nodes[index]
-    if node.name and (inside or node.op is None):
+    if node.name and (nested or node.op is None):
         return node.name, 9
     if node.op is None:
         return _part(trace, node, depth) if node.item is not None else ("a constant", 9)

@@ -146,9 +146,14 @@ def _of_numbers(recipe: Recipe) -> Iterator[Change]:
         v = recipe.hyper[k]
         tried = {v}
         for complexity, words, other in (
-            (10, "left out (taken as 0)", 0.0), (10, "left out (taken as 1)", 1.0), (10, "doubled", 2 * v), (10, "halved", v / 2),
-            (11, "squared: applied twice", v * v), (11, "one minus itself", 1 - v), (10, "of the wrong sign", -v),
-        ):  # fmt: skip
+            (10, "left out (taken as 0)", 0.0),
+            (10, "left out (taken as 1)", 1.0),
+            (10, "doubled", 2 * v),
+            (10, "halved", v / 2),
+            (11, "squared: applied twice", v * v),
+            (11, "one minus itself", 1 - v),
+            (10, "of the wrong sign", -v),
+        ):
             if other in tried:
                 continue
             tried.add(other)
