@@ -37,7 +37,8 @@ VERDICTS = ("named", "no cause", "misleading", "wrong tensors", "not caught", "c
 def load(path: str) -> list[dict[str, Any]]:
     """The list `FAULTS` of a Python file."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     faults: list[dict[str, Any]] = module.FAULTS

@@ -79,7 +79,7 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
     cases = [case for case in cases if case.differs() or case.manual.dtype != case.torch.dtype]
     if not cases:
         return Diagnosis(())
-    sure = noise.impurity(sides, cases[0]) or noise.widened(cases[0])
+    sure = noise.impurity(sides, cases[0]) or noise.changed_in_place(sides, cases[0]) or noise.widened(cases[0])
     if sure:
         return Diagnosis((Cause(sure, 0.0),))
     for side, arrays in (("torch's", [c.torch for c in cases]), ("the manual side's", [c.manual for c in cases])):
