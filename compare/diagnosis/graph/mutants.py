@@ -35,9 +35,11 @@ SWAPPED: dict[str, tuple[str, ...]] = {
 def mutants(trace: Trace) -> Iterator[Mutant]:
     """Every operation with one thing changed, from the output backwards."""
     for node in reversed(trace.nodes):
-        if node.op is None or operation(node) in SHAPES or not isinstance(node.value, torch.Tensor):
+        if node.op is None or operation(node) in SHAPES:
             continue
-        if node.value.is_floating_point():
+        if not isinstance(node.value, torch.Tensor):
+            yield from _numbers(trace, node)
+        elif node.value.is_floating_point():
             yield from _numbers(trace, node)
             yield from _terms(trace, node)
             yield from _constants(trace, node)

@@ -12,6 +12,7 @@ from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.edge import Slip, path, term
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
+from compare.diagnosis.regions import near_one
 
 FITTED = "a constant factor"  # one without a name, the same in every case
 SPARE = 3  # numbers that must be explained beyond those fitted
@@ -216,5 +217,5 @@ def _words(trace: Trace, part: Part, factor: float) -> str:
             return f"{way} has the wrong sign{often}"
     text = part.words + often
     if part.label == FITTED:
-        return f"{text}: a constant factor of {factor:.6g}"
+        return f"{text}: a constant factor of {near_one(factor)}"
     return f"{text}: {part.label}" if part.label else text

@@ -78,7 +78,7 @@ class Rerun:
                         made = wrong[node.index].made
                         given = [look(s) for s in node.sources()]
                         value = made(given, look(made.other)) if isinstance(made, Swap) else made(given)
-                        if not isinstance(value, torch.Tensor):
+                        if not isinstance(value, (torch.Tensor, tuple, list)):
                             return None
                         changed[node.index] = value
                     elif any(s in changed for s in node.sources()):
