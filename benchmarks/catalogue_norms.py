@@ -155,10 +155,15 @@ def of_gates() -> Iterator[Fault]:
     yield broken("GELU", "g' at the activation", {DX: lambda v, s: s.dy * gelu.slope(s.y)}, {DX: at})
     yield broken("GELU", "g' missing", {DX: lambda v, s: s.dy * 1}, {DX: ("g'(z) is missing",)})
     yield broken(
-        "GELU", "only Φ(z)", {DX: lambda v, s: s.dy * 0.5 * (1 + np.tanh(gelu.inner(s.x)))}, {DX: ("gelu.*x · .*is left out",)}
+        "GELU",
+        "only Φ(z)",
+        {DX: lambda v, s: s.dy * 0.5 * (1 + np.tanh(gelu.inner(s.x)))},
+        {DX: ("gelu.*x · .*is left out",)},
     )
     yield broken("SiLU", "g' at the activation", {DX: lambda v, s: s.dy * silu.slope(s.y)}, {DX: at})
-    yield broken("SiLU", "only σ(z)", {DX: lambda v, s: s.dy * logistic(s.x)}, {DX: ("x · σ(x) · (1 − σ(x)) is left out",)})
+    yield broken(
+        "SiLU", "only σ(z)", {DX: lambda v, s: s.dy * logistic(s.x)}, {DX: ("x · σ(x) · (1 − σ(x)) is left out",)}
+    )
     yield broken(
         "SiLU",
         "sigmoid's derivative",
@@ -203,9 +208,7 @@ def of_others() -> Iterator[Fault]:
     root = 3**0.5
     yield broken("attention scores", "√D missing in dx", {DX: lambda v, s: v * root}, {DX: ("√3 is left out",)})
     yield broken("attention scores", "D for √D in dx", {DX: lambda v, s: v / root}, {DX: ("√3 is applied twice",)})
-    yield broken(
-        "attention scores", "√D missing in forward", {OUT: lambda v, s: v * root}, {OUT: ("√3 is left out",)}
-    )
+    yield broken("attention scores", "√D missing in forward", {OUT: lambda v, s: v * root}, {OUT: ("√3 is left out",)})
 
     def overwritten(v: Any, s: Situation) -> Any:
         table = v * 0

@@ -28,7 +28,7 @@ FITTED = 20  # the complexity of a constant factor that has no name
 PART = 5  # and of a cause that explains a part of the tensor only
 ALSO = 4  # other names for the same numbers are listed up to so much more complexity
 SIMPLE = 6  # torch's own result, zeros and ones
-OBVIOUS = 9  # what needs no look at the twin's operations
+OBVIOUS = 10  # what needs no look at the twin's operations
 FEW = 3  # numbers that may fit another formula by chance
 
 
@@ -79,7 +79,7 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
     cases = [case for case in cases if case.differs() or case.manual.dtype != case.torch.dtype]
     if not cases:
         return Diagnosis(())
-    sure = noise.impurity(sides, cases[0]) or noise.changed_in_place(sides, cases[0]) or noise.widened(cases[0])
+    sure = noise.impurity(sides, cases[0]) or noise.widened(cases[0]) or noise.changed_in_place(sides, cases[0])
     if sure:
         return Diagnosis((Cause(sure, 0.0),))
     for side, arrays in (("torch's", [c.torch for c in cases]), ("the manual side's", [c.manual for c in cases])):

@@ -51,7 +51,7 @@ def impurity(sides: Sides, case: Case) -> str:
 
 def changed_in_place(sides: Sides, case: Case) -> str:
     """Whether a result is right when it is computed alone: another one of the derivation's functions writes into it."""
-    if not isinstance(sides, (LayerSides, FunctionSides)):
+    if not isinstance(sides, (LayerSides, FunctionSides)) or not case.differs():
         return ""
     params, x, name = parameters_among(case.inputs), case.inputs["x"], case.output.removeprefix("gradient of ")
     try:

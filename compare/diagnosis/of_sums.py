@@ -50,6 +50,8 @@ def _added(case: Case) -> Iterator[Candidate]:
         if not 1e-8 < abs(rounded) < 1e8 or abs(rounded - factor) > 1e-9 * abs(factor):
             continue
         what = {1.0: "added", -1.0: "subtracted"}.get(rounded, f"added, times {rounded:g}")
+        if name == "the same number":
+            name, what = f"{rounded:g}", "added to every number"
         decay = " (a weight decay)" if name.startswith("the parameter") else ""
         yield Candidate(13, (f"{name} is {what}{decay}",), t + rounded * v)
 

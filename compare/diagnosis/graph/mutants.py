@@ -22,6 +22,8 @@ SHAPES = {
     "cat", "stack", "_to_copy", "full_like", "ones_like", "zeros_like", "index", "embedding", "arange", "one_hot",
     "split", "split_with_sizes", "unbind", "constant_pad_nd",
 }  # fmt: skip
+SAFE = {"float", "number", "Scalar"}  # types of arguments that may have any value
+NAMED = {"dim", "dims", "axis", "diagonal", "correction", "unbiased", "is_causal"}  # and names of some that may, too
 CALLED = {"eps": "ε", "negative_slope": "the negative slope", "self": "", "other": "", "value": "the constant"}
 SWAPPED: dict[str, tuple[str, ...]] = {
     "tanh": ("sigmoid", "relu"), "sigmoid": ("tanh", "relu"), "relu": ("sigmoid", "tanh"), "sin": ("cos",),
@@ -65,11 +67,16 @@ def _defaults(node: Node) -> list[Any]:
 
 
 def _plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
-    """(place, name, value) of the arguments that are no results and were given."""
+    """(place, name, value) of the arguments that are no results, were given, and may be another number.
+
+    A size or a switch of a fused operation may not: torch does not look whether it fits, and crashes.
+    """
     for k, a in enumerate(node.op._schema.arguments):
         place: Any = a.name if a.kwarg_only else k
         value = node.kwargs.get(a.name) if a.kwarg_only else node.args[k] if k < len(node.args) else None
-        if value is not None and not is_ref(value):
+        kind = str(a.type).removeprefix("Optional[").removesuffix("]")
+        fused = not isinstance(node.value, torch.Tensor)
+        if value is not None and not is_ref(value) and (kind == "float" if fused else kind in SAFE or a.name in NAMED):
             yield place, a.name, value
 
 
