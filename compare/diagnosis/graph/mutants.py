@@ -22,7 +22,7 @@ SHAPES = {
     "cat", "stack", "_to_copy", "full_like", "ones_like", "zeros_like", "index", "embedding", "arange", "one_hot",
     "split", "split_with_sizes", "unbind", "constant_pad_nd",
 }  # fmt: skip
-SAFE = {"float", "number", "Scalar"}  # types of arguments that may have any value
+SAFE = {"float", "number", "Scalar", "Tensor"}  # types of arguments that may have any value, if they are numbers
 NAMED = {"dim", "dims", "axis", "diagonal", "correction", "unbiased", "is_causal"}  # and names of some that may, too
 CALLED = {"eps": "ε", "negative_slope": "the negative slope", "self": "", "other": "", "value": "the constant"}
 SWAPPED: dict[str, tuple[str, ...]] = {
