@@ -1,4 +1,4 @@
-.PHONY: mnist test check format bench soak fuzz clean
+.PHONY: mnist test check format bench accuracy soak fuzz clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -14,10 +14,16 @@ check: .venv/installed    ## format, lint, types, import arrows
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_import_arrows.py
 
-bench: .venv/installed    ## the tables of the README (about ten minutes)
+bench: .venv/installed    ## the tables of the README (about a quarter of an hour); peers: pip install -e '.[bench]'
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/speed_of_check.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training_step.py --rule adam
+	$(BIN)/python benchmarks/certificate.py
+	$(BIN)/python benchmarks/scale.py
+
+accuracy: .venv/installed ## the recipe and plain SGD over eight seeds, every step judged (an hour; goes on where it was cut off)
+	$(BIN)/python benchmarks/accuracy.py
 
 soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour); 200 kills
 	$(BIN)/python benchmarks/kill_and_resume.py

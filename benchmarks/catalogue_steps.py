@@ -43,7 +43,7 @@ def records(sides: Any, batch: int, steps: int) -> Iterator[TorchStep]:
     state: dict[str, Any] = {}
     sizes = (sides.network.layers[0].inputs, sides.network.layers[-1].outputs)
     for _ in range(steps):
-        x, target = rng.normal(0, 1, (batch, sizes[0])), rng.integers(0, sizes[1], batch)
+        x, target = rng.normal(0, 1, (batch, sizes[0])).astype(theta.dtype), rng.integers(0, sizes[1], batch)
         r = torch_ref.training.step(
             sides.model, sides.torch_loss, sides.torch_optimizer, torch.from_numpy(x), torch.from_numpy(target)
         )
@@ -53,6 +53,7 @@ def records(sides: Any, batch: int, steps: int) -> Iterator[TorchStep]:
             [as_array(d) for d in r.deltas], as_array(r.grad), after, {k: as_array(v) for k, v in r.state.items()},
         )  # fmt: skip
         theta, state = after, {k: as_array(v) for k, v in r.state.items()}
+        del r, after  # of a large network the next step has no room beside it
 
 
 def faults() -> Iterator[Fault]:

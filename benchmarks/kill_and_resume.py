@@ -20,7 +20,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -57,22 +57,39 @@ SIDES = ("manual", "torch_ref", "compare")
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, value) of every scalar of a run's event files, as TensorBoard reads them, but for times."""
+    return {
+        f"{side}: {tag}": [(e.step, e.value) for e in events.Scalars(tag)]
+        for side, events in accumulated(folder)
+        for tag in events.Tags()["scalars"]
+        if not tag.startswith("time/")
+    }
+
+
+def pages(folder: Path) -> dict[str, list[tuple[int, bytes]]]:
+    """(step, content) of every picture, histogram, curve and text of a run's event files."""
+    found = {}
+    for side, events in accumulated(folder):
+        for tag in events.Tags()["images"]:
+            found[f"{side}: {tag}"] = [(e.step, e.encoded_image_string) for e in events.Images(tag)]
+        for tag in events.Tags()["tensors"]:
+            found[f"{side}: {tag}"] = [(e.step, e.tensor_proto.SerializeToString()) for e in events.Tensors(tag)]
+    return found
+
+
+def accumulated(folder: Path) -> Iterator[tuple[str, Any]]:
+    """(name, EventAccumulator) of the three TensorBoard runs of a run, with everything that they have."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = {}
     for side in [side for side in SIDES if (folder / side).exists()]:
-        events = EventAccumulator(str(folder / side), size_guidance={"scalars": 0})
+        events = EventAccumulator(str(folder / side), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
         events.Reload()
-        for tag in events.Tags()["scalars"]:
-            if not tag.startswith("time/"):
-                found[f"{side}: {tag}"] = [(e.step, e.value) for e in events.Scalars(tag)]
-    return found
+        yield side, events
 
 
 def report(folder: Path) -> dict[str, Any]:
     """report.json without its times."""
     content: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    del content["seconds"]
+    del content["seconds"], content["log_fraction"]
     return content
 
 
@@ -87,9 +104,9 @@ def final_arrays(folder: Path) -> dict[str, bytes]:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What is not the same in two runs' folders: weights, optimizer states, every logged scalar, the report."""
+    """What is not the same in two runs' folders: weights, optimizer states, everything that is logged, the report."""
     found = []
-    for what in (final_arrays, scalars, report):
+    for what in (final_arrays, scalars, pages, report):
         a, b = what(one), what(other)
         for name in sorted(a.keys() | b.keys()):
             if repr(a.get(name)) != repr(b.get(name)):  # NaN is not equal to itself, and 0 is to 0.0

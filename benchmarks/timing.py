@@ -76,7 +76,21 @@ def machine(*packages: str) -> str:
             versions.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{package} not installed, so left out")
-    return f"{name}, {os.cpu_count()} cores, every library on one thread; {', '.join(versions)}"
+    return f"{name}, {os.cpu_count()} cores, every library on one thread; {', '.join(versions)}{_kernel()}"
+
+
+def _kernel() -> str:
+    """Which of OpenBLAS's kernels NumPy's products run on, where threadpoolctl is there to tell."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return ""
+    asked = os.environ.get("OPENBLAS_CORETYPE")
+    found = [f"{lib['internal_api']} {lib['version']} {lib.get('architecture', '')}".strip()
+             for lib in threadpool_info() if lib["user_api"] == "blas" and "numpy" in lib["filepath"]]  # fmt: skip
+    return (
+        f"; NumPy's products by {', '.join(found)}{f' (OPENBLAS_CORETYPE={asked})' if asked else ''}" if found else ""
+    )
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -19,7 +19,7 @@ EXIT_CODES = """exit codes:
 
 # The names in the tables of compare/pairs.py, which is too slow to import for --help; a test keeps them equal.
 ACTIVATIONS = ("relu", "leaky-relu", "sigmoid", "tanh", "identity")
-LOSSES = ("cross-entropy", "mse", "half-squared", "bce", "bce-logits")
+LOSSES = ("cross-entropy", "mse", "half-squared", "bce", "bce-logits", "perceptron")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 INITIALIZATIONS = ("torch", "xavier-uniform", "xavier-normal", "he-uniform", "he-normal")
@@ -53,6 +53,16 @@ def parser() -> Parser:
     check.add_argument("file", nargs="?", type=Path, help="a Python file that calls compare.check")
     check.add_argument("--all", action="store_true", help="check every pair that the project ships")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the reports to a file")
+    board = commands.add_parser("board", help="show a run in TensorBoard, the newest one by default")
+    which = board.add_mutually_exclusive_group()
+    which.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the folder of a run (the newest in DIR)")
+    which.add_argument("--all", action="store_true", help="every run in DIR, side by side")
+    board.add_argument("--logdir", type=Path, default=Path("runs"), metavar="DIR", help="where the runs are (runs)")
+    board.add_argument("--port", type=int, metavar="N", help="(6006, or the first free one after it)")
+    lessons = commands.add_parser("lessons", help="list the lessons, or run one of them")
+    lessons.add_argument("name", nargs="?", help="a lesson's name or number; without one, the list")
+    lessons.add_argument("--out", type=Path, default=Path("runs/lessons"), metavar="DIR",
+                         help="where the pictures go, in a folder for each lesson (runs/lessons)")  # fmt: skip
     return top
 
 
@@ -167,7 +177,21 @@ def _run(args: argparse.Namespace) -> int:
         from compare.checking import command as check_command
 
         return check_command.run(args.file, args.all, args.json)
+    if args.command == "board":
+        return _board(args)
+    if args.command == "lessons":
+        from compare.lessons import command as lessons_command
+
+        return lessons_command.run(args.name, args.out)
     return _mnist(args)
+
+
+def _board(args: argparse.Namespace) -> int:
+    from compare.board import server
+
+    folder = args.logdir if args.all else args.run or server.newest_run(args.logdir)
+    server.serve(server.require_events(folder), args.port, lambda text: print(text, flush=True))
+    return 0
 
 
 def _mnist(args: argparse.Namespace) -> int:

@@ -14,8 +14,9 @@ from torch import nn, optim
 from torch.optim import lr_scheduler
 
 import manual
+import torch_ref.models
 from manual import initialization, schedules
-from torch_ref.losses import HalfSquaredError
+from torch_ref.losses import HalfSquaredError, PerceptronCriterion
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class Schedule:
     torch: Callable[[optim.Optimizer, float, int, int], lr_scheduler.LRScheduler]
 
 
+@dataclass(frozen=True)
+class Model:
+    """A named stack of layers, and the name of the loss that it is trained by; both sides are built from `sizes`."""
+
+    manual: Callable[..., manual.Network]
+    torch: Callable[..., nn.Sequential]
+    loss: str
+    sizes: Any  # what the equivalence suite builds it with
+
+
 def _adam(kind: type[optim.Optimizer]) -> Callable[..., optim.Optimizer]:
     def make(
         parameters: Any, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999, **options: Any
@@ -79,6 +90,7 @@ LOSSES = {
     "half-squared": Loss(manual.HalfSquaredError(), HalfSquaredError),
     "bce": Loss(manual.BinaryCrossEntropy(), nn.BCELoss, output="sigmoid"),
     "bce-logits": Loss(manual.BinaryCrossEntropyWithLogits(), nn.BCEWithLogitsLoss),
+    "perceptron": Loss(manual.PerceptronCriterion(), PerceptronCriterion),
 }
 OPTIMIZERS = {
     "sgd": Optimizer(manual.SGD, lambda params, learning_rate, **o: optim.SGD(params, lr=learning_rate, **o)),
@@ -118,4 +130,10 @@ INITIALIZATIONS = {
     "xavier-normal": initialization.xavier_normal,
     "he-uniform": initialization.he_uniform,
     "he-normal": initialization.he_normal,
+}
+MODELS = {
+    "perceptron": Model(manual.perceptron, torch_ref.models.perceptron, "perceptron", 4),
+    "adaline": Model(manual.adaline, torch_ref.models.adaline, "mse", 4),
+    "logistic-regression": Model(manual.logistic_regression, torch_ref.models.logistic_regression, "bce", 4),
+    "mlp": Model(manual.mlp, torch_ref.models.mlp, "cross-entropy", (4, 6, 5, 3)),
 }

@@ -9,7 +9,8 @@ import numpy as np
 from torch import nn, optim
 
 import manual
-from compare.pairs import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
+from compare.pairs import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+from compare.whole_network import WholeNetwork
 from manual import activations
 
 # What each option of an optimizer is set to beside the defaults.
@@ -44,6 +45,8 @@ def shipped() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
     yield "leaky-relu slope 0.3", activations.LeakyReLU(0.3), nn.LeakyReLU(0.3), {"x": (4, 6)}
     for name, loss in LOSSES.items():
         yield name, loss.manual, loss.torch(), {"output": _outputs(loss.output), "target": _targets(loss.target)}
+    for name, model in MODELS.items():
+        yield f"model {name}", WholeNetwork(model.manual(model.sizes)), model.torch(model.sizes), {"x": (5, 4)}
     for name, optimizer in OPTIMIZERS.items():
         for options in VARIANTS[name]:
             label = " ".join([name, *(f"{k}={v}" for k, v in options.items())])

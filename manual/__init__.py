@@ -13,9 +13,10 @@ from manual.losses import (
     HalfSquaredError,
     Loss,
     MeanSquaredError,
+    PerceptronCriterion,
     SoftmaxCrossEntropy,
 )
-from manual.models import mlp
+from manual.models import adaline, logistic_regression, mlp, perceptron
 from manual.network import Network
 from manual.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from manual.schedules import Constant, Cosine, Exponential, OneCycle, Schedule, StepDecay
@@ -42,6 +43,7 @@ __all__ = [
     "OneCycle",
     "Optimizer",
     "Params",
+    "PerceptronCriterion",
     "RMSprop",
     "ReLU",
     "Schedule",
@@ -49,5 +51,8 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "StepDecay",
     "Tanh",
+    "adaline",
+    "logistic_regression",
     "mlp",
+    "perceptron",
 ]

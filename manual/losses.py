@@ -108,6 +108,25 @@ class BinaryCrossEntropyWithLogits(Loss):
 
 
 @dataclass(frozen=True)
+class PerceptronCriterion(Loss):
+    """J = 1/(NK) Σ_nk ([ŷ_nk > 0] − y_nk) ŷ_nk: how far on the wrong side each mistaken ŷ lies; targets 0 and 1.
+
+    It is max(0, ŷ) − ŷ y, the first two terms of `BinaryCrossEntropyWithLogits`. Its gradient is the error of the
+    thresholded output, so that gradient descent on it is the perceptron's learning rule (Rosenblatt 1958; Bishop
+    2006, eq. 4.54). ŷ = 0 counts as class 0, where torch's relu has the derivative 0.
+    """
+
+    def forward(self, output: Array, target: Array) -> tuple[Array, tuple[Array, Array]]:
+        require_same_shape(self, output, target)
+        z, y = output, target
+        return (np.maximum(z, 0) - z * y).mean(), (z, y)  # ()
+
+    def gradient(self, cache: tuple[Array, Array]) -> Array:
+        z, y = cache
+        return np.where(z > 0, 1 - y, -y) / z.size  # ∂J/∂ŷ_nk = ([ŷ_nk > 0] − y_nk) / (NK)
+
+
+@dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
     """J = −1/N Σ_n log p_n,y_n with p = softmax(ŷ), on logits; the target is the class, an integer (N,).
 
@@ -122,18 +141,18 @@ class SoftmaxCrossEntropy(Loss):
                 f"{output.shape[:1]}, got {target.dtype} {target.shape}: pass class numbers, not one-hot rows"
             )
         N, K = output.shape
-        if not (N and target.min() >= 0 and target.max() < K):
+        one_hot = target[:, np.newaxis] == np.arange(K)  # [k = y_n]              (N, K)
+        if not (N and np.count_nonzero(one_hot) == N):
             raise ValueError(
                 f"SoftmaxCrossEntropy takes one or more classes from 0 to {K - 1} beside {K} outputs, got "
                 f"{np.unique(target)}: correct the target, or widen the last layer"
             )
-        n = np.arange(len(target))
         shifted = output - output.max(axis=1, keepdims=True)  # (N, K)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (N, K)
-        return -log_p[n, target].sum() / len(n), (log_p, target)  # ()
+        e = np.exp(shifted)  # (N, K)
+        total = e.sum(axis=1, keepdims=True)  # Σ_j exp ŷ_nj, shifted     (N, 1)
+        log_p = shifted[one_hot] - np.log(total)[:, 0]  # log p_n,y_n     (N,)
+        return log_p.sum() / -N, (e / total, one_hot)  # J = −1/N Σ_n log p_n,y_n      ()
 
     def gradient(self, cache: tuple[Array, Array]) -> Array:
-        log_p, target = cache
-        N, K = log_p.shape
-        one_hot = target[:, np.newaxis] == np.arange(K)  # [k = y_n]     (N, K)
-        return (np.exp(log_p) - one_hot) / N  # ∂J/∂ŷ_nk = (p_nk − [k = y_n]) / N
+        p, one_hot = cache
+        return (p - one_hot) / len(p)  # ∂J/∂ŷ_nk = (p_nk − [k = y_n]) / N

@@ -1,13 +1,35 @@
-"""Named stacks of layers."""
+"""Named stacks of layers, the oldest first. Their torch twins are in torch_ref/models.py.
+
+The perceptron and ADALINE are one stack, a single linear unit; what tells them apart is the loss that they are
+trained by. Both are read through a threshold, which no gradient passes.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from manual.activations import ReLU
+from manual.activations import ReLU, Sigmoid
 from manual.initialization import Initializer, torch_default
 from manual.layer import Layer
 from manual.linear import Linear
 from manual.network import Network
+
+
+def perceptron(inputs: int) -> Network:
+    """One unit z = x Wᵀ + b (Rosenblatt 1958), trained by `PerceptronCriterion`; class 1 where z > 0."""
+    return Network((Linear(inputs, 1),))
+
+
+def adaline(inputs: int) -> Network:
+    """One unit z = x Wᵀ + b (Widrow and Hoff 1960), trained by `MeanSquaredError` on z itself.
+
+    Class 1 where z lies above the middle of the two targets.
+    """
+    return Network((Linear(inputs, 1),))
+
+
+def logistic_regression(inputs: int) -> Network:
+    """One unit ŷ = σ(x Wᵀ + b), trained by `BinaryCrossEntropy`; ŷ is the probability of class 1."""
+    return Network((Linear(inputs, 1), Sigmoid()))
 
 
 def mlp(

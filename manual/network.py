@@ -59,7 +59,13 @@ class Network:
         """θ (size,) → each layer's parameters, as views of θ in their own shapes."""
         if theta.shape != (self.size,):
             raise ValueError(f"θ must have shape ({self.size},), one number per parameter, got {theta.shape}")
-        return [{name: theta[where].reshape(shape) for name, where, shape in slots} for slots in self._slots]
+        views: list[Params] = []
+        for slots in self._slots:  # loops, because a comprehension for each layer costs more than its views
+            params: Params = {}
+            for name, where, shape in slots:
+                params[name] = theta[where].reshape(shape)
+            views.append(params)
+        return views
 
     def forward(self, theta: Array, x: Array) -> tuple[list[Array], list[Cache]]:
         """x (N, in) → the output of every layer, the last one being ŷ, and every layer's cache."""
@@ -76,12 +82,11 @@ class Network:
 
     def backward(self, theta: Array, caches: list[Cache], delta: Array) -> tuple[list[Array], Array]:
         """δ = ∂J/∂ŷ → ∂J/∂(output of every layer), first layer first, and ∇ = ∂J/∂θ (size,)."""
-        deltas, grads = [delta], []
-        backwards = list(zip(self.layers, self.views(theta), caches, strict=True))[::-1]
-        for i, (layer, params, cache) in enumerate(backwards, start=1):
-            grads.append(layer.parameter_gradients(params, cache, delta))
-            if i < len(backwards):  # nobody needs ∂J/∂(the data)
-                delta = layer.input_gradient(params, cache, delta)
+        deltas, grads, params = [delta], [], self.views(theta)
+        for i in range(len(self.layers) - 1, -1, -1):
+            grads.append(self.layers[i].parameter_gradients(params[i], caches[i], delta))
+            if i:  # nobody needs ∂J/∂(the data)
+                delta = self.layers[i].input_gradient(params[i], caches[i], delta)
                 deltas.append(delta)
         flat = [g.ravel() for grad in grads[::-1] for g in grad.values()]
         grad = np.concatenate(flat) if flat else np.empty(0, theta.dtype)  # (size,)

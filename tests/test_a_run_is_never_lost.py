@@ -123,7 +123,7 @@ def test_lost_in_a_step(run, handgrad, lost_at, whole, tmp_path: Path, setting: 
 def test_every_scalar_is_logged_once(run, handgrad, lost_at, whole, tmp_path: Path, step: int) -> None:
     lost_at(step, run, "lost", *MOMENTUM, log=LOG)
     assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
-    assert len(scalars(tmp_path / "lost")["manual: training/loss"]) == STEPS // 2
+    assert len(scalars(tmp_path / "lost")["manual: learning/training loss"]) == STEPS // 2
     assert differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost") == []
 
 
@@ -195,15 +195,58 @@ def test_a_checkpoint_that_forgets_is_found_out(run, handgrad, lost_at, whole, m
 def test_a_log_that_is_not_cut_back_is_found_out(run, handgrad, lost_at, whole, monkeypatch, tmp_path: Path) -> None:
     lost_at(11, run, "lost", *MOMENTUM, log=LOG)  # step 10 is in the log, and 8 in the last checkpoint
     monkeypatch.setattr("compare.run.mnist.cut_back", lambda folder, kept: None)
-    monkeypatch.setattr("compare.board.events.SummaryWriter", _without_purging())
+    monkeypatch.setattr("compare.board.events.EventFile", _without_purging())
     assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
-    assert "scalars: manual: training/loss" in differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost")
+    assert "scalars: manual: learning/training loss" in differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost")
+
+
+@pytest.mark.parametrize("state", [{}, None], ids=["has nothing", "begins again"])
+def test_a_log_that_forgets_is_found_out(run, handgrad, lost_at, whole, monkeypatch, tmp_path: Path, state) -> None:
+    from compare.board.events import EventLog
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "state", lambda self: self._flush() or state)
+        lost_at(5, run, "lost", *MOMENTUM, log=LOG)
+    assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
+    found = differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost")
+    what = "pages: compare: start certificate" if state is None else "pages: manual: pictures/first-layer weights"
+    assert what in found
+
+
+def test_lost_when_the_end_is_logged(run, handgrad, whole, monkeypatch, tmp_path: Path) -> None:
+    from compare.board.events import EventLog
+
+    right = EventLog.finish
+
+    def lost(self, *args):
+        right(self, *args)
+        raise Lost
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "finish", lost)
+        with pytest.raises(Lost):
+            run("lost", *MOMENTUM, log=LOG)
+    assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
+    assert differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost") == []
+
+
+def test_a_tensorboard_that_was_reading_sees_no_step_twice(run, handgrad, lost_at, monkeypatch, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    lost_at(11, run, "lost", *MOMENTUM, log=LOG)
+    readers = {side: EventAccumulator(str(tmp_path / "lost" / side)) for side in ("manual", "compare")}
+    tags = {"manual": "learning/training loss", "compare": "agreement/log10 of the drift"}
+    for side, events in readers.items():
+        assert [e.step for e in events.Reload().Scalars(tags[side])] == list(range(0, 11, 2))
+    assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
+    for side, events in readers.items():
+        assert [e.step for e in events.Reload().Scalars(tags[side])] == list(range(0, STEPS, 2))
 
 
 def _without_purging() -> Any:
-    from compare.board.events import SummaryWriter
+    from compare.board.event_file import EventFile
 
-    return lambda *args, purge_step=None, **options: SummaryWriter(*args, **options)
+    return lambda folder, purge_step=None: EventFile(folder)
 
 
 # --- lost while a checkpoint is written -------------------------------------------------------------------------------

@@ -30,7 +30,10 @@ USAGE: list[tuple[tuple[object, ...], str]] = [
         ("--activation", "gelu"),
         "activation must be one of relu, leaky-relu, sigmoid, tanh, identity, got 'gelu': choose",
     ),
-    (("--loss", "hinge"), "loss must be one of cross-entropy, mse, half-squared, bce, bce-logits, got 'hinge': choose"),
+    (
+        ("--loss", "hinge"),
+        "loss must be one of cross-entropy, mse, half-squared, bce, bce-logits, perceptron, got 'hinge': choose",
+    ),
     (("--optimizer", "adagrad"), "optimizer must be one of sgd, adam, adamw, rmsprop, got 'adagrad': choose"),
     (("--schedule", "linear"), "schedule must be one of constant, step, exponential, cosine, one-cycle, got 'linear'"),
     (("--initialization", "zero"), "initialization must be one of torch, xavier-uniform, xavier-normal, he-uniform, "),

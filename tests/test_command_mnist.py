@@ -99,8 +99,9 @@ def test_what_it_leaves(mnist_run) -> None:
         "manual", "torch_ref", "compare", "checkpoints", "experiment.json", "report.json",
     }  # fmt: skip
     for side in ("manual", "torch_ref", "compare"):
-        (events,) = (run.folder / side).iterdir()
-        assert events.name.startswith("events.out.tfevents.")
+        (events,) = (run.folder / side).glob("events.out.tfevents.*")
+        others = {path.name for path in (run.folder / side).iterdir()} - {events.name}
+        assert others == (set() if side == "compare" else {"projector", "projector_config.pbtxt"})
 
 
 def test_the_experiment_file(mnist_run) -> None:
@@ -147,48 +148,6 @@ def test_the_report(mnist_run) -> None:
     for pair in report["certificate"].values():
         assert pair["manual"] == pair["torch_ref"]
         assert len(pair["manual"]) == 64
-
-
-def test_the_events(mnist_run) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    run = mnist_run("--epochs", 2, "--log-every", 3)
-    events = {}
-    for side in ("manual", "torch_ref", "compare"):
-        events[side] = EventAccumulator(str(run.folder / side), size_guidance={"scalars": 0})
-        events[side].Reload()
-
-    def series(side: str, tag: str) -> list[tuple[int, float]]:
-        return [(e.step, e.value) for e in events[side].Scalars(tag)]
-
-    tags = {side: set(e.Tags()["scalars"]) for side, e in events.items()}
-    assert tags["manual"] == tags["torch_ref"]  # so that one chart overlays both
-    norms = {f"gradient norm/{name}" for name in ("0 · Linear", "2 · Linear", "4 · Linear")}
-    assert tags["manual"] == norms | {"training/loss", "training/learning rate", "test/accuracy", "test/loss"}
-    fractions = {f"fraction of the bound/{stage}" for stage in STAGES}
-    assert tags["compare"] >= fractions | {"agreement/log10 drift of the weights"}
-
-    for side in ("manual", "torch_ref"):
-        assert [step for step, _ in series(side, "training/loss")] == [0, 3, 6, 9, 12]
-        assert [value for _, value in series(side, "training/learning rate")] == [np.float32(0.1)] * 5
-        assert series(side, "test/accuracy")[-1] == (13, np.float32(run.report["accuracy"][side]))
-        assert series(side, "test/loss")[-1] == (13, np.float32(run.report["test_loss"][side]))
-        assert all(value > 0 for tag in norms for _, value in series(side, tag))
-    ours, theirs = (np.array(series(side, "training/loss"))[:, 1] for side in ("manual", "torch_ref"))
-    assert ours == pytest.approx(theirs, rel=1e-6)  # TensorBoard's scalars are float32
-    assert all(0 <= value <= 1 for tag in fractions for _, value in series("compare", tag))
-    drifts = [value for _, value in series("compare", "agreement/log10 drift of the weights")]
-    assert all(-20 <= value < -13 for value in drifts)
-
-
-def test_the_last_loss_in_the_events_is_that_of_the_report(mnist_run) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    run = mnist_run("--max-steps", 4, "--log-every", 1)
-    for side in ("manual", "torch_ref"):
-        events = EventAccumulator(str(run.folder / side))
-        events.Reload()
-        assert events.Scalars("training/loss")[-1].value == np.float32(run.report["loss"][side])
 
 
 def test_without_a_log(mnist_run) -> None:
@@ -258,7 +217,7 @@ def test_a_run_repeats_itself(mnist_run) -> None:
     reports = [mnist_run("--epochs", 1, "--no-log", "--seed", seed, name=name).report
                for seed, name in ((3, "a"), (3, "b"), (4, "c"))]  # fmt: skip
     for report in reports:
-        del report["seconds"]
+        del report["seconds"], report["log_fraction"]
     assert reports[0] == reports[1]
     for what in ("theta", "batches"):
         assert reports[0]["certificate"][what] != reports[2]["certificate"][what]

@@ -46,7 +46,7 @@ def test_two_processes_do_the_same(run, tmp_path: Path, few_digits: Path) -> Non
     ("planted", "found"),
     [
         (("--seed", 1), {"final_arrays: manual/theta", "final_arrays: torch_ref/state/exp_avg", "report: loss"}),
-        (("--log-every", 3), {"scalars: manual: training/loss"}),
+        (("--log-every", 3), {"scalars: manual: learning/training loss"}),
         (("--resync",), {"final_arrays: torch_ref/theta", "report: drift"}),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",

@@ -13,12 +13,14 @@ THIRD_PARTY = {
     "data": {"numpy", "torchvision"},
     "manual": {"numpy"},
     "torch_ref": {"torch"},
-    "compare": {"numpy", "torch", "torchvision", "rich", "data", "manual", "torch_ref"},
+    "compare": {"numpy", "torch", "torchvision", "rich", "PIL", "matplotlib", "data", "manual", "torch_ref"},
 }
 ONLY_IN = {  # these are imported in one file and nowhere else
     "torch.utils.tensorboard": "compare/board/",
     "tensorboard": "compare/board/",
+    "PIL": "compare/board/",
     "pytest": "compare/pytest_plugin.py",
+    "matplotlib": "compare/lessons/picture.py",
 }
 FILES = [path for package in THIRD_PARTY for path in sorted((ROOT / package).rglob("*.py"))]
 
@@ -117,8 +119,13 @@ def test_what_is_allowed_is_not_reported(file: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "strangers"),
     [
-        (["-c", "import compare.cli, sys; compare.cli.main(['--help'])"], {"numpy", "torch", "torchvision"}),
+        (
+            ["-c", "import compare.cli, sys; compare.cli.main(['--help'])"],
+            {"numpy", "torch", "torchvision", "matplotlib"},
+        ),
         (["-c", "import compare.cli, sys; compare.cli.main(['mnist', '--help'])"], {"numpy", "torch", "torchvision"}),
+        (["-c", "import compare.cli, sys; compare.cli.main(['board', '--help'])"], {"numpy", "torch", "tensorboard"}),
+        (["-c", "import compare.cli, sys; compare.cli.main(['lessons'])"], {"numpy", "torch", "matplotlib"}),
         (["-c", "import manual"], {"torch", "torchvision", "torch_ref", "compare", "data"}),
         (["-c", "import torch_ref.models, torch_ref.training"], {"manual", "compare", "data"}),
         (["-c", "import data"], {"torch", "torchvision", "manual", "torch_ref", "compare"}),

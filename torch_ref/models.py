@@ -6,6 +6,21 @@ from itertools import pairwise
 from torch import nn
 
 
+def perceptron(inputs: int) -> nn.Sequential:
+    """One linear unit, trained by the perceptron criterion."""
+    return nn.Sequential(nn.Linear(inputs, 1))
+
+
+def adaline(inputs: int) -> nn.Sequential:
+    """One linear unit, trained by the mean squared error."""
+    return nn.Sequential(nn.Linear(inputs, 1))
+
+
+def logistic_regression(inputs: int) -> nn.Sequential:
+    """One linear unit and a sigmoid, trained by the binary cross-entropy."""
+    return nn.Sequential(nn.Linear(inputs, 1), nn.Sigmoid())
+
+
 def mlp(
     sizes: Sequence[int],
     activation: Callable[[], nn.Module] = nn.ReLU,

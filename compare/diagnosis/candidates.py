@@ -32,6 +32,9 @@ def candidates(sides: Sides, case: Case, wanted: Callable[[Names], bool]) -> Ite
     what = "gradient" if "gradient" in case.output else "result"
     yield Candidate(5, (f"the {what} is zero",), np.zeros_like(case.manual))
     yield Candidate(6, (f"the {what} is 1 throughout",), np.ones_like(case.manual))
+    if case.previous is not None and case.previous.shape == case.torch.shape:
+        words = "torch's gradient still holds that of the previous step (zero_grad() is missing)"
+        yield Candidate(6, (words,), case.torch - case.previous)  # before any fault of the manual side
     with np.errstate(all="ignore"):
         made = [c for named in _of_kind(sides, case) if wanted(named.names) and (c := named.made()) is not None]
     yield from made

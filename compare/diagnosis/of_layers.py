@@ -65,7 +65,7 @@ def of_parameter_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
             yield Candidate(complexity, (f"{what}, summed {where}",), reduced)
             if reduced.ndim == 0 and shape:
                 yield Candidate(complexity, (f"{what}, summed {where}",), np.full(shape, reduced))
-    yield from _again(sides, case, 11, "the input x is left out (taken as 1)", {"x": np.ones_like(x)})
+    yield from _again(sides, case, 10, "the input x is left out (taken as 1)", {"x": np.ones_like(x)})
     if x.ndim == 2 and dy.ndim == 2 and y is not None:
         yield Candidate(12, ("the layer's own output stands where its input belongs",), dy.T @ y)
 

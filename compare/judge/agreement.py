@@ -1,6 +1,7 @@
 """Two tensors side by side: do they agree, and if not, where and by how much."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +11,9 @@ from compare.rounding.bounded import Bounded
 
 # Which rule gave the tolerance.
 EXACT, BOUND, LADDER, EXCUSED = "exact draw", "rounding bound", "precision ladder", "excused by the precision ladder"
+
+
+BLOCK = 1 << 14  # elements of a large tensor that are looked at together
 
 
 class Verdict(NamedTuple):
@@ -32,7 +36,7 @@ class Verdict(NamedTuple):
     @property
     def at(self) -> tuple[int, ...]:
         """The index of the worst element; empty where no element was looked at."""
-        return () if self.flat < 0 else tuple(int(i) for i in np.unravel_index(self.flat, self.shape))
+        return index(self.flat, self.shape)
 
     @property
     def size(self) -> int:
@@ -61,6 +65,16 @@ class Verdict(NamedTuple):
         )
 
 
+Worst = tuple[
+    int, float, float
+]  # the position of the element with the largest fraction, |Δ| there, and what is allowed
+
+
+def index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of a position in the flattened tensor; empty for −1, none."""
+    return () if flat < 0 else tuple(int(i) for i in np.unravel_index(flat, shape))
+
+
 def mismatched(problem: str, size: int) -> Verdict:
     """The verdict on tensors whose shapes or dtypes differ: no value is looked at, nothing is broadcast."""
     return Verdict(False, np.inf, -1, np.nan, np.nan, 0, np.inf, 0, size, (size,), problem)
@@ -85,6 +99,8 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
     if error is None and np.array_equal(value, torch):
         both = float(torch.flat[0])
         return Verdict(True, 0, 0, both, both, 0, 0, 0, 0, torch.shape)
+    if error is not None and torch.size > BLOCK and (verdict := _agreeing(value, error, torch, tiny)) is not None:
+        return verdict
     with np.errstate(all="ignore"):
         difference = np.asarray(np.subtract(value, torch, dtype=np.float64))
         np.abs(difference, out=difference)
@@ -114,18 +130,46 @@ def judge(manual: Bounded | np.ndarray, torch: np.ndarray) -> Verdict:
         torch=float(torch.flat[flat]),
         allowed=float(allowed.flat[flat]) if isinstance(allowed, np.ndarray) else float(allowed),
         largest_difference=float(difference.max()),
-        looseness=_looseness(largest_allowed, magnitude, tiny),
+        looseness=looseness(largest_allowed, magnitude, tiny),
         beyond=0 if agrees else int(np.count_nonzero(ratio > 1)),
         shape=torch.shape,
         unseen=unseen,
     )
 
 
-def _looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
+@np.errstate(all="ignore")
+def _agreeing(value: np.ndarray, error: Any, torch: np.ndarray, tiny: float) -> Verdict | None:
+    """The verdict of `judge` on a large tensor where every element plainly agrees, and None where one may not.
+
+    Block by block, so that what is made on the way stays in the cache and takes no memory to speak of.
+    """
+    flat_value, flat_error, flat_torch = value.ravel(), error.ravel(), torch.ravel()
+    fraction, at, furthest, loosest, magnitude = -1.0, 0, 0.0, 0.0, 0.0
+    for start in range(0, torch.size, BLOCK):
+        here = slice(start, start + BLOCK)
+        difference = np.subtract(flat_value[here], flat_torch[here], dtype=np.float64)
+        np.abs(difference, out=difference)
+        furthest = max(furthest, float(difference.max()))
+        allowed = flat_error[here] + tiny
+        loosest = max(loosest, float(allowed.max()))
+        difference /= allowed
+        worst = int(difference.argmax())  # NaN counts as the largest
+        if not difference[worst] <= 1:
+            return None
+        if difference[worst] > fraction:
+            fraction, at = float(difference[worst]), start + worst
+        magnitude = max(magnitude, float(flat_torch[here].max()), -float(flat_torch[here].min()))
+    return Verdict(
+        True, fraction, at, float(flat_value[at]), float(flat_torch[at]), float(flat_error[at] + tiny), furthest,
+        looseness(loosest, magnitude, tiny), 0, torch.shape,
+    )  # fmt: skip
+
+
+def looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
     """Tolerance over signal; 0 where the tolerance is underflow alone, whatever the signal."""
-    if np.isinf(largest_allowed):
+    if largest_allowed == math.inf:
         return np.inf
-    if largest_allowed <= 2 * tiny or not np.isfinite(magnitude):
+    if largest_allowed <= 2 * tiny or not math.isfinite(magnitude):
         return 0.0
     return largest_allowed / magnitude if magnitude > 0 else np.inf
 
@@ -183,19 +227,45 @@ class StageRow:
     excused: int = 0  # beyond the bound, but no further than torch's own formula rounds
     by_ladder: int = 0  # judged by the precision ladder because no rounding rule applied
     unjudged: int = 0  # steps that nothing could judge as a whole, because no bound reaches through the network
-    last_fraction: float = 0.0
+    last_fraction: float = 0.0  # of the step judged last, and at its worst element |Δ| and what is allowed there
+    last_difference: float = 0.0
+    last_allowed: float = 0.0
     disagreements: int = 0
+
+    def next_step(self) -> None:
+        """Forget the step judged last."""
+        self.last_fraction = self.last_difference = self.last_allowed = 0.0
 
     def add(self, step: int, tensor: str, verdict: Verdict) -> None:
         """Count one tensor of one step."""
-        self.numbers += verdict.size
-        self.vacuous += verdict.vacuous
         self.excused += verdict.rule == EXCUSED
         self.by_ladder += verdict.rule == LADDER
         self.disagreements += not verdict.agrees
-        self.loosest = max(self.loosest, verdict.looseness)
-        self.largest_difference = max(self.largest_difference, verdict.largest_difference)
-        self.last_fraction = max(self.last_fraction, verdict.fraction)
-        if verdict.fraction > self.closest or self.at_step < 0:
-            self.closest, self.at_step = verdict.fraction, step
-            self.tensor, self.index = tensor, verdict.at
+        self.count(
+            step, tensor, verdict.shape, verdict.fraction, verdict.largest_difference, verdict.looseness,
+            lambda: (verdict.flat, abs(verdict.manual - verdict.torch), verdict.allowed),
+        )  # fmt: skip
+
+    def count(
+        self,
+        step: int,
+        tensor: str,
+        shape: tuple[int, ...],
+        fraction: float,
+        largest_difference: float,
+        looseness: float,
+        worst: Callable[[], Worst],
+    ) -> None:
+        """Count what every tensor has; its worst element only where it is the worst of the step."""
+        self.numbers += math.prod(shape)
+        self.vacuous += looseness >= 1
+        self.loosest = max(self.loosest, looseness)
+        self.largest_difference = max(self.largest_difference, largest_difference)
+        closest = fraction > self.closest or self.at_step < 0
+        if closest or fraction > self.last_fraction or not self.last_allowed:
+            flat, difference, allowed = worst()
+            if fraction > self.last_fraction or not self.last_allowed:
+                self.last_fraction, self.last_difference, self.last_allowed = fraction, difference, allowed
+            if closest:
+                self.closest, self.at_step = fraction, step
+                self.tensor, self.index = tensor, index(flat, shape)

@@ -34,6 +34,7 @@ from compare.judge.judged import (
     stage_name,
     update_stage,
 )
+from compare.judge.page import Agreed, Page
 from compare.judge.sides import Arrays, LayerSides, LossSides, OptimizerSides, exact
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 from compare.rounding.functions import plain
@@ -86,6 +87,7 @@ class StepJudge:
         self.loss_sides = LossSides(loss, torch_loss)
         self.optimizer_sides = OptimizerSides(optimizer, torch_optimizer)
         self.expected = self._stages(network, loss, optimizer)
+        self.page = Page(precision)
         self.rows: dict[str, StageRow] = {}
         self.disagreements: list[Disagreement] = []
         self._at_fault: set[tuple[str, str]] = set()
@@ -98,17 +100,20 @@ class StepJudge:
         self.params = self.network.views(record.theta)
         self.gradients = self.network.views(record.grad)
         for row in self.rows.values():
-            row.last_fraction = 0.0
+            row.next_step()
         p = self.precision
-        with np.errstate(all="ignore"):  # the manual step itself has already warned
-            self.training_step(
-                *self.judged,
-                exact(record.theta, p),
-                {k: exact(v, p) for k, v in record.state.items()},
-                exact(record.x, p),
-                exact(record.target, p),
-                record.learning_rate,
-            )
+        try:
+            with np.errstate(all="ignore"):  # the manual step itself has already warned
+                self.training_step(
+                    *self.judged,
+                    exact(record.theta, p),
+                    {k: exact(v, p) for k, v in record.state.items()},
+                    exact(record.x, p),
+                    exact(record.target, p),
+                    record.learning_rate,
+                )
+        finally:
+            self._judge_page()
         self.previous = (step, record)
         self._require_every_stage()
 
@@ -157,8 +162,26 @@ class StepJudge:
     def settle(self, stage: str, tensor: str, ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> Any:
         """Judge one tensor, and return torch's in its place."""
         self.reached.add(stage)
-        if ours is LOST or not self.finite:
-            return exact(theirs, self.precision)
+        if ours is not LOST:
+            if not by_ladder and self.page.takes(ours, theirs):
+                self.page.add((stage, tensor, probe), ours, theirs)
+            else:
+                self._judge_page()  # first what came before
+                self._judge_tensor(stage, tensor, ours, theirs, by_ladder, probe)
+        return exact(theirs, self.precision)
+
+    def _judge_page(self) -> None:
+        """Judge what lies on the page: at once where it agrees, otherwise one by one."""
+        for (stage, tensor, probe), verdict, theirs in self.page.verdicts():
+            if not isinstance(verdict, Agreed):
+                self._judge_tensor(stage, tensor, verdict, theirs, False, probe)
+            elif self.finite:  # and so torch's tensor is finite
+                self.rows.setdefault(stage, StageRow(stage)).count(self.step, tensor, *verdict)
+
+    def _judge_tensor(self, stage: str, tensor: str, ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> None:
+        """Judge one tensor, and say why it disagrees the first time that it does."""
+        if not self.finite:
+            return
         row = self.rows.setdefault(stage, StageRow(stage))
         verdict = self._verdict((stage, tensor), ours, theirs, by_ladder, probe)
         row.add(self.step, tensor, verdict)
@@ -166,7 +189,6 @@ class StepJudge:
         if not verdict.agrees and (stage, tensor) not in self._at_fault:
             self._at_fault.add((stage, tensor))
             self._disagree(stage, tensor, ours, theirs, verdict, probe)
-        return exact(theirs, self.precision)
 
     def _disagree(self, stage: str, tensor: str, ours: Any, theirs: Any, verdict: Verdict, probe: Probe) -> None:
         """Keep the disagreement, with its causes and the referee's opinion."""

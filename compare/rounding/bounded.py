@@ -21,6 +21,7 @@ Bounds are float64 whatever the dtype of the values. Terms of relative size u wi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ class Bounded(NDArrayOperatorsMixin):
     `terms` is the number of terms where the value is a sum (Σ, @): what is added to it may be added in any order.
     """
 
-    __slots__ = ("_error", "_origin", "precision", "terms", "value")
+    __slots__ = ("_error", "_origin", "magnitude", "precision", "terms", "value")
 
     def __init__(self, value: Any, error: Any = None, precision: Precision | None = None) -> None:
         if not isinstance(value, np.ndarray):
@@ -54,6 +55,7 @@ class Bounded(NDArrayOperatorsMixin):
         self._error = None if error is None else np.asarray(error, np.float64)
         self._origin: tuple[Bounded, Any] | None = None
         self.terms = 1
+        self.magnitude: Any = None  # of rounding.magnitudes, where the value cannot change
         if value.ndim:
             self.__class__ = _BoundedItems
 
@@ -69,10 +71,8 @@ class Bounded(NDArrayOperatorsMixin):
     # --- NumPy's dispatch -------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-        from compare.rounding import functions as rounding_functions
-
         where = kwargs.pop("where", True) if out is not None and method == "__call__" else True
-        result = rounding_functions.apply_ufunc(self.precision, ufunc, method, inputs, kwargs)
+        result = _rules().apply_ufunc(self.precision, ufunc, method, inputs, kwargs)
         if out is None:
             return result
         (target,) = out
@@ -84,9 +84,7 @@ class Bounded(NDArrayOperatorsMixin):
         return target
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        from compare.rounding import functions as rounding_functions
-
-        return rounding_functions.apply(self.precision, func, args, kwargs)
+        return _rules().apply(self.precision, func, args, kwargs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise NoRoundingRule("the code turned a bounded array into a plain one (np.asarray, or a[i] = …)")
@@ -153,6 +151,8 @@ class Bounded(NDArrayOperatorsMixin):
 
     def _move(self, moved: Any) -> Bounded:
         """Apply a function that only moves elements about."""
+        if self._error is None and self._origin is None and not self.value.flags.writeable:
+            return Bounded(moved(self.value), None, self.precision)  # exact, and will stay so: view or copy is one
         value, error = moved(self.value), self.error
         if not _is_view(value, self.value):
             if error is not None and _is_view(shifted := moved(error), error):
@@ -203,6 +203,14 @@ class _BoundedItems(Bounded):
         self._write(plain_index(key), new)
 
 
+@functools.cache  # an import statement at each operation costs as much as a small product
+def _rules() -> Any:
+    """The module of the rules, which imports this one."""
+    from compare.rounding import functions
+
+    return functions
+
+
 def _is_view(a: Any, b: Any) -> bool:
     base = getattr(a, "base", None)
     return a is b or (base is not None and (base is b or base is b.base))
@@ -210,7 +218,7 @@ def _is_view(a: Any, b: Any) -> bool:
 
 def _as_method(func: Any) -> Any:
     """x.sum(…) is np.sum(x, …), and likewise for the rest."""
-    return lambda self, *args, **kwargs: self.__array_function__(func, (), (self, *args), kwargs)
+    return lambda self, *args, **kwargs: _rules().arithmetic(self.precision, func, (self, *args), kwargs)
 
 
 def _as_move(name: str) -> Any:
@@ -270,7 +278,9 @@ def settled(p: Precision, value: Any, error: Any, exactly_infinite: Any = None) 
     """
     if error is None:
         return Bounded(value, None, p)
-    if type(error) is not np.ndarray or not _same_layout(value, error):
+    if value.ndim == 0:
+        error = np.array(error, np.float64)
+    elif type(error) is not np.ndarray or not _same_layout(value, error):
         laid_out = np.empty_like(value, dtype=np.float64, subok=False)
         laid_out[...] = error
         error = laid_out

@@ -36,7 +36,10 @@ def smooth(steepest: Callable[[Any, Any], Any], ulps: float = LIBRARY_ULPS) -> R
         own = rounding(p, v, 2 * ulps)
         if error is None:
             return own
-        own += np.where(error > 0, steepest(value, error) * error, 0.0)  # a slope may be ∞
+        spread = steepest(value, error) * error
+        if not np.maximum.reduce(spread, axis=None, initial=0) < np.inf:
+            spread = np.where(error > 0, spread, 0.0)  # a slope of ∞ times no error
+        own += spread
         return own
 
     return rule

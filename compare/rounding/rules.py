@@ -27,9 +27,9 @@ def carried(a: Operand, b: Operand, product: Callable[..., Any] = np.multiply) -
     (va, ea), (vb, eb) = a, b
     terms = []
     if eb is not None:
-        terms.append(product(np.abs(va) if ea is None else np.abs(va) + ea, eb))
+        terms.append(product(abs(va) if ea is None else abs(va) + ea, eb))
     if ea is not None:
-        terms.append(product(ea, np.abs(vb)))
+        terms.append(product(ea, abs(vb)))
     return plus(*terms)
 
 
@@ -54,8 +54,8 @@ def _scaled(p: Precision, v: Any, source: Any, scale: float) -> Any:
     """What scaling by 2ᵏ loses: nothing, or η where it shrinks a number below the smallest normal one."""
     if scale >= 1 or scale == 0:
         return None
-    small = np.abs(v) < p.tiny
-    return p.tiny * (small & (source != 0)) if np.any(small) else None
+    small = abs(v) < p.tiny
+    return p.tiny * (small & (source != 0)) if small.any() else None
 
 
 def _multiply(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
@@ -77,10 +77,14 @@ def _divide(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
     else:  # x / y may be x · (1/y): two operations, the first of which may underflow
         own = rounding(p, v, 2) + p.tiny * np.abs(va, dtype=np.float64)
     if eb is None:
-        return plus(own, None if ea is None else ea / np.abs(vb))
-    room = np.abs(vb) - eb  # the smallest |b'|
-    spread = ((np.abs(v) + p.tiny) * eb + (0 if ea is None else ea)) / np.where(room > 0, room, 1)  # v may underflow
-    return plus(own, np.where((room > 0) | (eb == 0), spread, np.inf))
+        return plus(own, None if ea is None else ea / abs(vb))
+    room = abs(vb) - eb  # the smallest |b'|
+    spread = (abs(v) + p.tiny) * eb  # v may underflow
+    if ea is not None:
+        spread = spread + ea
+    if np.minimum.reduce(room, axis=None, initial=np.inf) > 0:
+        return plus(own, spread / room)
+    return plus(own, np.where((room > 0) | (eb == 0), spread / np.where(room > 0, room, 1), np.inf))
 
 
 def _power(p: Precision, v: Any, a: Operand, b: Operand) -> Any:

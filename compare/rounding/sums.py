@@ -6,35 +6,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
+from compare.rounding.elementary import Operand
+from compare.rounding.magnitudes import absolute_product
 from compare.rounding.rules import carried, plus, rounding
 
 
 def accumulated(p: Precision, n: int, absolute: Any) -> Any:
     """2 γ_n times the sum of magnitudes, n roundings on either side; nothing where all the magnitudes are 0."""
     gamma = 2 * p.gamma(n)
-    return gamma * absolute if gamma < np.inf else np.where(absolute > 0, np.inf, 0.0)
+    if gamma == np.inf:
+        return np.where(absolute > 0, np.inf, 0.0)
+    absolute *= gamma  # in place: it is the caller's own
+    return absolute
 
 
 def _reduced(x: Any, axis: Any) -> int:
     """How many elements of x go into one of the sum."""
     if axis is None:
         return int(x.size)
-    return int(np.prod([x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,))]))
+    return math.prod(x.shape[a] for a in axis) if isinstance(axis, tuple) else int(x.shape[axis])
 
 
 def _sum(p: Precision, x: Any, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Bounded:
     value, error = x.value, x.error
-    total = np.sum(value, axis=axis, dtype=dtype, keepdims=keepdims)
+    total = value.sum(axis=axis, dtype=dtype, keepdims=keepdims)
     own = None
     if (n := _reduced(value, axis)) > 1:
         own = accumulated(p, n - 1, np.abs(value, dtype=np.float64).sum(axis=axis, keepdims=keepdims))
-    spread = None if error is None else np.sum(error, axis=axis, keepdims=keepdims)
+    spread = None if error is None else error.sum(axis=axis, keepdims=keepdims)
     return of_terms(n, settled(p, total, plus(own, spread)))
 
 
@@ -133,8 +139,10 @@ def contraction(p: Precision, product: Callable[..., Any], a: Any, b: Any, n: in
     """Any bilinear product that sums n terms into an element."""
     oa, ob = operand(p, a), operand(p, b)
     v = product(oa[0], ob[0])
-    absolute = product(np.abs(oa[0]).astype(np.float64, copy=False), np.abs(ob[0]))
-    error = plus(accumulated(p, n, absolute) + n * p.tiny, carried(oa, ob, product))
+    error = accumulated(p, n, absolute_product(product, a, b, n, np.size(v)))
+    error += n * p.tiny  # in place, as the product of large matrices wants it
+    if (spread := carried(oa, ob, product)) is not None:
+        error += spread
     return of_terms(n, settled(p, v, error))
 
 
@@ -144,23 +152,19 @@ def of_terms(n: int, total: Bounded) -> Bounded:
     return total
 
 
-def lengthened(p: Precision, total: Bounded, a: Any, b: Any) -> Bounded:
-    """a ± b, one of which is itself a sum: torch may add the bias first, and Σ xᵢ yᵢ to it term by term.
+def lengthened(p: Precision, error: Any, terms: list[int], operands: list[Operand]) -> Any:
+    """The error of a ± b, one of which is itself a sum: torch may add the bias first, and Σ xᵢ yᵢ to it term by term.
 
     Every term of either then takes part in as many more additions as the other has terms. The magnitudes of a sum
-    of n terms make e / 2γ_{n−1} at most, for that is how it came by its error e.
+    of n terms make e / 2γ_{n−1} at most, for that is how it came by its error e. `error`, that of the sum itself, is
+    changed in place where it is an array.
     """
-    lengths = [getattr(x, "terms", 1) for x in (a, b)]
-    if max(lengths) <= 1:
-        return total
-    grown = total.error
-    for x, length, others in ((a, *lengths), (b, *lengths[::-1])):
-        value, e = operand(p, x)
+    for (value, e), length, others in zip(operands, terms, terms[::-1], strict=True):
         if length == 1:
-            grown = grown + accumulated(p, others, np.abs(value, dtype=np.float64))
+            error += accumulated(p, others, np.abs(value, dtype=np.float64))
         elif e is not None:
-            grown = grown + e * (others / (length - 1))
-    return of_terms(sum(lengths), settled(p, total.value, grown))
+            error += e * (others / (length - 1))
+    return error
 
 
 def matmul(p: Precision, a: Any, b: Any) -> Bounded:
@@ -169,9 +173,10 @@ def matmul(p: Precision, a: Any, b: Any) -> Bounded:
 
 
 def _dot(p: Precision, a: Any, b: Any, *, func: Callable[..., Any] = np.dot) -> Any:
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
+    a, b = (x if hasattr(x, "shape") else np.asarray(x) for x in (a, b))
+    if a.ndim == 0 or b.ndim == 0:
         return np.multiply(a, b)
-    return contraction(p, func, a, b, np.shape(a)[-1])
+    return contraction(p, func, a, b, a.shape[-1])
 
 
 def _inner(p: Precision, a: Any, b: Any) -> Any:
@@ -214,7 +219,7 @@ def _einsum(p: Precision, subscripts: Any, *operands: Any, optimize: Any = False
     if n * k == 1:
         return settled(p, v, None if spread is None else np.array(spread))
     most = np.prod(sorted(max(1.0, float(g.max(initial=0))) for g in grown)[2:])  # of the k − 2 factors to come
-    own = accumulated(p, n + k, np.einsum(subscripts, *absolutes, optimize=optimize)) + n * k * p.tiny * most
+    own = accumulated(p, n + k, np.array(np.einsum(subscripts, *absolutes, optimize=optimize))) + n * k * p.tiny * most
     return settled(p, v, plus(own, spread))
 
 

@@ -58,6 +58,8 @@ class Lockstep:
         self.state = self.sides.optimizer.init(self.theta)
         self.torch_theta = self.theta.copy()
         self.torch_state = self.sides.optimizer.init(self.torch_theta)
+        self.theta_before = self.theta  # the manual side's θ before the step just made
+        self.test_outputs: dict[str, np.ndarray] = {}  # ŷ of all test digits when they were last tested, by side
         self.certificate = certificate(self)
 
     def run(self, observers: Sequence[Observer] = (), keeper: Keeper | None = None) -> None:
@@ -143,6 +145,7 @@ class Lockstep:
             judge_whole_step(self.judge, now.step, self.theta, self.state, rate, ours, record)
         for layer, parted in kinks(sides.network, x, ours.outputs, record.outputs).items():
             now.kinks[layer] = now.kinks.get(layer, 0) + parted
+        self.theta_before = self.theta
         self.theta, self.state = ours.theta, ours.state
         self.torch_theta, self.torch_state = record.theta_after, record.state_after
         now.learning_rate = rate
@@ -158,14 +161,16 @@ class Lockstep:
         """Count the test digits that each side has right, and each side's loss on them."""
         started, digits = time.perf_counter(), self.dataset.test
         for side, predict in (("manual", self.predict), ("torch_ref", self.torch_predict)):
-            correct, total = 0, 0.0
+            outputs, total = [], 0.0
             for start in range(0, len(digits), 2000):  # a batch that fits the cache, and 10,000 digits do not
                 part = slice(start, start + 2000)
                 output = predict(data.scale(digits.images[part], self.dtype))
                 target = self.stream.target(digits.labels[part].copy())
-                correct += int(np.count_nonzero(output.argmax(axis=1) == digits.labels[part]))
                 total += float(self.sides.loss.forward(output, target)[0]) * len(output)
-            self.progress.correct[side] = correct
+                outputs.append(output)
+            self.test_outputs[side] = np.concatenate(outputs)
+            right = self.test_outputs[side].argmax(axis=1) == digits.labels
+            self.progress.correct[side] = int(np.count_nonzero(right))
             self.progress.test_loss[side] = total / len(digits)
         self.progress.seconds["test"] += time.perf_counter() - started
 

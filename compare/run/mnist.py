@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,10 +140,11 @@ def _train(
             log = None
             cut_back(folder, document.log.get("files", {}) if document else {})
             if place.log_every:
+                started = time.perf_counter()
                 from compare.board.events import EventLog  # slow to import, and not needed without a log
 
-                stack.enter_context(threads_raise_once())
                 log = EventLog(
+                    lockstep,
                     folder,
                     place.log_every,
                     resume_state=document.log.get("state") if document else None,
@@ -153,6 +152,7 @@ def _train(
                 )
                 stack.callback(log.close)
                 observers.append(log)
+                lockstep.progress.seconds["log"] += time.perf_counter() - started
             observers.append(stack.enter_context(bar))
             interruption = stack.enter_context(Interruption())
             keeper = Keeper(folder, place.checkpoint_every, interruption, log, began)
@@ -170,6 +170,10 @@ def _train(
                 if not problem.saved:  # a second signal: nothing more is done, and the last checkpoint stands
                     _say_how_to_go_on(folder)
                     return code
+            if log is not None:
+                started = time.perf_counter()
+                log.finish(lockstep, reports.report(lockstep, started - began, stopped))
+                lockstep.progress.seconds["log"] += time.perf_counter() - started
     except BrokenPipeError:
         raise
     except OSError as problem:  # of the event log, in a step or when it is closed
@@ -197,17 +201,6 @@ def _train(
 
 def _say_how_to_go_on(folder: Path) -> None:
     print(f"handgrad mnist: interrupted; to go on: handgrad mnist --resume {folder}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def threads_raise_once() -> Iterator[None]:
-    """Keep quiet about an OSError in the log's writing thread: the log raises it again where it is caught."""
-    before = threading.excepthook
-    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else before(args)
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 def no_room(folder: Path, problem: OSError) -> str:

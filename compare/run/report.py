@@ -40,6 +40,7 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "loss": finite(now.loss),
         "test_loss": finite(now.test_loss),
         "seconds": {**now.seconds, "total": total_seconds},
+        "log_fraction": now.seconds["log"] / total_seconds if total_seconds else 0.0,  # of the run's time
         "stopped": stopped,
         "notes": now.notes,
         "certificate": run.certificate,
@@ -89,6 +90,26 @@ def sentence(r: dict[str, Any]) -> str:
         else f"weights still equal to {r['drift']:.0e}" if r["drift"] < 1e-2 else f"weights {r['drift']:.0e} apart"
     )  # fmt: skip
     return " · ".join(parts)
+
+
+def table(r: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns, and one row of words per stage of the step."""
+    rows = []
+    for row in [*r["stages"], *([r["whole_step"]] if r["whole_step"] else [])]:
+        closest, loosest = row["closest_call"], row["loosest_tolerance"]
+        judged = row["numbers"] or not r["whole_steps_unjudged"]
+        verdict = f"{row['disagreements']:,} disagree" if row["disagreements"] else "agrees" if judged else "unjudged"
+        verdict += f", {row['excused']:,} by ladder" if row["excused"] else ""
+        verdict += f", {row['vacuous']:,} vacuous" if row["vacuous"] else ""
+        rows.append([
+            row["stage"],
+            short_count(row["numbers"]),
+            "∞" if row["largest_difference"] is None else f"{row['largest_difference']:.1e}",
+            "∞" if closest is None else f"{closest:.2f}" if closest < 100 else f"{closest:.1e}",
+            "∞" if loosest is None else f"{loosest:.1e}",
+            verdict,
+        ])  # fmt: skip
+    return ["stage", "numbers", "max |Δ|", "of bound", "tolerance", "verdict"], rows
 
 
 def count(n: int) -> str:

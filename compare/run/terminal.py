@@ -12,7 +12,7 @@ from rich.table import Table
 
 from compare.judge.whole_step import STAGE as WHOLE_STEP
 from compare.run.lockstep import Lockstep
-from compare.run.report import sentence, short_count
+from compare.run.report import sentence, table
 
 
 class LiveBar:
@@ -69,17 +69,25 @@ class LiveBar:
         return " · ".join([*parts, f"worst {worst:.3f} of its bound", f"drift {now.drift:.0e}"])
 
 
-def heading(run: Lockstep) -> str:
-    """The settings and the start certificate, before a run."""
-    e, c = run.experiment, run.certificate
+def settings(run: Lockstep) -> str:
+    """The main settings of a run, in a line."""
+    e = run.experiment
     options = "".join(f" {name}={value}" for name, value in e.optimizer_options.items())
     augmented = "" if e.augmentation == "none" else f"{e.augmentation} augmentation · "
-    same = all(len(set(sides.values())) == 1 for sides in c.values())
     return (
         f"{'-'.join(map(str, e.sizes))}, {run.sides.network.size:,} parameters · {e.activation} · {e.loss} · "
         f"{e.optimizer}{options} η={e.learning_rate:g} {e.schedule} · batch {e.batch_size} · {augmented}{e.dtype} · "
         f"seed {e.seed} · "
-        f"{'torch reloaded before each step' if e.resync else 'two independent runs'}\n"
+        f"{'torch reloaded before each step' if e.resync else 'two independent runs'}"
+    )
+
+
+def heading(run: Lockstep) -> str:
+    """The settings and the start certificate, before a run."""
+    c = run.certificate
+    same = all(len(set(sides.values())) == 1 for sides in c.values())
+    return (
+        f"{settings(run)}\n"
         f"start certificate: θ₀ {c['theta']['manual'][:8]}, batch order {c['batches']['manual'][:8]}, "
         f"data {c['data']['manual'][:8]}: {'the same on both sides' if same else 'NOT THE SAME on both sides'}"
     )
@@ -87,27 +95,14 @@ def heading(run: Lockstep) -> str:
 
 def final_table(r: dict[str, Any]) -> Table:
     """One row per stage of the step."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stage", no_wrap=True)
-    for name in ("numbers", "max |Δ|", "of bound", "tolerance", "verdict"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in [*r["stages"], *([r["whole_step"]] if r["whole_step"] else [])]:
-        closest, loosest = row["closest_call"], row["loosest_tolerance"]
-        judged = row["numbers"] or not r["whole_steps_unjudged"]
-        verdict = (
-            f"[red]{row['disagreements']:,} disagree" if row["disagreements"] else "agrees" if judged else "unjudged"
-        )
-        verdict += f", {row['excused']:,} by ladder" if row["excused"] else ""
-        verdict += f", {row['vacuous']:,} vacuous" if row["vacuous"] else ""
-        table.add_row(
-            row["stage"],
-            short_count(row["numbers"]),
-            "∞" if row["largest_difference"] is None else f"{row['largest_difference']:.1e}",
-            "∞" if closest is None else f"{closest:.2f}" if closest < 100 else f"{closest:.1e}",
-            "∞" if loosest is None else f"{loosest:.1e}",
-            verdict,
-        )
-    return table
+    (first, *others), rows = table(r)
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column(first, no_wrap=True)
+    for name in others:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for *cells, verdict in rows:
+        shown.add_row(*cells, f"[red]{verdict}" if " disagree" in verdict else verdict)
+    return shown
 
 
 def closing(r: dict[str, Any]) -> str:
