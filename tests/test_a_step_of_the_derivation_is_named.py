@@ -67,8 +67,11 @@ def normalized(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda g, h, s: (g - h * mean(g * h)) / s, "(the centring term)"),
-        (lambda g, h, s: (g - mean(g)) / s, "(the projection term)"),
+        (
+            lambda g, h, s: (g - h * mean(g * h)) / s,
+            "the centring term is missing: the mean is held constant in x − the mean",
+        ),
+        (lambda g, h, s: (g - mean(g)) / s, "the projection term is missing: σ is held constant in (x − the mean) / σ"),
         (lambda g, h, s: (g - g.mean(0) - h * mean(g * h)) / s, "mean runs over axis 0, the wrong axis"),
         (lambda g, h, s: (g - mean(g) - 5 / 4 * h * mean(g * h)) / s, "divided by 5 − 1, not by 5, in mean(δ · x̂"),
         (lambda g, h, s: g - mean(g) - h * mean(g * h), "σ is left out of"),

@@ -91,18 +91,20 @@ def path(trace: Trace, edge: Edge) -> str:
     return f"the path through {called(trace, edge[2])}{role(node, edge[1])} in {formula(trace, edge[0])}"
 
 
-def term(trace: Trace, edge: Edge) -> str:
-    """What the term of an edge is called, or which rule of differentiation has a term for each argument."""
+def named_term(trace: Trace, edge: Edge) -> str:
+    """What papers call the term of an edge; empty where they do not."""
     name, source = operation(trace.nodes[edge[0]]), edge[2]
     while operation(trace.nodes[source]) in MOVES:
         source = trace.nodes[source].sources()[0]
     inside = trace.nodes[source]
     if name == "sub" and operation(inside) == "mean" and edge[1] == 1:
-        return " (the centring term)"
+        return "the centring term"
     if name == "div" and edge[1] == 1:
         of_softmax = operation(inside) == "sum" and operation(trace.nodes[inside.sources()[0]]) == "exp"
-        if operation(inside) in ROOTS or of_softmax:
-            return " (the projection term)"
-    if name == "mul" and operation(inside) in ("rsqrt", "reciprocal"):
-        return " (the projection term)"
-    return TERMS.get(name, "")
+        return "the projection term" if operation(inside) in ROOTS or of_softmax else ""
+    return "the projection term" if name == "mul" and operation(inside) in ("rsqrt", "reciprocal") else ""
+
+
+def rule_of(trace: Trace, edge: Edge) -> str:
+    """Which rule of differentiation has a term for each argument of an operation."""
+    return TERMS.get(operation(trace.nodes[edge[0]]), "")

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.edge import Slip, path, term
+from compare.diagnosis.graph.edge import Slip, named_term, path, rule_of
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
+from compare.diagnosis.graph.words import called, formula
 from compare.diagnosis.regions import near_one
 
 FITTED = "a constant factor"  # one without a name, the same in every case
@@ -211,8 +212,11 @@ def _words(trace: Trace, part: Part, factor: float) -> str:
     often = ", in every turn of the loop" if len(part.edges) > 1 else ""
     if part.key == "true":
         way = path(trace, edge)
+        if part.label == "missing" and (name := named_term(trace, edge)):
+            held = f"{called(trace, edge[2])} is held constant in {formula(trace, edge[0])}"
+            return f"{name} is missing: {held}{often}"
         if part.label == "missing":
-            return f"{way} is missing: it is held constant there{term(trace, edge)}{often}"
+            return f"{way} is missing: it is held constant there{rule_of(trace, edge)}{often}"
         if part.label == "the sign is flipped":
             return f"{way} has the wrong sign{often}"
     text = part.words + often

@@ -104,7 +104,14 @@ def _whole(rooms: list[Room]) -> Iterator[Found]:
 
 
 def _first(theories: Iterator[Theory]) -> list[Theory]:
-    return sorted(theories, key=lambda t: t.complexity)[:MOST]
+    """The likeliest. Of an edge left out, or with a factor, only one a kind: along an unbranched path all are the same."""
+    seen, chosen = set(), []
+    for theory in sorted(theories, key=lambda t: t.complexity):
+        kind = tuple((part.key, part.label) for part in theory.parts)
+        if len(theory.parts) > 1 or theory.parts[0].key != "true" or kind not in seen:
+            chosen.append(theory)
+        seen.add(kind)
+    return chosen[:MOST]
 
 
 def _said_plainly(room: Room, theory: Theory) -> Theory:
