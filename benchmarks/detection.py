@@ -133,6 +133,8 @@ def main() -> int:
     detection("The catalogue", catalogue()[::stride])
     detection("Held out, written after the causes; two causes were mended because of it", catalogue_held_out.first())
     detection("Held out, written last; nothing was changed because of it", catalogue_held_out.second())
+    print("\n## Layers, losses and update rules by strangers, written before the diagnosis by the twin's own steps\n")
+    held_out.held_out(str(Path(__file__).with_name("catalogue_held_out_2.py")), quiet=True)
     print("\nEquivalent mutants, which give the right numbers and are not counted:\n")
     print("\n".join(f"- {name}: {reason}" for name, reason in EQUIVALENT))
     false_alarms(count)

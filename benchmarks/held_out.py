@@ -78,8 +78,8 @@ def verdict(row: dict[str, Any], said: dict[str, tuple[str, ...]]) -> str:
     return "named" if all_named else "no cause"
 
 
-def held_out(path: str, only: str = "") -> Counter[str]:
-    """Print what is said of every fault of a file, and the counts."""
+def held_out(path: str, only: str = "", quiet: bool = False) -> Counter[str]:
+    """Print what is said of every fault of a file, or only of those that are not named, and the counts."""
     counts: Counter[str] = Counter()
     times = []
     for row in load(path):
@@ -94,6 +94,8 @@ def held_out(path: str, only: str = "") -> Counter[str]:
             said, result = {"": (f"{type(problem).__name__}: {problem}",)}, "crashed"
         times.append((time.perf_counter() - started, row["name"]))
         counts[result] += 1
+        if quiet and result == "named":
+            continue
         print(f"{result:13} {times[-1][0]:5.2f} s  {row['name']}", flush=True)
         for tensor, causes in said.items():
             for cause in causes or ("-",):

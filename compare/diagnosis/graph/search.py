@@ -104,7 +104,7 @@ def _whole(rooms: list[Room]) -> Iterator[Found]:
 
 
 def _first(theories: Iterator[Theory]) -> list[Theory]:
-    """The likeliest. Of an edge left out, or with a factor, only one a kind: along an unbranched path all are the same."""
+    """The likeliest; of edges left out, or with a factor, one of a kind: along an unbranched path all are the same."""
     seen, chosen = set(), []
     for theory in sorted(theories, key=lambda t: t.complexity):
         kind = tuple((part.key, part.label) for part in theory.parts)
