@@ -85,7 +85,11 @@ def wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ..
     if key not in _seen:
         if not any(k[1:] == key[1:] for k in _seen):
             _seen.clear()
-        _seen[key] = ([case.beside for case in cases], _wrong_lines(sides, cases, most))
+        try:
+            found = _wrong_lines(sides, cases, most)
+        except Exception:  # a rule that a recipe does not fit costs a name, not the check
+            found = ()
+        _seen[key] = ([case.beside for case in cases], found)
     causes: tuple[Cause, ...] = _seen[key][1]
     return causes
 
