@@ -54,6 +54,8 @@ def finish(name: str, seed: int) -> None:
         if Experiment(**begun) != experiment:
             raise SystemExit(f"{folder} holds a run with other settings than {name} has now: move it away")
         code = mnist.resume(folder, {}, None, None, console)
+    if code in (130, 143):  # interrupted; a second call goes on from the checkpoint
+        raise SystemExit(code)
     if code:
         raise SystemExit(f"every run must agree, but {folder} ends with exit code {code}: see its report.json")
 

@@ -147,10 +147,13 @@ class StepJudge:
 
         An exception is a result too, `Raised`. What would need the result of code that raised one is `LOST`.
         """
-        if any(a is LOST for a in args):
-            return LOST, False
+        unbounded = False
+        for a in args:
+            if a is LOST:
+                return LOST, False
+            unbounded = unbounded or isinstance(a, Unbounded)
         try:
-            if not any(isinstance(a, Unbounded) for a in args):
+            if not unbounded:
                 try:
                     return function(*args), False
                 except NoRoundingRule:

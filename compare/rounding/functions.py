@@ -54,11 +54,13 @@ def _elementwise(p: Precision, ufunc: np.ufunc, rule: Any, v: Any, inputs: Any, 
     error = rule(p, v, *operands)
     if error is None and v.dtype.kind != "f":
         return v  # a comparison that no rounding sways is an ordinary mask
-    terms = [getattr(x, "terms", 1) for x in inputs] if ufunc in (np.add, np.subtract) else [1]
-    if max(terms) > 1:
-        error = lengthened(p, error, terms, operands)
+    terms: list[int] = []
+    if ufunc is np.add or ufunc is np.subtract:
+        terms = [getattr(x, "terms", 1) for x in inputs]
+        if max(terms) > 1:
+            error = lengthened(p, error, terms, operands)
     result = settled(p, v, error, lambda: exactly_infinite(ufunc, v, operands))
-    return of_terms(sum(terms), result) if max(terms) > 1 else result
+    return of_terms(sum(terms), result) if max(terms, default=1) > 1 else result
 
 
 def apply(p: Precision, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -37,9 +37,8 @@ def absolute_product(product: Callable[..., Any], a: Any, b: Any, n: int, size: 
 
 
 def _value(x: Any) -> Any:
-    """The numbers of a Bounded or of anything else."""
-    value = getattr(x, "value", x)
-    return value if isinstance(value, np.ndarray) else np.asarray(value)
+    """The numbers of a Bounded, or what is no Bounded as an array."""
+    return x.value if hasattr(x, "magnitude") else np.asarray(x)
 
 
 def _in_float32(x: Any) -> tuple[Any, float]:

@@ -139,7 +139,7 @@ def contraction(p: Precision, product: Callable[..., Any], a: Any, b: Any, n: in
     """Any bilinear product that sums n terms into an element."""
     oa, ob = operand(p, a), operand(p, b)
     v = product(oa[0], ob[0])
-    error = accumulated(p, n, absolute_product(product, a, b, n, np.size(v)))
+    error = accumulated(p, n, absolute_product(product, a, b, n, v.size))
     error += n * p.tiny  # in place, as the product of large matrices wants it
     if (spread := carried(oa, ob, product)) is not None:
         error += spread
