@@ -72,7 +72,7 @@ def of_linear() -> Iterator[Fault]:
     yield linear("dW transposed", {DW: lambda v, s: s.x.T @ s.dy}, {DW: ("it is transposed",)})
     yield linear("dW transposed, square", {DW: lambda v, s: s.x.T @ s.dy}, {DW: ("it is transposed",)}, square=True)
     yield linear("dx by Wᵀ", {DX: lambda v, s: s.dy @ s.params["weight"].T}, {DX: ("weight is transposed",)}, True)
-    yield linear("dx without W", {DX: lambda v, s: s.dy * 1}, {DX: ("upstream gradient, unchanged",)}, True)
+    yield linear("dx without W", {DX: lambda v, s: s.dy * 1}, {DX: ("weightᵀ is left out",)}, True)
     yield linear("rows of dW permuted", {DW: lambda v, s: v[[2, 0, 4, 1, 3]]}, {DW: ("axis 0 are permuted",)})
     yield linear("dW rolled", {DW: lambda v, s: np.roll(v, 1, 1)}, {DW: ("rolled by 1 along axis 1",)})
     yield linear("dx reversed", {DX: lambda v, s: v[:, ::-1]}, {DX: ("reversed along axis 1",)})
@@ -104,7 +104,7 @@ def of_linear_forward() -> Iterator[Fault]:
     yield slope
     yield Fault(
         "LeakyReLU: slope 0.2 for 0.01", LAYER, LeakyReLU(0.2), nn.LeakyReLU(), {"x": (4, 6)},
-        {OUT: ("constant factor of 20",), DX: ("constant factor of 20",)},
+        {OUT: ("is 0.2, not 0.01",), DX: ("is 0.2, not 0.01",)},
     )  # fmt: skip
     yield Fault(
         "Linear: the whole layer without its bias's sign", LAYER, _Negated(5, 3), nn.Linear(5, 3), {"x": (4, 5)},
@@ -172,23 +172,23 @@ def of_activations() -> Iterator[Fault]:
     missing = "g'(z) is missing"
     yield relu("derivative 1 where it is off", lambda v, s: s.dy * 1, "also where the ReLU is off")
     yield relu("mask inverted", lambda v, s: s.dy * (s.x < 0), "mask is inverted")
-    yield relu("times z", lambda v, s: v * s.x, "a factor z too much|y stands where")
+    yield relu("times z", lambda v, s: v * s.x, "a factor x too much")
     yield relu("mask from the upstream", lambda v, s: s.dy * (s.dy > 0), "mask is taken from the upstream")
     yield leaky("slope lost", lambda v, s: s.dy * (s.x > 0), "that of ReLU")
-    yield leaky("slope everywhere", lambda v, s: s.dy * 0.1, "constant factor of 0.1")
+    yield leaky("slope everywhere", lambda v, s: s.dy * 0.1, "x · 0.1 stands for x")
     yield leaky("slope squared", lambda v, s: np.where(s.x > 0, s.dy, 0.01 * s.dy), "g'(z) is applied twice|of 0.1")
     yield sigmoid("g' missing", lambda v, s: s.dy * 1, missing)
-    yield sigmoid("z(1 − z)", lambda v, s: s.dy * s.x * (1 - s.x), "evaluated at z")
+    yield sigmoid("z(1 − z)", lambda v, s: s.dy * s.x * (1 - s.x), "z(1 − z) stands for")
     yield sigmoid("g' at the activation", lambda v, s: s.dy * _slope(_sigma(s.x)), "at the activation instead of z")
-    yield sigmoid("1 − a left out", lambda v, s: s.dy * s.y, "y stands where|1 − y is missing")
-    yield sigmoid("a left out", lambda v, s: s.dy * (1 - s.y), "1 − y stands|y is missing|1 + y is missing")
+    yield sigmoid("1 − a left out", lambda v, s: s.dy * s.y, "y stands for")
+    yield sigmoid("a left out", lambda v, s: s.dy * (1 - s.y), "a factor sigmoid(x) is missing")
     yield sigmoid("tanh's formula", lambda v, s: s.dy * (1 - s.y * s.y), "1 − y² stands")
     yield sigmoid("g' twice", lambda v, s: v * s.y * (1 - s.y), "applied twice")
     yield sigmoid("g' missing and 1/N", lambda v, s: s.dy / len(s.x), missing, "N times too small")
     yield tanh("g' missing", lambda v, s: s.dy * 1, missing)
-    yield tanh("1 − z²", lambda v, s: s.dy * (1 - s.x * s.x), "evaluated at z")
+    yield tanh("1 − z²", lambda v, s: s.dy * (1 - s.x * s.x), "1 − z² stands for")
     yield tanh("g' at the activation", lambda v, s: s.dy * (1 - np.tanh(s.y) ** 2), "at the activation instead of z")
-    yield tanh("1 − a", lambda v, s: s.dy * (1 - s.y), "1 − y stands|y is missing|1 + y is missing")
+    yield tanh("1 − a", lambda v, s: s.dy * (1 - s.y), "1 − y stands for")
     yield tanh("sigmoid's formula", lambda v, s: s.dy * s.y * (1 - s.y), "y(1 − y) stands")
     yield tanh("1 + a²", lambda v, s: s.dy * (1 + s.y * s.y), "1 + y² stands")
     yield tanh("a² only", lambda v, s: s.dy * s.y * s.y, "y² stands")

@@ -61,7 +61,7 @@ def of_normalizations() -> Iterator[Fault]:
         {DX: lambda v, s: s.dy * s.params["weight"] / rms(v, s)},
         {DX: ("projection term",)},
     )
-    yield broken("RMSNorm", "1/r missing", {DX: lambda v, s: v * rms(v, s)}, {DX: ("every slice along axis 1",)})
+    yield broken("RMSNorm", "1/r missing", {DX: lambda v, s: v * rms(v, s)}, {DX: ("root mean square is left out",)})
     yield broken(
         "RMSNorm",
         "mean in dw",
@@ -82,13 +82,13 @@ def of_normalizations() -> Iterator[Fault]:
         "RMSNorm",
         "x in place of x̂ in dw",
         {"gradient of weight": lambda v, s: (s.dy * s.x).sum(axis=0)},
-        {"gradient of weight": ("δ·x",)},
+        {"gradient of weight": ("rsqrt.*is left out of x",)},
     )
     yield broken(
         "RMSNorm",
         "y in place of x̂ in dw",
         {"gradient of weight": lambda v, s: (s.dy * s.y).sum(axis=0)},
-        {"gradient of weight": ("δ·y|weight is",)},
+        {"gradient of weight": ("a factor weight too much",)},
     )
     yield Fault(
         "RMSNorm: ε missing",
@@ -155,15 +155,20 @@ def of_gates() -> Iterator[Fault]:
     yield broken("GELU", "g' at the activation", {DX: lambda v, s: s.dy * gelu.slope(s.y)}, {DX: at})
     yield broken("GELU", "g' missing", {DX: lambda v, s: s.dy * 1}, {DX: ("g'(z) is missing",)})
     yield broken(
-        "GELU", "only Φ(z)", {DX: lambda v, s: s.dy * 0.5 * (1 + np.tanh(gelu.inner(s.x)))}, {DX: ("y / z stands",)}
+        "GELU",
+        "only Φ(z)",
+        {DX: lambda v, s: s.dy * 0.5 * (1 + np.tanh(gelu.inner(s.x)))},
+        {DX: ("gelu.*x · .*is left out",)},
     )
     yield broken("SiLU", "g' at the activation", {DX: lambda v, s: s.dy * silu.slope(s.y)}, {DX: at})
-    yield broken("SiLU", "only σ(z)", {DX: lambda v, s: s.dy * logistic(s.x)}, {DX: ("y / z stands|σ(z) stands",)})
+    yield broken(
+        "SiLU", "only σ(z)", {DX: lambda v, s: s.dy * logistic(s.x)}, {DX: ("x · σ(x) · (1 − σ(x)) is left out",)}
+    )
     yield broken(
         "SiLU",
         "sigmoid's derivative",
         {DX: lambda v, s: s.dy * logistic(s.x) * (1 - logistic(s.x))},
-        {DX: ("the sigmoid's derivative",)},
+        {DX: ("x is left out of x · sigmoid(x)",)},
     )
     yield broken("softplus", "g' at the activation", {DX: lambda v, s: s.dy * logistic(s.y)}, {DX: at})
 
@@ -201,11 +206,9 @@ def of_others() -> Iterator[Fault]:
         "Conv1d", "db not summed over the length", {b: lambda v, s: s.dy.sum(axis=0)}, {b: ("summed over axis 0",)}
     )
     root = 3**0.5
-    yield broken("attention scores", "√D missing in dx", {DX: lambda v, s: v * root}, {DX: ("√D times too large",)})
-    yield broken("attention scores", "D for √D in dx", {DX: lambda v, s: v / root}, {DX: ("√D times too small",)})
-    yield broken(
-        "attention scores", "√D missing in forward", {OUT: lambda v, s: v * root}, {OUT: ("√D times too large",)}
-    )
+    yield broken("attention scores", "√D missing in dx", {DX: lambda v, s: v * root}, {DX: ("√3 is left out",)})
+    yield broken("attention scores", "D for √D in dx", {DX: lambda v, s: v / root}, {DX: ("√3 is applied twice",)})
+    yield broken("attention scores", "√D missing in forward", {OUT: lambda v, s: v * root}, {OUT: ("√3 is left out",)})
 
     def overwritten(v: Any, s: Situation) -> Any:
         table = v * 0

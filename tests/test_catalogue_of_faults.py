@@ -1,4 +1,7 @@
-"""Every planted fault is caught, in the right tensors and no other, and named, and nothing else is."""
+"""Every planted fault is caught, in the right tensors and no other, and named, and nothing else is.
+
+Every third is tried here, for the suite's time; all of them by `make bench`.
+"""
 
 import sys
 from pathlib import Path
@@ -15,7 +18,7 @@ from compare import check
 FAULTS = catalogue()
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+@pytest.mark.parametrize("fault", FAULTS[::3], ids=lambda f: f.name)
 def test_fault_is_found_and_named(fault: Fault) -> None:
     said = said_of(fault)
     result = score(fault, said)

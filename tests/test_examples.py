@@ -30,7 +30,7 @@ def test_your_own_layer_with_its_faults(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setenv("FAULT", "1")
     assert main(["check", str(EXAMPLES / "your_own_layer.py")]) == 1
     out = capsys.readouterr().out
-    assert "cause: the projection term (along x, over axis 1) is missing" in out
+    assert "cause: the projection term is missing: rsqrt(mean(x^2, axis 1) + 1e-06) is held constant in x" in out
     assert "cause: N times too small: averaged over the batch where the sum belongs" in out
     assert "from your_own_layer import FaultyRMSNorm" in out
 

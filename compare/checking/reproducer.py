@@ -152,7 +152,7 @@ def _reference(thing: Any) -> tuple[str, list[str]] | None:
             return f"torch.nn.{_one_line(repr(thing))}", []
         return _imported(kind, _one_line(repr(thing)))
     if isinstance(thing, type) or (callable(thing) and not dataclasses.is_dataclass(thing)):
-        if getattr(thing, "__module__", "").startswith("torch.optim"):
+        if (getattr(thing, "__module__", "") or "").startswith("torch.optim"):
             return f"torch.optim.{thing.__name__}", []
         if "<" in getattr(thing, "__qualname__", "<"):
             return None

@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 
 from compare.diagnosis.causes import Case
-from compare.judge.sides import Sides, bounded, is_float
+from compare.judge.sides import FunctionSides, LayerSides, Sides, bounded, is_float, parameters_among
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+
+AFTER_FORWARD = "the backward pass writes into the output in place: before it, the output is right"
+IN_THE_CACHE = (
+    "input_gradient changes the cache in place, from which this gradient is then computed: without it, this is right"
+)
 
 
 def widened(case: Case) -> str:
@@ -42,6 +47,25 @@ def impurity(sides: Sides, case: Case) -> str:
     if _close(third, elsewhere):
         return "it is the result of the call before: something is kept from call to call"
     return "the same inputs give another result on every call: something is kept between calls"
+
+
+def changed_in_place(sides: Sides, case: Case) -> str:
+    """Whether a result is right when it is computed alone: another one of the derivation's functions writes into it."""
+    if not isinstance(sides, (LayerSides, FunctionSides)) or not case.differs():
+        return ""
+    params, x, name = parameters_among(case.inputs), case.inputs["x"], case.output.removeprefix("gradient of ")
+    try:
+        if case.output == "output":
+            alone, words = sides.manual({k: v for k, v in case.inputs.items() if k != "dy"})["output"], AFTER_FORWARD
+        elif isinstance(sides, LayerSides) and name in params:
+            _, cache = sides.layer.forward(params, x)
+            alone, words = sides.layer.parameter_gradients(params, cache, case.inputs["dy"])[name], IN_THE_CACHE
+        else:
+            return ""
+    except Exception:
+        return ""
+    right = alone.shape == case.torch.shape and bool((np.abs(alone - case.torch) <= case.allowed).all())
+    return words if right else ""
 
 
 def _close(x: np.ndarray, y: np.ndarray) -> bool:

@@ -1,0 +1,232 @@
+"""Another function: one operation of the twin changed, as when a term, a constant or an axis is wrong in the formula.
+
+A forward pass that differs may be such a function; and a gradient may be the right one, of such a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+
+from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
+from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
+from compare.diagnosis.graph.words import INFIX, called, formula, number, operation
+
+aten = torch.ops.aten
+MOST_VALUES = 8  # other quantities that are tried in a place
+SHAPES = {
+    "view", "_unsafe_view", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select", "clone",
+    "cat", "stack", "_to_copy", "full_like", "ones_like", "zeros_like", "index", "embedding", "arange", "one_hot",
+    "split", "split_with_sizes", "unbind", "constant_pad_nd",
+}  # fmt: skip
+SAFE = {"float", "number", "Scalar", "Tensor"}  # types of arguments that may have any value, if they are numbers
+NAMED = {"dim", "dims", "axis", "diagonal", "correction", "unbiased", "is_causal"}  # and names of some that may, too
+CALLED = {"eps": "ε", "negative_slope": "the negative slope", "self": "", "other": "", "value": "the constant"}
+SWAPPED: dict[str, tuple[str, ...]] = {
+    "tanh": ("sigmoid", "relu"), "sigmoid": ("tanh", "relu"), "relu": ("sigmoid", "tanh"), "sin": ("cos",),
+    "cos": ("sin",), "exp": ("expm1",), "expm1": ("exp",), "log": ("log1p", "log2", "log10"), "log1p": ("log",),
+    "amax": ("amin",), "amin": ("amax",), "sum": ("mean",), "mean": ("sum",), "maximum": ("minimum",),
+    "minimum": ("maximum",), "sqrt": ("abs",), "abs": ("square",), "square": ("abs",), "gelu": ("silu",),
+    "silu": ("gelu",), "sinh": ("cosh",), "cosh": ("sinh",),
+}  # fmt: skip
+
+
+def mutants(trace: Trace) -> Iterator[Mutant]:
+    """Every operation with one thing changed, from the output backwards."""
+    for node in reversed(trace.nodes):
+        if node.op is None or operation(node) in SHAPES:
+            continue
+        if not isinstance(node.value, torch.Tensor):
+            yield from _numbers(trace, node)
+        elif node.value.is_floating_point():
+            yield from _numbers(trace, node)
+            yield from _terms(trace, node)
+            yield from _constants(trace, node)
+            yield from _others(trace, node)
+
+
+def with_number(trace: Trace, node: Node, place: Any, value: Any) -> Callable[[list[Any]], Any]:
+    """The operation with another plain argument."""
+
+    def made(given: list[Any]) -> Any:
+        args, kwargs = filled(node, given)
+        if isinstance(place, str):
+            return node.op(*args, **{**kwargs, place: value})
+        padded = [*args, *_defaults(node)[len(args) : place + 1]]
+        padded[place] = value
+        return node.op(*padded, **kwargs)
+
+    return made
+
+
+def _defaults(node: Node) -> list[Any]:
+    return [a.default_value if a.has_default_value() else None for a in node.op._schema.arguments]
+
+
+def _plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
+    """(place, name, value) of the arguments that are no results, were given, and may be another number.
+
+    A size or a switch of a fused operation may not: torch does not look whether it fits, and crashes.
+    """
+    for k, a in enumerate(node.op._schema.arguments):
+        place: Any = a.name if a.kwarg_only else k
+        value = node.kwargs.get(a.name) if a.kwarg_only else node.args[k] if k < len(node.args) else None
+        kind = str(a.type).removeprefix("Optional[").removesuffix("]")
+        fused = not isinstance(node.value, torch.Tensor)
+        if value is not None and not is_ref(value) and (kind == "float" if fused else kind in SAFE or a.name in NAMED):
+            yield place, a.name, value
+
+
+def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
+    """Constants, axes and switches."""
+    here = formula(trace, node.index)
+    for place, argument, value in _plain(node):
+        what = CALLED.get(argument, argument)
+        if isinstance(value, bool):
+            if argument not in ("keepdim", "half_to_float", "unsafe", "inplace"):
+                words = f"{argument} is {not value} in {here}, not {value}"
+                yield Mutant(node.index, (place, "not"), 11, words, with_number(trace, node, place, not value))
+        elif argument in ("dim", "dims", "axis") and isinstance(value, (int, list, tuple)) and node.sources():
+            yield from _axes(trace, node, place, value)
+        elif isinstance(value, (int, float)):
+            text = f"{what or 'the constant'} {number(value)}" if what != "ε" else "ε"
+            for complexity, words, other in _other_numbers(value):
+                yield Mutant(
+                    node.index, (place, words), complexity, f"{text} is {words} in {here}",
+                    with_number(trace, node, place, type(value)(other)), (place, float(value)),
+                )  # fmt: skip
+
+
+def _axes(trace: Trace, node: Node, place: Any, value: Any) -> Iterator[Mutant]:
+    size = trace.nodes[node.sources()[0]].value.dim()
+    right = {v % max(size, 1) for v in ([value] if isinstance(value, int) else value)}
+    tried = [([axis], "the wrong axis") for axis in range(size) if right != {axis}]
+    if not isinstance(value, int):
+        tried += [(sorted(right | {axis}), "one axis too many") for axis in range(size) if axis not in right]
+    for axes, how in tried:
+        name = operation(node).strip("_")
+        words = f"{name} runs over axis {', '.join(map(str, axes))}, {how}, in {formula(trace, node.index)}"
+        given = axes[0] if isinstance(value, int) else axes
+        yield Mutant(node.index, (place, *axes), 11, words, with_number(trace, node, place, given))
+
+
+def _other_numbers(value: float) -> Iterator[tuple[int, str, float]]:
+    found = [(11, "left out (taken as 0)", 0.0), (11, "left out (taken as 1)", 1.0)]
+    found += [(12, "doubled", 2 * value), (12, "halved", value / 2), (11, "of the wrong sign", -value)]
+    if value:
+        found.append((13, "inverted (1 / it)", 1 / value))
+        found.append((13, "squared", value * value))
+    if float(value).is_integer():
+        found += [(12, "one too large", value + 1), (12, "one too small", value - 1)]
+    for complexity, words, other in found:
+        if other != value and (isinstance(value, float) or float(other).is_integer()):
+            yield complexity, words, other
+
+
+def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
+    """A term or a factor left out; an operation left out; a sign; another operation of the kind."""
+    name, here, i = operation(node), formula(trace, node.index), node.index
+    floats = [p for p, s in enumerate(node.sources()) if _is_like(trace.nodes[s].value, node.value)]
+    if name in INFIX:
+        for p in floats:
+            left = [called(trace, s) for q, s in enumerate(node.sources()) if q != p]
+            rest = left[0] if left else next((number(v) for _, _, v in _plain(node) if isinstance(v, (int, float))), "")
+            words = f"{rest} is left out of {here}"
+            sign = -1.0 if name == "sub" and p == 1 else 1.0
+            yield Mutant(i, ("left", p), 11, words, partial(_one_argument, p, sign))
+        if name in ("add", "sub") and len(node.sources()) == 2:
+            words = f"the sign between {' and '.join(called(trace, s) for s in node.sources())} is wrong in {here}"
+            yield Mutant(i, "opposite", 11, words, _difference if name == "add" else sum)
+        if name == "div" and len(node.sources()) == 2:
+            words = f"multiplied with, not divided by, {called(trace, node.sources()[1])} in {here}"
+            yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
+    elif len(floats) == 1 and len(node.sources()) == 1:
+        yield Mutant(i, "bypass", 12, f"{name} is left out of {here}", partial(_one_argument, 0, 1.0))
+    yield Mutant(i, "sign", 12, f"{here} has the wrong sign", lambda given: -node_value(node, given))
+    for other in SWAPPED.get(name, ()):
+        words = f"{other} stands for {name} in {here}"
+        yield Mutant(i, ("swapped", other), 12, words, partial(_called_as, other, node))
+    if name == "mean" and len(node.sources()) == 1:
+        n = trace.nodes[node.sources()[0]].value.numel() / max(node.value.numel(), 1)
+        if n > 1:
+            words = f"divided by {n:g} − 1, not by {n:g}, in {here}"
+            yield Mutant(i, "n − 1", 11, words, partial(_times, n / (n - 1), node))
+
+
+def _one_argument(place: int, sign: float, given: list[Any]) -> Any:
+    return sign * given[place]
+
+
+def _difference(given: list[Any]) -> Any:
+    return given[0] - given[1]
+
+
+def _times(factor: float, node: Node, given: list[Any]) -> Any:
+    return factor * node_value(node, given)
+
+
+def _called_as(other: str, node: Node, given: list[Any]) -> Any:
+    args, kwargs = filled(node, given)
+    function = getattr(torch, other, None) or getattr(torch.nn.functional, other)
+    return function(*args, **kwargs)
+
+
+def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
+    """A mask, a weight, a table of the twin's own, left out or turned round."""
+    here, sources = formula(trace, node.index), node.sources()
+    for p, s in enumerate(sources):
+        source = trace.nodes[s]
+        c = source.value
+        if source.op is not None or source.args or not isinstance(c, torch.Tensor) or s in trace.inputs.values():
+            continue
+        changes: list[tuple[str, Callable[[Tensor], Tensor]]] = []
+        if c.dtype == torch.bool:
+            changes = [("left out (true throughout)", torch.ones_like), ("inverted", torch.logical_not)]
+            changes += [("left out (false throughout)", torch.zeros_like)]
+        elif c.is_floating_point():
+            changes = [("left out (taken as 1)", torch.ones_like), ("left out (taken as 0)", torch.zeros_like)]
+            changes += [
+                ("inverted (1 − it)", lambda v: 1 - v),
+                ("of the wrong sign", torch.neg),
+                ("squared", torch.square),
+            ]
+        if c.dim() >= 2 and c.shape[-1] == c.shape[-2]:
+            changes.append(("transposed", lambda v: v.transpose(-1, -2)))
+        what = source.name if source.name not in ("", "a constant") else _shaped(c)
+        for words, change in changes:
+
+            def made(given: list[Any], p: int = p, change: Any = change) -> Any:
+                return node_value(node, [change(g) if q == p else g for q, g in enumerate(given)])
+
+            yield Mutant(node.index, (p, words), 11, f"{what} is {words} in {here}", made)
+
+
+def _shaped(c: Tensor) -> str:
+    kind = "the mask" if c.dtype == torch.bool or bool(((c == 0) | (c == 1)).all()) else "the constant"
+    return f"{kind} of shape {tuple(c.shape)}" if c.dim() else f"the constant {float(c):.6g}"
+
+
+def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
+    """Another quantity where an argument belongs."""
+    here = formula(trace, node.index)
+    for p, s in enumerate(node.sources()):
+        b, tried = trace.nodes[s].value, 0
+        if not isinstance(b, torch.Tensor) or not b.is_floating_point():
+            continue
+        for other in reversed(trace.nodes[: node.index]):
+            if (
+                tried < MOST_VALUES
+                and other.index != s
+                and _is_like(other.value, b)
+                and not torch.equal(other.value, b)
+            ):
+                tried += 1
+                words = f"{called(trace, other.index)} stands for {called(trace, s)} in {here}"
+                yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))
+
+
+def _is_like(a: Any, b: Any) -> bool:
+    return isinstance(a, torch.Tensor) and a.shape == b.shape and a.is_floating_point()

@@ -1,0 +1,120 @@
+"""Which one step of the true derivation, or which two, must be wrong to give the manual numbers?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from compare.diagnosis.causes import Case
+from compare.diagnosis.graph.constants import constants_of
+from compare.diagnosis.graph.functions import another_function
+from compare.diagnosis.graph.proof import Found, Room, Theory, gap, prove
+from compare.diagnosis.graph.record import traces
+from compare.diagnosis.graph.theories import Made, loops, nested, pairs, singles
+from compare.diagnosis.graph.words import called, silent
+from compare.judge.sides import LossSides, Sides
+
+MOST = 16  # theories that are worked out in full
+
+
+def target_of(sides: Sides, output: str) -> str:
+    """Which input of the trace a gradient is with respect to; empty where it is no gradient."""
+    if output == "input gradient":
+        return "x"
+    if output == "loss gradient" and isinstance(sides, LossSides):
+        return "ŷ"
+    return output.removeprefix("gradient of ") if output.startswith("gradient of ") else ""
+
+
+class TheTwin:
+    """The twin taken apart on every case, and what can be wrong with one or two of its steps."""
+
+    def __init__(self, sides: Sides, cases: Sequence[Case]) -> None:
+        self.cases = cases
+        self.target = target_of(sides, cases[0].output)
+        fits = all(c.manual.shape == c.torch.shape for c in cases)
+        looked_at = fits and (self.target or cases[0].output in ("output", "loss"))
+        self.traces = traces(sides, [case.inputs for case in cases]) if looked_at else []
+        self._rooms: list[tuple[list[Room], Made]] | None = None
+
+    def rooms(self) -> list[tuple[list[Room], Made]]:
+        """Every way of taking it apart that gives torch's own gradient, with all slips."""
+        if self._rooms is None:
+            self._rooms = []
+            for many in self.traces if self.target else ():
+                pairs = zip(self.cases, many, strict=True)
+                rooms = [Room(case, trace, self.target, constants_of(case, trace)) for case, trace in pairs]
+                if all(room.sound() for room in rooms):
+                    made = Made.of(_main(rooms), _main(rooms).flows)
+                    if made is not None:
+                        self._rooms.append((rooms, made))
+        return self._rooms
+
+    def one_slip(self) -> list[Found]:
+        """Single slips of the derivation, and other functions, that explain every case."""
+        return [*self._found(singles, loops), *another_function(self.cases, self.traces, self.target)]
+
+    def two_slips(self) -> list[Found]:
+        """Two slips of the derivation together."""
+        return self._found(pairs, nested)
+
+    def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
+        found: list[Found] = []
+        for depth, (rooms, made) in enumerate(self.rooms()):  # what is taken apart the least is likelier
+            here = list(_whole(rooms)) if singles in sources else []
+            for source in sources:
+                here += [
+                    f
+                    for t in _first(_said_plainly(_main(rooms), t) for t in source(_main(rooms), made))
+                    if (f := prove(rooms, t)) is not None
+                ]
+                if here:
+                    break
+            found += [f._replace(complexity=f.complexity + depth) for f in here]
+        simplest: dict[tuple[str, ...], Found] = {}
+        for f in sorted(found, key=lambda f: f.complexity):
+            simplest.setdefault(f.words, f)
+        return list(simplest.values())
+
+
+def _main(rooms: list[Room]) -> Room:
+    return max(rooms, key=lambda r: int(r.case.where().sum()))
+
+
+def _whole(rooms: list[Room]) -> Iterator[Found]:
+    """A quantity of the derivation too often, or not at all, as a factor of the whole gradient."""
+    for node in rooms[0].trace.nodes:
+        for words, power, complexity in (("too much", 1, 12), ("is missing", -1, 12), ("is missing twice", -2, 14)):
+            worst = 0.0
+            for room in rooms:
+                v, t = room.trace.nodes[node.index].value, room.case.torch
+                v = v.numpy() if isinstance(v, torch.Tensor) and v.is_floating_point() else np.zeros(())
+                fits = 0 < v.ndim <= t.ndim and all(
+                    a in (1, b) for a, b in zip(v.shape[::-1], t.shape[::-1], strict=False)
+                )
+                with np.errstate(all="ignore"):
+                    made = t * v.astype(np.float64) ** power if fits else None
+                    worst = max(worst, np.inf if made is None or not np.isfinite(made).all() else gap(room.case, made))
+                if not worst <= 1:
+                    break
+            if worst <= 1:
+                yield Found(complexity, (f"a factor {called(rooms[0].trace, node.index)} {words}",), worst)
+
+
+def _first(theories: Iterator[Theory]) -> list[Theory]:
+    """The likeliest; of edges left out, or with a factor, one of a kind: along an unbranched path all are the same."""
+    seen, chosen = set(), []
+    for theory in sorted(theories, key=lambda t: t.complexity):
+        kind = tuple((part.key, part.label) for part in theory.parts)
+        if len(theory.parts) > 1 or theory.parts[0].key != "true" or kind not in seen:
+            chosen.append(theory)
+        seen.add(kind)
+    return chosen[:MOST]
+
+
+def _said_plainly(room: Room, theory: Theory) -> Theory:
+    """A little less likely where the operation only moves numbers about: it is said better elsewhere."""
+    moves = sum(silent(room.trace.nodes[part.edges[0][0]]) for part in theory.parts)
+    return theory._replace(more=theory.more + 2 * moves) if moves else theory

@@ -1,0 +1,125 @@
+"""What a person does wrong at one step of a derivation: every other rule that an edge could have been given.
+
+An edge goes from an operation to one of its arguments. Its rule takes δ of the operation to the δ that flows to that
+argument. The right rule is among the slips, as the one that a factor, a sign or a zero is put before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from compare.diagnosis.graph.closed_forms import by_pattern, changed, closed
+from compare.diagnosis.graph.edge import Edge, Place, Slip, path
+from compare.diagnosis.graph.slips_of_functions import PLAIN, of_a_choice, of_a_function
+from compare.diagnosis.graph.slips_of_places import of_places, of_upstream
+from compare.diagnosis.graph.slips_of_products import of_a_product, of_a_stride
+from compare.diagnosis.graph.slips_of_sums import of_a_lookup, of_a_pool, of_a_sum, of_an_extreme
+from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
+from compare.diagnosis.graph.words import called, formula, operation
+
+PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
+RESHAPED = {"permute", "transpose", "t", "view", "_unsafe_view", "clone"}
+
+
+def slips(trace: Trace, flows: dict[int, Any], target: int, likely: bool = False) -> Iterator[Slip]:
+    """Every slip on every edge that leads to the target, from the output backwards; an edge's first is the truth.
+
+    Or only those that are likely, which are quickly made.
+    """
+    leading = trace.leading_to(target)
+    for node in reversed(trace.nodes):
+        up = flows.get(node.index)
+        if operation(node).startswith("max_pool") and isinstance(up, dict):
+            yield from of_a_pool(trace, node)
+        if node.op is None or not isinstance(up, torch.Tensor):
+            continue
+        for place, source in enumerate(node.sources()):
+            value = trace.nodes[source].value
+            if source in leading and isinstance(value, torch.Tensor) and value.is_floating_point():
+                yield from _of_edge(Place(trace, flows, node, place, source), likely)
+        if not likely:
+            yield from _closed(trace, node, up)
+            yield from _jumps(trace, node, up, leading)
+
+
+def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
+    yield here.slip("true", 0, path(here.trace, here.edge), here.right)
+    if not isinstance(here.y, torch.Tensor):
+        return
+    name = here.name
+    if name == "convolution":
+        yield from of_a_stride(here)
+    if name in PLAIN and sum(isinstance(a, torch.Tensor) for a in here.arguments) == 1:
+        yield from of_a_function(here)
+    elif name in PRODUCTS:
+        yield from of_a_product(here)
+    elif name == "where":
+        yield from of_a_choice(here)
+    elif name in ("amax", "amin"):
+        yield from of_an_extreme(here)
+    elif name in ("embedding", "index", "index_select"):
+        yield from of_a_lookup(here)
+    elif name in ("sum", "mean"):
+        yield from of_a_sum(here)
+    elif name in RESHAPED:
+        words = f"δ is only reshaped where it should be transposed back, at {here.here}"
+        yield here.slip("reshaped", 12, words, lambda up: up.reshape(here.x.shape))
+    elif name in ("cumsum", "flip", "roll"):
+        words = f"δ is put through {name} as it is, not reversed"
+        yield here.slip("forward", 11, words, lambda up: here.node.op(up, *here.node.args[1:]))
+    if not likely:
+        yield from of_places(here)
+        yield from of_upstream(here)
+
+
+def _closed(trace: Trace, node: Node, up: Tensor) -> Iterator[Slip]:
+    """Slips in the closed form of an operation's derivative."""
+    for k, (source, form) in enumerate(closed(trace, node, up)):
+        if _same(trace.pull(node.index, up)[0], form.nodes[form.output].value):
+            for key, complexity, words, rule in changed(form):
+                text = f"in the derivative of {formula(trace, node.index)}: {words}"
+                yield Slip((node.index, 0, source), ("closed", k, key), complexity, text, rule)
+
+
+def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Iterator[Slip]:
+    """Slips in the derivative of a longer formula by what it is a formula of."""
+    for early in sorted(leading):
+        x = trace.nodes[early].value
+        if early >= node.index or not isinstance(x, torch.Tensor) or x.shape != node.value.shape:
+            continue
+        if trace.between(node.index, early) < 2:
+            continue
+        edge, at = (node.index, JUMP, early), called(trace, early)
+        right = _all_the_way(trace, edge, leading, up)
+        if right is not None:
+            yield from _of_jump(trace, edge, leading, formula(trace, node.index), at, right, up)
+
+
+def _of_jump(
+    trace: Trace, edge: Edge, leading: frozenset[int], here: str, at: str, right: Tensor, up: Tensor
+) -> Iterator[Slip]:
+    def true(up: Tensor) -> Tensor:
+        found = _all_the_way(trace, edge, leading, up)
+        assert found is not None
+        return found
+
+    yield Slip(edge, "true", 0, f"the path through {here}", true)
+    yield Slip(edge, "one", 12, f"the derivative of {here} by {at} is missing (taken as 1)", lambda up: up)
+    x, y = trace.nodes[edge[2]].value, trace.nodes[edge[0]].value
+    for k, form in enumerate(by_pattern(x, y, up, at)):
+        if _same(right, form.nodes[form.output].value):
+            for key, complexity, words, rule in changed(form):
+                text = f"in the derivative of {here} by {at}: {words}"
+                yield Slip(edge, ("pattern", k, key), complexity, text, rule)
+
+
+def _all_the_way(trace: Trace, edge: Edge, leading: frozenset[int], up: Tensor) -> Tensor | None:
+    found: Tensor | None = trace.down({edge[0]: up}, trace.leading_to(edge[2]) & leading).get(edge[2])
+    return found
+
+
+def _same(a: Tensor | None, b: Tensor) -> bool:
+    return a is not None and a.shape == b.shape and torch.allclose(a, b, 1e-9, 1e-12)

@@ -1,0 +1,73 @@
+"""Another formula where the derivative of an elementwise function belongs, and masks left out or turned round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from compare.diagnosis.graph.edge import Place, Slip
+from compare.diagnosis.graph.formulas import formulas
+from compare.diagnosis.graph.trace import Tensor
+from compare.diagnosis.graph.words import called
+
+PLAIN = {
+    "tanh", "sigmoid", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf", "abs",
+    "relu", "hardtanh", "softplus", "gelu", "silu", "pow", "sinh", "cosh", "atan", "asin", "acos", "asinh", "acosh",
+    "atanh", "clamp", "clamp_min", "clamp_max", "threshold", "neg", "erfc", "exp2", "log2", "log10", "mish", "elu",
+    "log_sigmoid_forward", "hardswish", "hardsigmoid", "sign", "square", "round", "floor", "ceil", "trunc", "celu",
+    "leaky_relu", "detach",
+}  # fmt: skip
+MASKS = {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold"}
+
+
+def of_a_function(here: Place) -> Iterator[Slip]:
+    """Of an elementwise function of one argument."""
+    x, y, p, of = here.x, here.y, here.place, f"the derivative of {here.here}"
+    if here.name == "detach":
+        words = f"δ flows to {here.at}, which is detached there: the twin holds it constant"
+        yield here.slip("one", 11, words, lambda up: up)
+        return
+    yield here.slip("one", 11, f"{of} is missing: {here.name}' is taken as 1", lambda up: up)
+    if here.name in MASKS:
+        inverted = f"the mask of {here.here} is inverted"
+        yield here.slip("inverted", 11, inverted, lambda up: torch.where(here.right(up) != 0, 0 * up, up))
+    if here.name == "neg":
+        return
+    yield here.slip("twice", 12, f"{of} is applied twice", here.after(here.right))
+    words = f"{of} is evaluated at {here.here} itself, where {here.at} belongs"
+    yield here.slip("at y", 11, words, here.with_other(p, y))
+    for other in here.others_like(x, here.edge[2]):
+        words = f"{of} is evaluated at {called(here.trace, other.index)}, where {here.at} belongs"
+        yield here.slip(("at", other.index), 13, words, here.with_other(p, other.value))
+    yield here.slip("at −x", 11, f"{of} is evaluated at −({here.at})", here.with_other(p, -x))
+    words = f"{of} is divided by where it should be multiplied with"
+    yield here.slip("divided", 13, words, lambda up: up * up / here.right(up))
+    own = here.right(torch.ones_like(here.up))
+    yield here.slip("root", 14, f"the root of {of} is taken", partial(torch.mul, own.abs().sqrt()))
+    if here.name == "exp":
+        words = f"{of} is wrong: exp(z) − 1, with z = {here.at}, stands for it"
+        yield here.slip(("formula", "expm1"), 12, words, partial(torch.mul, y - 1))
+    for extra, text, value in formulas(x, y):
+        where = f"with z = {here.at}" + (f", y = {here.here}" if "y" in text else "")
+        words = f"{of} is wrong: {text} stands for it, {where}"
+        yield here.slip(("formula", text), 13 + extra, words, partial(torch.mul, value))
+        words = f"{of} has a factor {text} too much, {where}"
+        yield here.slip(("times", text), 14 + extra, words, here.after(partial(torch.mul, value)))
+        words = f"{of} lacks a factor {text}, {where}"
+        yield here.slip(("over", text), 14 + extra, words, here.after(partial(torch.mul, 1 / value)))
+
+
+def of_a_choice(here: Place) -> Iterator[Slip]:
+    """Of where(mask, a, b)."""
+    mask = here.arguments[0].bool()
+    chosen = mask if here.place == 1 else ~mask
+    words = f"the mask of {here.here} is left out: δ flows to {here.at} everywhere"
+    yield here.slip("one", 11, words, lambda up: up)
+    words = f"the mask of {here.here} is inverted: δ flows to {here.at} where it should not"
+
+    def inverted(up: Tensor) -> Tensor:
+        return torch.where(chosen, 0 * up, up)
+
+    yield here.slip("inverted", 11, words, inverted)

@@ -1,0 +1,89 @@
+"""δ with its numbers in other places, reduced once too often, or the δ of something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from compare.diagnosis.graph.edge import MOST_VALUES, Place, Slip
+from compare.diagnosis.graph.slips_of_functions import PLAIN
+from compare.diagnosis.graph.trace import Tensor
+from compare.diagnosis.graph.words import called
+
+ELEMENTWISE = PLAIN | {"add", "sub", "mul"}
+
+
+def of_places(here: Place) -> Iterator[Slip]:
+    """δ, or what flows on, with its numbers in other places."""
+    x, up, what = here.x, here.up, f"the derivative of {here.here} by {here.at}"
+    if x.dim() >= 2 and x.shape[-1] == x.shape[-2]:
+        yield here.slip("gᵀ", 12, f"{what} is transposed", here.after(_turned))
+    if up.dim() >= 2 and up.shape[-1] == up.shape[-2] and here.name not in ELEMENTWISE:
+        yield here.slip("δᵀ", 12, f"δ of {here.here} is not transposed as it should be", here.before(_turned))
+        words = f"in the derivative of {here.here} both factors around δ are not transposed"
+        yield here.slip("δᵀᵀ", 12, words, lambda up: _turned(here.right(_turned(up))))
+    if here.name in PLAIN:
+        return
+    for axis, size in enumerate(x.shape):
+        for key, words, change in _moves(axis, size):
+            yield here.slip(key, 13, f"{what} is {words} along axis {axis}", here.after(change))
+        if size > 1 and here.name not in ("add", "sub"):
+            for kind, reduce in (("summed", torch.sum), ("averaged", torch.mean)):
+                words = f"{what} is {kind} over axis {axis} too"
+                yield here.slip((kind, axis), 13, words, here.after(partial(_reduced, reduce, axis)))
+
+
+def _turned(g: Tensor) -> Tensor:
+    return g.transpose(-1, -2)
+
+
+def _moves(axis: int, size: int) -> Iterator[tuple[tuple[object, ...], str, Callable[[Tensor], Tensor]]]:
+    if size > 2:
+        for by in (1, -1):
+            yield ("rolled", axis, by), f"rolled by {by}", partial(torch.roll, shifts=by, dims=axis)
+            yield ("shifted", axis, by), f"shifted by {by}, with zeros,", partial(_shifted, by, axis)
+    if size > 1:
+        yield ("reversed", axis), "reversed", partial(torch.flip, dims=(axis,))
+    if size > 3 and size % 2 == 0:
+        yield (
+            ("swapped", axis),
+            "made of its two halves in the other order",
+            partial(torch.roll, shifts=size // 2, dims=axis),
+        )
+
+
+def _shifted(by: int, axis: int, x: Tensor) -> Tensor:
+    """Moved along an axis, with zeros where nothing comes from."""
+    moved = x.roll(by, axis)
+    moved.select(axis, 0 if by > 0 else -1).zero_()
+    return moved
+
+
+def _reduced(reduce: Callable[..., Tensor], axis: int, g: Tensor) -> Tensor:
+    return reduce(g, axis, keepdim=True).expand_as(g)
+
+
+def of_upstream(here: Place) -> Iterator[Slip]:
+    """Another δ where that of the operation belongs."""
+    up, of = here.up, here.of
+    yield here.slip("δ one", 13, f"{of}, δ is left out (taken as 1)", here.before(torch.ones_like))
+    for axis, size in enumerate(up.shape):
+        if size > 1:
+            for kind, reduce in (("mean", torch.mean), ("sum", torch.sum)):
+                words = f"{of}, the {kind} of δ over axis {axis} stands for δ"
+                yield here.slip((f"δ {kind}", axis), 14, words, here.before(partial(_reduced, reduce, axis)))
+    tried = 0
+    for other in sorted(here.trace.nodes, key=lambda n: abs(n.index - here.node.index)):
+        w = here.flows.get(other.index)
+        if not isinstance(w, torch.Tensor) or w.shape != up.shape or other.index == here.node.index:
+            continue
+        if not torch.equal(w, up) and tried < MOST_VALUES:
+            tried += 1
+            words = f"{of}, δ of {called(here.trace, other.index)} stands where that of {here.here} belongs"
+            yield here.slip(("δ of", other.index), 13, words, partial(_always, here.right(w)))
+
+
+def _always(g: Tensor, up: Tensor) -> Tensor:
+    return g

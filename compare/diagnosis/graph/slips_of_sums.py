@@ -1,0 +1,112 @@
+"""δ of what reduces, pools or looks up: over other axes, to every element, overwritten where it should add up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from compare.diagnosis.graph.edge import Place, Slip, path
+from compare.diagnosis.graph.trace import Edge, Node, Tensor, Trace
+from compare.diagnosis.graph.words import formula, operation
+
+POOLS = {1: torch.nn.functional.avg_pool1d, 2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}
+
+
+def of_a_sum(here: Place) -> Iterator[Slip]:
+    """δ of a sum that was broadcast again, itself summed: over other axes than the sum runs over."""
+    full = next((f for k in _broadcasts(here) if isinstance(f := here.flows.get(k), torch.Tensor)), None)
+    if full is None:
+        return
+    size = here.x.dim()
+    right = _axes(here)
+    for count in range(1, size + 1):
+        for axes in combinations(range(size), count):
+            if axes == right or here.x.shape[axes[0]] < 2:
+                continue
+            where = f"axis {', '.join(map(str, axes))}" if count < size else "everything"
+            words = f"on the way back through {here.here} the sum of δ runs over {where}, not over its axis"
+            yield here.slip(("axes", axes), 12, words, partial(_reduced, here, full, axes))
+
+
+def _axes(here: Place) -> tuple[int, ...]:
+    size, args = here.x.dim(), here.node.args
+    given = args[1] if len(args) > 1 and args[1] not in (None, []) else range(size)
+    return tuple(sorted(a % size for a in ([given] if isinstance(given, int) else given)))
+
+
+def _reduced(here: Place, full: Tensor, axes: tuple[int, ...], up: Tensor) -> Tensor:
+    reduced = full.mean(axes, keepdim=True) if here.name == "mean" else full.sum(axes, keepdim=True)
+    return reduced.expand_as(here.x)
+
+
+def _broadcasts(here: Place) -> Iterator[int]:
+    """Where the sum is broadcast to the shape of its argument again."""
+    same = {here.node.index}
+    for n in here.trace.nodes[here.node.index + 1 :]:
+        if operation(n) in ("unsqueeze", "expand", "view") and n.sources()[0] in same:
+            same.add(n.index)
+            if n.value.shape == here.x.shape:
+                yield n.index
+
+
+def of_an_extreme(here: Place) -> Iterator[Slip]:
+    """δ of a maximum to every element."""
+    args = here.node.args
+    keep = len(args) > 2 and args[2]
+
+    def everywhere(up: Tensor) -> Tensor:
+        for axis in () if keep else _axes(here):
+            up = up.unsqueeze(axis)
+        return up.expand_as(here.x)
+
+    words = f"δ of {here.here} goes to every element, not only where the largest or smallest stands"
+    yield here.slip("all", 11, words, everywhere)
+
+
+def of_a_pool(trace: Trace, node: Node) -> Iterator[Slip]:
+    """δ of a window's largest element spread over the window."""
+    edge: Edge = (node.index, 0, node.sources()[0])
+    size, rest = node.args[1], node.args[2:4]
+    value = trace.nodes[edge[2]].value
+
+    def spread(up: Any, factor: float) -> Tensor:
+        with torch.enable_grad():
+            leaf = value.detach().clone().requires_grad_()
+            y = POOLS[len(size)](leaf, size, *[r for r in rest if r])
+        return factor * torch.autograd.grad(y, leaf, up[0])[0]
+
+    def right(up: Any) -> Tensor:
+        g = trace.pull(node.index, up)[0]
+        return torch.zeros_like(value) if g is None else g
+
+    here = formula(trace, node.index)
+    yield Slip(edge, "true", 0, path(trace, edge), right)
+    words = f"δ of {here} goes to every element of the window, not only to the largest"
+    yield Slip(edge, "all", 11, words, partial(spread, factor=math.prod(size)))
+    yield Slip(
+        edge, "mean", 11, f"δ of {here} is spread evenly over the window, as for a mean", partial(spread, factor=1.0)
+    )
+
+
+def of_a_lookup(here: Place) -> Iterator[Slip]:
+    """Rows that were looked up several times."""
+    words = f"what belongs to the same row of {here.at} overwrites each other where it should add up (accumulate)"
+    for order, last in ((1, "last"), (-1, "first")):
+        text = f"{words}: only the {last} is left"
+        yield here.slip(f"overwrite {last}", 11, text, partial(_overwritten, here, order))
+
+
+def _overwritten(here: Place, order: int, up: Tensor) -> Tensor:
+    """The gradient of a look-up, assigned and not added."""
+    places = [v for v in here.arguments if isinstance(v, torch.Tensor) and not v.is_floating_point()]
+    index = places[0].reshape(-1)
+    rows = up.reshape(len(index), *here.x.shape[1:])
+    out = torch.zeros_like(here.x)
+    for k in range(len(index))[::order]:
+        out[index[k]] = rows[k]
+    return out

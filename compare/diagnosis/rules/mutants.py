@@ -1,0 +1,205 @@
+"""Every line of a recipe with one thing changed, as it goes wrong when a paper is put into code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from compare.diagnosis.rules.expressions import of_expression, target
+from compare.diagnosis.rules.recipes import Line, Recipe
+
+Units = list[Any]  # the compiled lines of a rule; None for one that is left out
+
+
+class Change(NamedTuple):
+    """A change of a recipe: the lines that it touches, for pairs; how unlikely it is; the words; and itself."""
+
+    touches: frozenset[str]
+    complexity: int
+    words: str
+    apply: Callable[[Units, dict[str, Any]], None]  # changes both in place
+
+
+LETTERS = {
+    "theta": "θ", "beta1": "β₁", "beta2": "β₂", "eps": "ε", "alpha": "α", "rho": "ρ", "m_hat": "m̂", "v_hat": "v̂",
+    "weight_decay": "weight decay", "mu": "μ", "lambd": "λ", "eta": "η",
+}  # fmt: skip
+
+
+def worded(change: Change) -> str:
+    """Its words, in a paper's letters."""
+    return re.sub("|".join(rf"\b{name}\b" for name in LETTERS), lambda m: LETTERS[m[0]], change.words)
+
+
+def compiled(text: str) -> Any:
+    """A line, ready to be run."""
+    return compile(text, "<recipe>", "exec")
+
+
+def units(recipe: Recipe) -> Units:
+    """The right lines."""
+    return [compiled(line.text) for line in recipe.lines]
+
+
+def changes(recipe: Recipe) -> Iterator[Change]:
+    """All of them."""
+    for i, line in enumerate(recipe.lines):
+        for complexity, words, text in of_expression(recipe, line.text):
+            words = f"{words} in {line.text!r} ({line.purpose})"
+            yield Change(frozenset({f"line {i}"}), complexity, words, _instead(i, text))
+        yield from _of_line(recipe, i, line)
+    yield from _of_several(recipe)
+    yield from _of_numbers(recipe)
+    yield from _of_gradient(recipe)
+
+
+def _instead(i: int, text: str) -> Callable[[Units, dict[str, Any]], None]:
+    code = compiled(text)
+
+    def apply(lines: Units, hyper: dict[str, Any]) -> None:
+        lines[i] = code
+
+    return apply
+
+
+def _of_line(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
+    """A line left out, at another place, or whose result is kept where it should not be."""
+    count, name = len(recipe.lines), target(line)
+    touched = frozenset({f"line {i}"})
+
+    def left_out(lines: Units, hyper: Any) -> None:
+        lines[i] = None
+
+    yield Change(touched, 10, f"the {line.purpose} is left out: {line.text!r}", left_out)
+    for j in range(count):
+        if j == i or (j == i + 1 and not _meet(recipe.lines[i], recipe.lines[j])):
+            continue
+
+        def moved(lines: Units, hyper: Any, j: int = j) -> None:
+            lines.insert(j, lines.pop(i))
+
+        after = recipe.lines[j].text
+        words = f"the {line.purpose} comes {'after' if j > i else 'before'} {after!r}: {line.text!r}"
+        yield Change(frozenset({f"line {k}" for k in range(count)}), 11, words, moved)
+    for state in recipe.state:
+        if state == name or name in recipe.state or name in ("theta", "g"):
+            continue
+
+        def kept(lines: Units, hyper: Any, text: str = f"{state} = {name}") -> None:
+            lines.append(compiled(text))
+
+        yield Change(touched, 12, f"{name} is kept as {state} for the next step ({line.purpose})", kept)
+
+
+def _meet(a: Line, b: Line) -> bool:
+    return target(a) in b.text or target(b) in a.text
+
+
+def _of_several(recipe: Recipe) -> Iterator[Change]:
+    """The same slip in every line that invites it, and the orders of steps that papers and libraries differ in."""
+    texts = [line.text for line in recipe.lines]
+    for words, change in (
+        ("the step count is one behind: t − 1 stands where t belongs (no correction where that is 0)", _one_behind),
+        ("the step count is one ahead: t + 1 stands where t belongs", lambda s: re.sub(r"\bt\b", "(t + 1)", s)),
+        ("β · t stands where β ** t belongs", lambda s: re.sub(r"\*\* t\b", "* t", s)),
+        ("β / t stands where β ** t belongs", lambda s: re.sub(r"\*\* t\b", "/ t", s)),
+        ("β stands where β ** t belongs", lambda s: re.sub(r" \*\* t\b", "", s)),
+        ("the bias corrections are left out", lambda s: re.sub(r" / \(1 - beta\d \*\* t\)", "", s)),
+        ("the gains 1 − β are left out", lambda s: re.sub(r"\(1 - (beta\d|rho|alpha)\) \* ", "", s)),
+        (
+            "β and 1 − β are swapped",
+            lambda s: re.sub(r"(beta\d|rho|alpha) \* (.+) \+ \(1 - \1\)", r"(1 - \1) * \2 + \1", s),
+        ),
+    ):
+        changed = {i: compiled(c) for i, s in enumerate(texts) if (c := change(s)) != s}
+        if len(changed) > 1:
+            yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+    at = {target(line): i for i, line in enumerate(recipe.lines)}
+    if at.keys() >= {"d", "b"} and texts[at["d"]].startswith("d = g / "):
+        changed = {
+            at["d"]: compiled("b = momentum * b + g"),
+            at["b"]: compiled(texts[at["d"]].replace("g /", "b /", 1)),
+        }
+        changed[at["theta"]] = compiled("theta = theta - lr * d")
+        words = "the momentum is taken of the gradient, before it is scaled"
+        yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+
+
+def _one_behind(text: str) -> str:
+    return re.sub(r"\((1 - beta\d \*\* )t\)", r"((\1(t - 1)) or 1)", text)
+
+
+def _all_instead(changed: dict[int, Any]) -> Callable[[Units, dict[str, Any]], None]:
+    def apply(lines: Units, hyper: dict[str, Any]) -> None:
+        for i, code in changed.items():
+            lines[i] = code
+
+    return apply
+
+
+def _of_numbers(recipe: Recipe) -> Iterator[Change]:
+    """Hyperparameters with other values, everywhere."""
+    text = " ".join(line.text for line in recipe.lines)
+    used = [k for k in recipe.hyper if k in text and recipe.hyper[k] != 0]
+    for k in used:
+        v = recipe.hyper[k]
+        tried = {v}
+        for complexity, words, other in (
+            (10, "left out (taken as 0)", 0.0),
+            (10, "left out (taken as 1)", 1.0),
+            (10, "doubled", 2 * v),
+            (10, "halved", v / 2),
+            (11, "squared: applied twice", v * v),
+            (11, "one minus itself", 1 - v),
+            (10, "of the wrong sign", -v),
+        ):
+            if other in tried:
+                continue
+            tried.add(other)
+            yield Change(frozenset({k}), complexity, f"{k} is {words}", _with(k, other))
+        for other in used:
+            if other > k and recipe.hyper[other] != v:
+
+                def swapped(lines: Units, hyper: dict[str, Any], a: str = k, b: str = other) -> None:
+                    hyper[a], hyper[b] = hyper[b], hyper[a]
+
+                yield Change(frozenset({k, other}), 11, f"{k} and {other} are swapped", swapped)
+
+
+def _with(name: str, value: float) -> Callable[..., None]:
+    def apply(lines: Units, hyper: dict[str, Any]) -> None:
+        hyper[name] = value
+
+    return apply
+
+
+def numbers(recipe: Recipe) -> Iterator[tuple[str, Callable[[float], Change]]]:
+    """Every hyperparameter that is used, with a function that makes the change to a value."""
+    text = " ".join(line.text for line in recipe.lines)
+    for name, right in recipe.hyper.items():
+        if name in text:
+
+            def change(value: float, name: str = name, right: float = right) -> Change:
+                return Change(frozenset({name}), 13, f"{name} is {value:g}, not {right:g}", _with(name, value))
+
+            yield name, change
+
+
+def _of_gradient(recipe: Recipe) -> Iterator[Change]:
+    """Another gradient at the start."""
+    for complexity, words, text in (
+        (11, "the gradient is clipped to ±1", "g = clip(g, -1, 1)"),
+        (12, "the gradient is clipped to ±½", "g = clip(g, -0.5, 0.5)"),
+        (12, "the gradient's norm is clipped to 1", "g = g / maximum(1, sqrt((g ** 2).sum()))"),
+        (12, "the gradient is divided by its norm", "g = g / sqrt((g ** 2).sum())"),
+        (12, "the sign of the gradient stands for the gradient", "g = sign(g)"),
+        (12, "the gradient is divided by the number of parameters", "g = g / g.size"),
+    ):
+
+        def first(lines: Units, hyper: Any, text: str = text) -> None:
+            lines.insert(0, compiled(text))
+
+        yield Change(
+            frozenset({"gradient", *(f"line {k}" for k in range(len(recipe.lines)))}), complexity, words, first
+        )

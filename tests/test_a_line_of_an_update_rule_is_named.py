@@ -1,0 +1,113 @@
+"""A wrong update rule is told by the line of its algorithm box that is wrong, for every rule of torch.optim."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import optim
+
+from compare import CheckFailed, check
+from compare.diagnosis.causes import Case, Output
+from compare.diagnosis.rules.mutants import units
+from compare.diagnosis.rules.recipes import RECIPES, recipe_of
+from compare.diagnosis.rules.search import Trajectory
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True, "maximize": True}),
+    ("Adam", {"weight_decay": 0.1}),
+    ("Adam", {"amsgrad": True}),
+    ("AdamW", {}),
+    ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"weight_decay": 0.1}),
+    ("Adamax", {"weight_decay": 0.1}),
+    ("Adadelta", {"weight_decay": 0.1}),
+    ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.3}),
+    ("RMSprop", {"centered": True, "momentum": 0.8}),
+    ("Rprop", {}),
+    ("ASGD", {"weight_decay": 0.1, "lambd": 0.2}),
+]
+
+
+def test_every_recipe_is_tried() -> None:
+    assert {kind for kind, _ in OPTIONS} == set(RECIPES)
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_a_recipe_is_torchs_rule(kind: str, options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    start, grads = rng.normal(0, 1, 20), rng.normal(0, 1, (10, 20))
+    theta = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimizer = getattr(optim, kind)([theta], lr=0.03, **options)
+    recipe = recipe_of(optimizer)
+    assert recipe is not None
+    nothing = np.zeros(20)
+    case = Case("theta after step 1", {"theta": start, "grads": grads}, nothing, nothing, nothing)
+    case.beside["theta after step 1"] = Output(nothing, nothing, nothing)
+    ours, _ = Trajectory(recipe, case).run(units(recipe), recipe.hyper)
+    near = 1e-8 if kind in ("NAdam", "ASGD") else 1e-14  # torch keeps a product and a rate of theirs in float32
+    for g, here in zip(grads, ours, strict=True):
+        theta.grad = torch.from_numpy(g.copy())
+        optimizer.step()
+        np.testing.assert_allclose(here, theta.detach().numpy(), near, near)
+
+
+class Rule:
+    """An update rule of one function of (θ, ∇, state, η, t)."""
+
+    def __init__(self, step: Callable[..., Any], *names: str) -> None:
+        self.step, self.names = step, names
+
+    def init(self, theta: Any) -> Any:
+        return {"t": 0, **{k: np.zeros_like(theta) for k in self.names}}
+
+    def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> Any:
+        state = {**state, "t": state["t"] + 1}
+        return self.step(theta, grad, state, learning_rate, state["t"]), state
+
+
+def adagrad(root: Callable[[Any], Any], mean: bool) -> Rule:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["s"] = s["s"] + g * g
+        return w - lr * g / (root(s["s"] / t if mean else s["s"]) + 1e-10)
+
+    return Rule(step, "s")
+
+
+def adamax(corrected: bool, beta: float) -> Rule:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["m"] = 0.9 * s["m"] + 0.1 * g
+        s["u"] = np.maximum(beta * s["u"], np.abs(g) + 1e-8)
+        return w - lr * s["m"] / (1 - 0.9**t if corrected else 1) / s["u"]
+
+    return Rule(step, "m", "u")
+
+
+def adadelta(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["v"] = 0.9 * s["v"] + 0.1 * g * g
+    d = np.sqrt(s["d"] + 1e-6) / np.sqrt(s["v"] + 1e-6) * g
+    s["d"] = 0.9 * s["d"] + 0.1 * g * g
+    return w - lr * d
+
+
+@pytest.mark.parametrize(
+    ("rule", "twin", "words"),
+    [
+        (adagrad(lambda s: s, mean=False), optim.Adagrad, ["the root of s is not taken"]),
+        (adagrad(np.sqrt, mean=True), optim.Adagrad, ["s / t stands where s belongs"]),
+        (adamax(False, 0.999), optim.Adamax, ["the division by 1 - β₁ ** t is left out"]),
+        (adamax(True, 0.98), optim.Adamax, ["β₂ is 0.98, not 0.999"]),
+        (adamax(False, 0.98), optim.Adamax, []),  # two faults, of which one is a number that is nowhere in the rule
+        (Rule(adadelta, "v", "d"), optim.Adadelta, ["g stands where d belongs"]),
+    ],
+)
+def test_the_line_is_named(rule: Any, twin: Any, words: list[str]) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        check(rule, twin, theta=(12,), steps=4, learning_rate=0.03)
+    for finding in caught.value.report.findings:
+        if not finding.agrees:
+            assert len(finding.causes) == len(words)
+            assert all(word in cause for word, cause in zip(words, finding.causes, strict=True))
