@@ -120,11 +120,23 @@ def _power(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
 
 
 def _keeps_size(p: Precision, v: Any, *operands: Operand) -> Any:
-    """max, min, abs, minus: exact, and never spreading two inputs further apart than they were."""
+    """abs, minus: exact, and never spreading two inputs further apart than they were."""
     errors = [e for _, e in operands if e is not None]
     if not errors:
         return None
     return np.maximum(*errors) if len(errors) == 2 else np.array(errors[0])  # not the operand's own array
+
+
+def _larger(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
+    """max and min: exact, with the error of the operand that wins, or the greater one where rounding decides which.
+
+    So what a ReLU shuts, max(0, z), is 0 exactly, and a mask made of it is decided.
+    """
+    if a[1] is None and b[1] is None:
+        return None
+    ea, eb = (0.0 if e is None else e for _, e in (a, b))
+    apart = np.abs(np.subtract(a[0], b[0], dtype=np.float64)) > ea + eb
+    return np.where(apart, np.where(v == a[0], ea, eb), np.maximum(ea, eb))
 
 
 def _logaddexp(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
@@ -207,7 +219,8 @@ RULES: dict[np.ufunc, Rule] = ELEMENTARY | {
     np.signbit: lambda p, v, x: undecided(x),
 }
 for _names, _rule in {
-    "maximum minimum fmax fmin absolute fabs negative positive conjugate": _keeps_size,
+    "maximum minimum fmax fmin": _larger,
+    "absolute fabs negative positive conjugate": _keeps_size,
     "greater greater_equal less less_equal equal not_equal": _comparison,
     "logical_not invert logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor": _logical,
 }.items():
