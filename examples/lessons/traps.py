@@ -70,9 +70,7 @@ def not_zeroed() -> None:
     piled, momentum = torch_losses(forgetful_step), losses(manual.SGD(momentum=1.0), 0.1, 150)
     zeroed = torch_losses(torch_ref.training.step)
     print("   The sum of all gradients so far is momentum that never fades, μ = 1: the loss dips early, and swings up")
-    print(
-        f"   again. It ends at {piled[-1]:.3f}, having been at {min(piled):.3f}; with zeroed gradients at {zeroed[-1]:.3f}."
-    )
+    print(f"   again. It ends at {piled[-1]:.3f}, having been at {min(piled):.3f}; zeroed it ends at {zeroed[-1]:.3f}.")
     assert min(piled) < piled[-1] / 3
     assert min(piled) > zeroed[-1]
     assert cause == "torch's gradient still holds that of the previous step (zero_grad() is missing)"
