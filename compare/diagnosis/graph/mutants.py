@@ -20,7 +20,7 @@ MOST_VALUES = 8  # other quantities that are tried in a place
 SHAPES = {
     "view", "_unsafe_view", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select", "clone",
     "cat", "stack", "_to_copy", "full_like", "ones_like", "zeros_like", "index", "embedding", "arange", "one_hot",
-    "split", "split_with_sizes", "unbind", "constant_pad_nd",
+    "split", "split_with_sizes", "unsafe_split", "unbind", "constant_pad_nd",
 }  # fmt: skip
 SAFE = {"float", "number", "Scalar", "Tensor"}  # types of arguments that may have any value, if they are numbers
 NAMED = {"dim", "dims", "axis", "diagonal", "correction", "unbiased", "is_causal"}  # and names of some that may, too
