@@ -224,7 +224,10 @@ def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
                 and not torch.equal(other.value, b)
             ):
                 tried += 1
-                words = f"{called(trace, other.index)} stands for {called(trace, s)} in {here}"
+                name, right = called(trace, other.index), called(trace, s)
+                if name == right:
+                    continue
+                words = f"{name} stands for {right} in {here}"
                 yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))
 
 

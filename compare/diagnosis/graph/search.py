@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.constants import constants_of
+from compare.diagnosis.causes import Case, Labelled
+from compare.diagnosis.graph.constants import constants_of, own_constants
 from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.proof import Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
@@ -39,6 +39,10 @@ class TheTwin:
         self.traces = traces(sides, [case.inputs for case in cases]) if looked_at else []
         self._rooms: list[tuple[list[Room], Made]] | None = None
 
+    def own(self) -> list[list[Labelled]]:
+        """The twin's own constant factors, for every case."""
+        return [own_constants([many[k] for many in self.traces], self.target) for k in range(len(self.cases))]
+
     def rooms(self) -> list[tuple[list[Room], Made]]:
         """Every way of taking it apart that gives torch's own gradient, with all slips."""
         if self._rooms is None:
@@ -63,13 +67,10 @@ class TheTwin:
     def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
         found: list[Found] = []
         for depth, (rooms, made) in enumerate(self.rooms()):  # what is taken apart the least is likelier
-            here = list(_whole(rooms)) if singles in sources else []
+            here, main = list(_whole(rooms)) if singles in sources else [], _main(rooms)
             for source in sources:
-                here += [
-                    f
-                    for t in _first(_said_plainly(_main(rooms), t) for t in source(_main(rooms), made))
-                    if (f := prove(rooms, t)) is not None
-                ]
+                theories = _first(_said_plainly(main, t) for t in source(main, made))
+                here += [f for t in theories if (f := prove(rooms, t)) is not None]
                 if here:
                     break
             found += [f._replace(complexity=f.complexity + depth) for f in here]

@@ -22,6 +22,7 @@ from compare.diagnosis.graph.words import formula, operation
 PROBES = 6  # random directions; two of them are used up by constants
 ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by the bound
 PAIRED = 600  # slips that are tried in pairs
+MATCHING = 64  # pairs that are looked at again
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
 NESTED = 3000  # slips that are made anew below a first one
 LOOPED = 400  # slips that are made in all turns of a loop at once
@@ -143,9 +144,10 @@ def pairs(room: Room, made: Made) -> Iterator[Theory]:
     gap = made.manual - made.torch
     tolerance = made.room + ALMOST * (size + np.abs(gap).max())
     rest = gap[None, None, :] - V[:, None, :] - V[None, :, :]
-    for a, b in np.argwhere((np.abs(rest) <= tolerance).all(-1)):
-        if a < b:
-            yield Theory((chosen[a][0], chosen[b][0]))
+    a, b = np.nonzero(np.triu((np.abs(rest) <= tolerance).all(-1), 1))
+    unlikely = np.array([part.complexity for part, _ in chosen])
+    for k in np.argsort(unlikely[a] + unlikely[b], kind="stable")[:MATCHING]:  # more fit only where the bound is loose
+        yield Theory((chosen[a[k]][0], chosen[b[k]][0]))
 
 
 def loops(room: Room, made: Made) -> Iterator[Theory]:
