@@ -166,7 +166,8 @@ def _finding(
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
-            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
+            agreeing = [e.case for e in ordered if e.case is not None and e.verdict.agrees]
+            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"), agreeing)
         causes = tuple(c.name for c in diagnosis.causes)
     else:
         problem = worst.verdict.problem

@@ -21,11 +21,11 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
     known = [v for _, v, _ in found]
     for a, divides in _own(trace):
         if divides:
-            found.append((11, a, f"the division by {number(a)} is left out"))
-            found.append((12, 1 / a, f"the division by {number(a)} is applied twice"))
+            found.append((9, a, f"the division by {number(a)} is left out"))
+            found.append((10, 1 / a, f"the division by {number(a)} is applied twice"))
         else:
-            found.append((11, 1 / a, f"the constant {number(a)} is left out"))
-            found.append((12, a, f"the constant {number(a)} is applied twice"))
+            found.append((9, 1 / a, f"the constant {number(a)} is left out"))
+            found.append((10, a, f"the constant {number(a)} is applied twice"))
     for n in _sizes(trace):
         if not any(abs(n - v) < 1e-9 for v in known):
             found.append((12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"))

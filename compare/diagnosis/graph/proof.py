@@ -28,6 +28,7 @@ class Part(NamedTuple):
     label: str
     complexity: int
     words: str
+    keys: tuple[Any, ...] = ()  # of each edge, where they are not the same
 
     @classmethod
     def of(cls, slip: Slip, label: str, more: int = 0) -> Part:
@@ -146,8 +147,8 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
     for room in rooms:
         wrong: dict[Edge, tuple[Rule, str]] = {}
         for part in theory.parts:
-            for edge in part.edges:
-                slip = room.slip(edge, part.key)
+            for edge, key in zip(part.edges, part.keys or (part.key,) * len(part.edges), strict=True):
+                slip = room.slip(edge, key)
                 if slip is None or (part.label not in (*FREE, FITTED) and part.label not in room.named):
                     return None
                 wrong[edge] = slip.rule, part.label

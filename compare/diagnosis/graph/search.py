@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from compare.diagnosis.graph.constants import constants_of, own_constants
 from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.proof import Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
-from compare.diagnosis.graph.theories import Made, loops, nested, pairs, singles
+from compare.diagnosis.graph.theories import Budget, Made, loops, nested, pairs, singles
+from compare.diagnosis.graph.trace import Trace
 from compare.diagnosis.graph.words import called, silent
 from compare.judge.sides import LossSides, Sides
 
+BUDGET = 1500  # slips that are made anew below another one
 MOST = 16  # theories that are worked out in full
 
 
@@ -31,13 +34,24 @@ def target_of(sides: Sides, output: str) -> str:
 class TheTwin:
     """The twin taken apart on every case, and what can be wrong with one or two of its steps."""
 
-    def __init__(self, sides: Sides, cases: Sequence[Case]) -> None:
-        self.cases = cases
+    def __init__(self, sides: Sides, cases: Sequence[Case], agreeing: Sequence[Case] = ()) -> None:
+        self.budget = Budget(BUDGET)
+        self.cases = [*cases, *agreeing]
         self.target = target_of(sides, cases[0].output)
         fits = all(c.manual.shape == c.torch.shape for c in cases)
         looked_at = fits and (self.target or cases[0].output in ("output", "loss"))
-        self.traces = traces(sides, [case.inputs for case in cases]) if looked_at else []
+        self.traces: list[list[Trace]] = []
+        if looked_at:
+            self.traces = traces(sides, [case.inputs for case in self.cases])
+            if not self.traces and len(agreeing):  # the twin does something else there
+                self.cases = list(cases)
+                self.traces = traces(sides, [case.inputs for case in cases])
         self._rooms: list[tuple[list[Room], Made]] | None = None
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether slips were left untried."""
+        return self.budget.left <= 0
 
     def own(self) -> list[list[Labelled]]:
         """The twin's own constant factors, for every case."""
@@ -62,7 +76,7 @@ class TheTwin:
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""
-        return self._found(pairs, nested)
+        return self._found(pairs, partial(nested, budget=self.budget))
 
     def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
         found: list[Found] = []

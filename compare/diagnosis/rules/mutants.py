@@ -126,19 +126,9 @@ def _of_several(recipe: Recipe) -> Iterator[Change]:
         changed = {i: compiled(c) for i, s in enumerate(texts) if (c := change(s)) != s}
         if len(changed) > 1:
             yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
-    for words, change in (
-        ("β and 1 − β are swapped", _swapped),
-        ("the step count is one behind from the second step on", lambda s: re.sub(r"\*\* t\)", "** max(t - 1, 1))", s)),
-        ("ε stands outside the roots", lambda s: re.sub(r"sqrt\((\w+) \+ eps\)", r"(sqrt(\1) + eps)", s)),
-        ("the rectification starts at a length of 4, not 5", lambda s: s.replace("rho > 5", "rho > 4")),
-        (
-            "the bias correction of the first moment is left out where the step is not adapted",
-            lambda s: s.replace("m_hat * (r * l if rho > 5 else 1)", "(m_hat * r * l if rho > 5 else m)"),
-        ),
-        *((f"a moving average with {b} stands for the sum", partial(_averaged, b)) for b in (0.9, 0.95, 0.99, 0.999)),
-    ):
-        changed = {i: c for i, s in enumerate(texts) if (c := change(s)) != s}
-        for some in (changed, *({i: c} for i, c in changed.items() if len(changed) > 1)):
+    for words, rewritten in OF_A_LINE:
+        every = {i: c for i, s in enumerate(texts) if (c := rewritten(s)) != s}
+        for some in (every, *({i: c} for i, c in every.items() if len(every) > 1)):
             if some:
                 where = f" in {texts[min(some)]!r}" if len(some) == 1 else ""
                 made = {i: compiled(c) for i, c in some.items()}
@@ -160,6 +150,20 @@ def _swapped(text: str) -> str:
 
 def _averaged(beta: float, text: str) -> str:
     return re.sub(r"^(\w+) = \1 \+ (g \*\* 2)$", rf"\1 = {beta} * \1 + (1 - {beta}) * \2", text)
+
+
+# What goes wrong in one line or in every line of the kind: (words, the line rewritten).
+OF_A_LINE: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("β and 1 − β are swapped", _swapped),
+    ("the step count is one behind from the second step on", lambda s: re.sub(r"\*\* t\)", "** max(t - 1, 1))", s)),
+    ("ε stands outside the roots", lambda s: re.sub(r"sqrt\((\w+) \+ eps\)", r"(sqrt(\1) + eps)", s)),
+    ("the rectification starts at a length of 4, not 5", lambda s: s.replace("rho > 5", "rho > 4")),
+    (
+        "the bias correction of the first moment is left out where the step is not adapted",
+        lambda s: s.replace("m_hat * (r * l if rho > 5 else 1)", "(m_hat * r * l if rho > 5 else m)"),
+    ),
+    *((f"a moving average with {b} stands for the sum", partial(_averaged, b)) for b in (0.9, 0.95, 0.99, 0.999)),
+)
 
 
 def _one_behind(text: str) -> str:
