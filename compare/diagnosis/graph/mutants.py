@@ -146,16 +146,13 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
     elif len(floats) == 1 and len(node.sources()) == 1:
         yield Mutant(i, "bypass", 12, f"{name} is left out of {here}", partial(_one_argument, 0, 1.0))
     for eps in _eps_under_a_root(trace, node):
-        yield Mutant(
-            i, "ε outside", 11, f"ε stands outside the root in {here}", partial(_outside, name == "rsqrt", eps)
-        )
-    yield Mutant(
-        i,
-        "sign",
-        15 if _only_compared(trace, i) else 12,
-        f"{here} has the wrong sign",
-        lambda given: -node_value(node, given),
-    )
+        words = f"ε stands outside the root in {here}"
+        yield Mutant(i, "ε outside", 11, words, partial(_outside, name == "rsqrt", eps))
+    unlikely = 15 if _only_compared(trace, i) else 12
+    yield Mutant(i, "sign", unlikely, f"{here} has the wrong sign", lambda given: -node_value(node, given))
+    for p in floats if name == "where" else ():
+        words = f"{called(trace, node.sources()[p])} is taken everywhere in {here}"
+        yield Mutant(i, ("everywhere", p), 11, words, partial(_one_argument, p, 1.0))
     for other in SWAPPED.get(name, ()):
         words = f"{other} stands for {name} in {here}"
         yield Mutant(i, ("swapped", other), 12, words, partial(_called_as, other, node))

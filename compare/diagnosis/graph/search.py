@@ -18,7 +18,8 @@ from compare.diagnosis.graph.trace import Trace
 from compare.diagnosis.graph.words import called, silent
 from compare.judge.sides import LossSides, Sides
 
-BUDGET = 1500  # slips that are made anew below another one
+BUDGET = 1000  # slips that are made anew below another one
+LIKELIEST = 11  # no change of the twin is likelier
 MOST = 16  # theories that are worked out in full
 
 
@@ -72,7 +73,10 @@ class TheTwin:
 
     def one_slip(self) -> list[Found]:
         """Single slips of the derivation, and other functions, that explain every case."""
-        return [*self._found(singles, loops), *another_function(self.cases, self.traces, self.target)]
+        found = self._found(singles, loops)
+        if min((f.complexity for f in found), default=99) > LIKELIEST:
+            found += another_function(self.cases, self.traces, self.target)
+        return found
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""

@@ -25,7 +25,7 @@ ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by
 PAIRED = 600  # slips that are tried in pairs
 MATCHING = 64  # pairs that are looked at again
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
-LOOPED = 400  # slips that are made in all turns of a loop at once
+LOOPED = 200  # slips that are made in all turns of a loop at once
 
 
 class Made(NamedTuple):
