@@ -131,8 +131,10 @@ def _of_several(recipe: Recipe) -> Iterator[Change]:
         for some in (every, *({i: c} for i, c in every.items() if len(every) > 1)):
             if some:
                 where = f" in {texts[min(some)]!r}" if len(some) == 1 else ""
+                weight = re.search(r"1 - (beta\d|rho|alpha)\b", texts[min(some)])
+                said = words.replace("β", weight[1]) if weight and len(some) == 1 else words
                 made = {i: compiled(c) for i, c in some.items()}
-                yield Change(frozenset(f"line {i}" for i in some), 12, words + where, _all_instead(made))
+                yield Change(frozenset(f"line {i}" for i in some), 12, said + where, _all_instead(made))
     at = {target(line): i for i, line in enumerate(recipe.lines)}
     if at.keys() >= {"d", "b"} and texts[at["d"]].startswith("d = g / "):
         changed = {
