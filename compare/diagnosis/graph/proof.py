@@ -69,7 +69,7 @@ class Room:
         self.target = trace.inputs[target]
         self.leading = trace.leading_to(self.target)
         self.flows = trace.down({trace.output: trace.upstream}, self.leading)
-        self._every: dict[tuple[Edge, Any], Slip] = {}
+        self._every: dict[int, dict[tuple[Edge, Any], Slip]] = {}
         self._tangents: list[dict[int, Any]] = []
 
     def sound(self) -> bool:
@@ -96,9 +96,10 @@ class Room:
 
     def slip(self, edge: Edge, key: Any) -> Slip | None:
         """One of the slips, by edge and key."""
-        if not self._every:
-            self._every = {(s.edge, s.key): s for s in slips(self.trace, self.flows, self.target)}
-        return self._every.get((edge, key))
+        if edge[0] not in self._every:
+            at = slips(self.trace, self.flows, self.target, at=edge[0])
+            self._every[edge[0]] = {(s.edge, s.key): s for s in at}
+        return self._every[edge[0]].get((edge, key))
 
     def probes(self, count: int) -> np.ndarray:
         """Random directions, the same for every room of the same shape."""

@@ -24,13 +24,15 @@ PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
 RESHAPED = {"permute", "transpose", "t", "view", "_unsafe_view", "clone"}
 
 
-def slips(trace: Trace, flows: dict[int, Any], target: int, likely: bool = False) -> Iterator[Slip]:
+def slips(
+    trace: Trace, flows: dict[int, Any], target: int, likely: bool = False, at: int | None = None
+) -> Iterator[Slip]:
     """Every slip on every edge that leads to the target, from the output backwards; an edge's first is the truth.
 
-    Or only those that are likely, which are quickly made.
+    Or only those that are likely, which are quickly made; or those at one operation.
     """
     leading = trace.leading_to(target)
-    for node in reversed(trace.nodes):
+    for node in reversed(trace.nodes) if at is None else (trace.nodes[at],):
         up = flows.get(node.index)
         if operation(node).startswith("max_pool") and isinstance(up, dict):
             yield from of_a_pool(trace, node)
