@@ -160,10 +160,11 @@ def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
             yield node.sources()[0], made
 
 
-def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str) -> Iterator[Trace]:
+def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor) -> Iterator[Trace]:
     """The closed forms of y as a function of x, where y is x normalised or its softmax along some axes.
 
-    Which it may be is read off the numbers, however the twin writes it; whether it is, is seen by the derivative.
+    Which it may be is read off the numbers, however the twin writes it; whether it is, is seen by the derivative,
+    which must be `right`.
     """
     if x.dim() == 0 or x.shape != y.shape:
         return
@@ -173,6 +174,8 @@ def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str) -> Iterator[Trace]:
                 continue
             for symbol, form, may_be in FORMS:
                 if not may_be(x, y, axes) or symbol == name:
+                    continue
+                if not torch.allclose(form(up, x, y, list(axes)), right, 1e-9, 1e-12):
                     continue
                 leaves = {"δ": up.detach(), name: x.detach(), symbol: y.detach()}
                 made = _recorded(partial(form, *leaves.values(), list(axes)), leaves)

@@ -118,7 +118,7 @@ def _of_jump(
             f"in the derivative of {here} by {at}: p · (δ − sum(δ · p)), that of the softmax, stands for δ − p · sum(δ)"
         )
         yield Slip(edge, ("softmax's", axes), 11, text, rule)
-    for k, form in enumerate(by_pattern(x, y, up, at)):
+    for k, form in enumerate(by_pattern(x, y, up, at, right)):
         if _same(right, form.nodes[form.output].value):
             for key, complexity, words, rule in changed(form):
                 text = f"in the derivative of {here} by {at}: {words}"

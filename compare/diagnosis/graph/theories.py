@@ -25,7 +25,7 @@ ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by
 PAIRED = 600  # slips that are tried in pairs
 MATCHING = 64  # pairs that are looked at again
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
-LOOPED = 200  # slips that are made in all turns of a loop at once
+LOOPED = 400  # slips that are made in all turns of a loop at once
 
 
 class Made(NamedTuple):
@@ -158,7 +158,7 @@ def loops(room: Room, made: Made) -> Iterator[Theory]:
         key = _as_seen_from(room.trace, slip)
         turns.setdefault((node.place, str(node.op), slip.edge[1]), {}).setdefault(key, []).append(slip)
     tried = 0
-    for by_key in turns.values():
+    for by_key, filled in ((by_key, filled) for filled in (False, True) for by_key in turns.values()):
         most = len(by_key.get("true", ()))
         if most < 2:
             continue
@@ -166,7 +166,7 @@ def loops(room: Room, made: Made) -> Iterator[Theory]:
             for label in ("missing", "the sign is flipped") if key == "true" else ("",):
                 if len(slips) < 2 or slips[0].complexity > LIKELY:
                     continue
-                for every in _all_turns(slips, by_key):
+                for every in _all_turns(slips, by_key, filled):
                     tried += 1
                     if tried > LOOPED:
                         return
@@ -179,10 +179,12 @@ def loops(room: Room, made: Made) -> Iterator[Theory]:
                         yield Theory((part,))
 
 
-def _all_turns(slips: list[Slip], by_key: Mapping[Any, list[Slip]]) -> Iterator[list[Slip]]:
+def _all_turns(slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:
     """The slips, one a turn; where another quantity of the turn before has none before the first, what may be there."""
     every = {s.edge: s for s in slips}
-    yield list(every.values())
+    if not filled:
+        yield list(every.values())
+        return
     without = [s.edge for s in by_key["true"] if s.edge not in every]
     kind = slips[0].key[0] if isinstance(slips[0].key, tuple) else ""
     if len(without) != 1 or kind not in ("at", "instead"):
