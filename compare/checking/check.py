@@ -26,9 +26,10 @@ from compare.checking.kinks import KINKS
 from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.reproducer import reproduce
 from compare.diagnosis.causes import Case
+from compare.errors import UsageError
 from compare.judge import rate
 from compare.judge.sides import Arrays, Sides
-from compare.run.experiment import CHOICES, UsageError, choose, require_seed
+from compare.run.experiment import CHOICES, choose, require_seed
 
 
 def check(

@@ -14,6 +14,7 @@ from torch import nn
 from compare.checking import draws, kinks
 from compare.checking.evaluate import run_twin
 from compare.checking.kinks import KINKS
+from compare.errors import UsageError
 from compare.judge.sides import (
     Arrays,
     FunctionSides,
@@ -24,7 +25,7 @@ from compare.judge.sides import (
     is_float,
     parameter,
 )
-from compare.run.experiment import UsageError, is_whole, require_learning_rate
+from compare.run.experiment import is_whole, require_learning_rate
 
 
 def describe(thing: Any) -> str:
