@@ -18,31 +18,46 @@ def of_mixing(sides: Sides, case: Case) -> Iterator[Candidate]:
     if dy.shape == x.shape:
         yield Candidate(12, ("it is the upstream gradient, unchanged: the layer's derivative is left out",), dy)
         if y is not None:
-            yield from _of_softmax(y, dy)
+            yield from _of_softmax(y, dy, case.torch)
         yield Candidate(10, ("only the Jacobian's diagonal is used",), lambda: _diagonal_only(sides, case))
     yield from _missing_span(case)
 
 
-def _of_softmax(y: np.ndarray, dy: np.ndarray) -> Iterator[Candidate]:
-    """y ⊙ (δ − Σ δ y) gone wrong, where y are probabilities along an axis."""
+def _of_softmax(y: np.ndarray, dy: np.ndarray, torch: np.ndarray) -> Iterator[Candidate]:
+    """c y ⊙ (δ − Σ δ y) gone wrong, where y are probabilities along an axis, and c is a temperature that stays."""
     for axis in range(y.ndim):
         if y.shape[axis] < 2 or (y < 0).any() or np.abs(y.sum(axis=axis) - 1).max() > 1e-3:
             continue
         along = (dy * y).sum(axis=axis, keepdims=True)
-        yield Candidate(10, ("only y ⊙ δ is left: the projection term y Σ δy is missing",), dy * y)
-        yield Candidate(11, ("the projection term y Σ δy has the wrong sign",), y * (dy + along))
+        c = _multiple(torch, y * (dy - along))
+        if c is None:  # the twin does more than a softmax: what these words leave out would go unsaid
+            return
+        yield Candidate(10, ("only y ⊙ δ is left: the projection term y Σ δy is missing",), c * dy * y)
+        yield Candidate(11, ("the projection term y Σ δy has the wrong sign",), c * y * (dy + along))
         mean = along / y.shape[axis]
-        yield Candidate(11, ("the projection term has a mean where the sum Σ δy belongs",), y * (dy - mean))
-        yield Candidate(12, ("y is left out of the projection term y Σ δy",), y * dy - along)
+        yield Candidate(11, ("the projection term has a mean where the sum Σ δy belongs",), c * y * (dy - mean))
+        yield Candidate(12, ("y is left out of the projection term y Σ δy",), c * (y * dy - along))
         yield Candidate(
-            12, ("δ is summed without y in the projection term",), y * (dy - dy.sum(axis=axis, keepdims=True))
+            12, ("δ is summed without y in the projection term",), c * y * (dy - dy.sum(axis=axis, keepdims=True))
         )
         for other in range(y.ndim):
             if other != axis:
                 words = f"the projection term is summed over axis {other}, the wrong axis"
-                yield Candidate(11, (words,), y * (dy - (dy * y).sum(axis=other, keepdims=True)))
-        yield Candidate(11, ("the projection term is summed over everything",), y * (dy - (dy * y).sum()))
+                yield Candidate(11, (words,), c * y * (dy - (dy * y).sum(axis=other, keepdims=True)))
+        yield Candidate(11, ("the projection term is summed over everything",), c * y * (dy - (dy * y).sum()))
         return
+
+
+def _multiple(torch: np.ndarray, right: np.ndarray) -> float | None:
+    """The c with which c · right is torch's result, 1 exactly where it is 1 but for rounding; None where none is."""
+    near = float(np.sqrt(np.finfo(torch.dtype).eps))
+    square = float(np.vdot(right, right))
+    if torch.shape != right.shape or not square > 0:
+        return None
+    c = float(np.vdot(torch, right)) / square
+    if not np.abs(torch - c * right).max() <= near * np.abs(torch).max():
+        return None
+    return 1.0 if abs(c - 1) <= near else c
 
 
 def _diagonal_only(sides: Sides, case: Case) -> np.ndarray | None:
