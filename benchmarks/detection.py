@@ -2,6 +2,7 @@
 
     python benchmarks/detection.py            # everything
     python benchmarks/detection.py --quick    # every fifth fault, 200 right configurations
+    python benchmarks/detection.py --held-out FILE    # only the faults of a file; its format is in held_out.py
 
 Every tool gets the same draws of the same two sides. gradcheck and central differences compare the manual backward
 pass with the manual forward pass; they need no twin and cannot see a forward pass that is wrong in itself. An update
@@ -29,7 +30,7 @@ process.settle()  # before NumPy is imported
 import numpy as np
 import torch
 
-from benchmarks import catalogue_held_out
+from benchmarks import catalogue_held_out, held_out
 from benchmarks.catalogue import EQUIVALENT, catalogue, said_of, score, sides_and_inputs
 from benchmarks.catalogue_base import MAGNITUDES, STEP, Fault
 from benchmarks.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
@@ -120,8 +121,13 @@ def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a fifth of the faults, 200 right configurations")
+    parser.add_argument("--held-out", metavar="FILE", help="only the faults of FILE: its format is in held_out.py")
+    parser.add_argument("--only", metavar="REGEX", default="", help="with --held-out: faults whose name matches")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.held_out:
+        held_out.held_out(args.held_out, args.only)
+        return 0
     started = time.perf_counter()
     stride, count = (5, 200) if args.quick else (1, 2400)
     detection("The catalogue", catalogue()[::stride])

@@ -15,6 +15,8 @@ from compare.diagnosis.of_activations import elementwise, of_activation
 from compare.diagnosis.of_layers import of_any_gradient, of_forward, of_parameter_gradient
 from compare.diagnosis.of_losses import of_loss, of_loss_gradient
 from compare.diagnosis.of_mixing import of_mixing
+from compare.diagnosis.of_modules import of_module
+from compare.diagnosis.of_sums import of_sum
 from compare.diagnosis.rearrangements import rearranged
 from compare.judge.sides import Sides
 
@@ -53,6 +55,8 @@ def _of_kind(sides: Sides, case: Case) -> Iterator[Candidate]:
         yield from of_loss_gradient(case)
     elif case.output == "loss":
         yield from of_loss(case)
+    yield from of_module(sides, case)
+    yield from of_sum(sides, case)
     if case.previous is not None and case.previous.shape == case.torch.shape:
         yield Candidate(
             10, ("the gradient of the previous step is still in it (never zeroed)",), case.torch + case.previous

@@ -8,8 +8,10 @@ cause is named only where this leaves nothing, so nothing is ever guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ import numpy as np
 from compare.diagnosis import noise
 from compare.diagnosis.candidates import candidates
 from compare.diagnosis.causes import Candidate, Case, Cause, Labelled, constants
+from compare.diagnosis.graph.proof import Found
+from compare.diagnosis.graph.search import TheTwin
 from compare.diagnosis.regions import near_one, region, region_name, single_element
 from compare.judge.sides import Sides
 
@@ -24,6 +28,7 @@ FITTED = 20  # the complexity of a constant factor that has no name
 PART = 5  # and of a cause that explains a part of the tensor only
 ALSO = 4  # other names for the same numbers are listed up to so much more complexity
 SIMPLE = 6  # torch's own result, zeros and ones
+OBVIOUS = 9  # what needs no look at the twin's operations
 FEW = 3  # numbers that may fit another formula by chance
 
 
@@ -63,6 +68,7 @@ class Explanation(NamedTuple):
 
 
 Explanations = dict[tuple[str, ...], Explanation]
+Source = Callable[[], list[Found]]
 
 
 def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
@@ -80,44 +86,73 @@ def diagnose(sides: Sides, cases: Iterable[Case]) -> Diagnosis:
         lost = sum(int(np.count_nonzero(~np.isfinite(a))) for a in arrays)
         if lost:
             return Diagnosis((), facts=(f"{side} result is infinite or undefined in {lost:,} elements",))
-    found = _simplest(sides, cases)
-    if found is not None:
-        return found
     single = single_element(cases)
-    if single is not None:
+    twin = cache(lambda: TheTwin(sides, cases))
+    sources: list[Source] = [lambda: _known(sides, cases)]
+    if single is None:
+        sources.append(lambda: _guarded(lambda: twin().one_slip()))
+    found = _simplest(sides, cases, sources)
+    if found is None and single is not None:
         return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
+    if found is not None and found.named:
+        return found
     lower = noise.lower_precision(sides, cases)
     if lower:
         return Diagnosis((Cause(lower, 0.0),))
+    found = _simplest(sides, cases, [lambda: _guarded(lambda: twin().two_slips())])
+    if found is not None:
+        return found
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
-def _simplest(sides: Sides, cases: list[Case]) -> Diagnosis | None:
+def _simplest(sides: Sides, cases: list[Case], sources: Sequence[Source]) -> Diagnosis | None:
     """The least complex explanation of the whole tensor, or of the part that differs; None where there is none."""
-    whole = _best(_common(sides, cases, [None] * len(cases)))
+    theories: list[Found] = []
+    for source in sources:
+        if min((t.complexity for t in theories), default=99) > OBVIOUS:
+            theories += source()
+    whole = _best(theories)
     if whole is not None and whole[0] <= FITTED + PART:
         return Diagnosis(whole[1])
     part = None
     regions = [region(case) for case in cases]
     if all(r is not None and r.orderly for r in regions):
-        part = _best(_common(sides, cases, [r.mask for r in regions if r is not None]))
+        part = _best(_theories(_common(sides, cases, [r.mask for r in regions if r is not None])))
     if part is not None and (whole is None or part[0] + PART < whole[0]):
         return Diagnosis(part[1], " or ".join(sorted({r.name for r in regions if r is not None})))
     return Diagnosis(whole[1]) if whole is not None else None
 
 
-def _best(found: Explanations) -> tuple[int, tuple[Cause, ...]] | None:
+def _known(sides: Sides, cases: list[Case]) -> list[Found]:
+    """Torch's own quantities, put together as in a known fault."""
+    return _theories(_common(sides, cases, [None] * len(cases)))
+
+
+def _theories(found: Explanations) -> list[Found]:
+    return [Found(e.complexity, _worded(names, e), e.residual) for names, e in found.items()]
+
+
+def _guarded(look: Callable[[], list[Found]]) -> list[Found]:
+    """What is found; nothing for a twin whose operations cannot be taken apart, which costs a name, not the check."""
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return look()
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError):
+        return []
+
+
+def _best(theories: list[Found]) -> tuple[int, tuple[Cause, ...]] | None:
     """The least complex of the explanations, and others of about the same complexity as its alternatives."""
-    if not found:
+    if not theories:
         return None
-    ordered = sorted(found.items(), key=lambda item: item[1].complexity)
-    names, best = ordered[0]
-    others = tuple(
-        " and ".join(_worded(n, e))
-        for n, e in ordered[1:]
-        if e.complexity <= best.complexity + ALSO and len(n) <= len(names)
+    best, *others = sorted(theories, key=lambda t: t.complexity)
+    also = dict.fromkeys(
+        " and ".join(t.words)
+        for t in others
+        if t.complexity <= best.complexity + ALSO and len(t.words) <= len(best.words) and t.words != best.words
     )
-    return best.complexity, tuple(Cause(name, best.residual, others[:3]) for name in _worded(names, best))
+    return best.complexity, tuple(Cause(word, best.residual, tuple(also)[:3]) for word in best.words)
 
 
 def _worded(names: tuple[str, ...], e: Explanation) -> tuple[str, ...]:

@@ -42,9 +42,9 @@ def of_activation(sides: Sides, case: Case) -> Iterator[Candidate]:
             words = f"g' = {formula}: the formula in the activation, evaluated at z"
         else:
             words = f"{formula} stands where g'(z) belongs"
-        yield Candidate(11, (words,), dy * f)
-        yield Candidate(12, (f"a factor {formula} too much",), t * f)
-        yield Candidate(13, (f"a factor {formula} is missing",), t / f)
+        yield Candidate(14, (words,), dy * f)
+        yield Candidate(15, (f"a factor {formula} too much",), t * f)
+        yield Candidate(15, (f"a factor {formula} is missing",), t / f)
 
 
 def formulas(z: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

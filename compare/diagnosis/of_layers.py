@@ -33,7 +33,8 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
     if y is not None and y.shape == x.shape:
         at_activation = "g' is evaluated at the activation instead of z"
         own = "the layer's own output stands where its input belongs"
-        yield from _again(sides, case, 10, at_activation if elementwise(sides, case) else own, {"x": y})
+        simple = elementwise(sides, case)
+        yield from _again(sides, case, 10 if simple else 14, at_activation if simple else own, {"x": y})
     yield from _misused_parameters(sides, case, forward=False)
     yield from _misused(sides, case, "x", "x", 12)
     yield from _misused(sides, case, "dy", "the upstream gradient", 12)
@@ -57,8 +58,8 @@ def of_parameter_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
     for axes in [*((a,) for a in range(dy.ndim)), *_all_but_one(dy.ndim), tuple(range(dy.ndim)), ()]:
         where = f"over axis {', '.join(map(str, axes))}" if axes else "over nothing"
         factors = [(11, "it is the upstream gradient", dy)]
-        factors += [(12, "it is δ·x", dy * x)] if x.shape == dy.shape else []
-        factors += [(13, "it is δ·y", dy * y)] if y is not None and y.shape == dy.shape else []
+        factors += [(15, "it is δ·x", dy * x)] if x.shape == dy.shape else []
+        factors += [(15, "it is δ·y", dy * y)] if y is not None and y.shape == dy.shape else []
         for complexity, what, product in factors:
             reduced = np.asarray(product.sum(axis=axes)) if axes else product
             yield Candidate(complexity, (f"{what}, summed {where}",), reduced)

@@ -16,7 +16,7 @@ def of_mixing(sides: Sides, case: Case) -> Iterator[Candidate]:
     """Diagonals, projections and mean values that are missing, and factors that differ from slice to slice."""
     x, dy, y = case.inputs["x"], case.inputs["dy"], case.results.get("output")
     if dy.shape == x.shape:
-        yield Candidate(10, ("it is the upstream gradient, unchanged: the layer's derivative is left out",), dy)
+        yield Candidate(12, ("it is the upstream gradient, unchanged: the layer's derivative is left out",), dy)
         if y is not None:
             yield from _of_softmax(y, dy)
         yield Candidate(10, ("only the Jacobian's diagonal is used",), lambda: _diagonal_only(sides, case))
@@ -77,13 +77,13 @@ def _missing_span(case: Case) -> Iterator[Candidate]:
         centring = f"the centring term (a mean over axis {axis}) is missing or wrong"
         along = "the projection term (along {}, " + f"over axis {axis}) is missing or wrong"
         directions: list[tuple[int, tuple[str, ...], list[np.ndarray]]] = [
-            (11, (centring,), [one]),
-            (12, (along.format("x"),), [x]),
-            (12, (along.format("x − mean"),), [centred]),
-            (22, (centring, along.format("x")), [one, x]),
+            (15, (centring,), [one]),
+            (16, (along.format("x"),), [x]),
+            (16, (along.format("x − mean"),), [centred]),
+            (26, (centring, along.format("x")), [one, x]),
         ]
         if y is not None and y.shape == t.shape:
-            directions.append((12, (along.format("y"),), [y]))
+            directions.append((16, (along.format("y"),), [y]))
         for complexity, names, basis in directions:
             if t.shape[axis] >= len(basis) + 2:
                 fitted = _fit(m - t, basis, axis)

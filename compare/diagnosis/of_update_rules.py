@@ -16,6 +16,7 @@ import torch
 
 from compare.diagnosis.causes import Case, Cause, Output
 from compare.diagnosis.regions import near_one, single_element
+from compare.diagnosis.rules.search import wrong_lines
 from compare.judge.sides import Arrays, bounded
 from compare.rounding.bounded import Bounded, Precision
 
@@ -76,19 +77,28 @@ def explain_update(sides: Any, cases: Sequence[Case]) -> tuple[Cause, ...]:
     hand; a slip that does nothing to this output is then not a cause of it.
     """
     cases = [_as_trajectory(c) for c in cases if c.manual.shape == c.torch.shape]
-    right = settings_of(sides, cases[0].inputs) if cases else None
-    if right is None or single_element(list(cases)) is not None:
+    if not cases or single_element(list(cases)) is not None:
         return ()
+    right = settings_of(sides, cases[0].inputs)
+    return (
+        (_known(right, cases, 1) if right else ())
+        or wrong_lines(sides, cases, 1)
+        or (_known(right, cases, 2) if right else ())
+        or wrong_lines(sides, cases, 2)
+    )
+
+
+def _known(right: Settings, cases: Sequence[Case], size: int) -> tuple[Cause, ...]:
+    """So many of the slips below that explain the cases together."""
     slips = _slips(cases[0])
-    for size in (1, 2):
-        tried = {names: _residual(right, slips, names, cases) for names in combinations(slips, size)}
-        found = {names: residual for names, residual in tried.items() if residual <= 1}
-        if found:
-            reduced = {_felt(right, slips, names, cases[0]): residual for names, residual in found.items()}
-            first, *others = reduced
-            also = tuple(" and ".join(names) for names in others[:3])
-            return tuple(Cause(name, reduced[first], also) for name in first)
-    return ()
+    tried = {names: _residual(right, slips, names, cases) for names in combinations(slips, size)}
+    found = {names: residual for names, residual in tried.items() if residual <= 1}
+    if not found:
+        return ()
+    reduced = {_felt(right, slips, names, cases[0]): residual for names, residual in found.items()}
+    first, *others = reduced
+    also = tuple(" and ".join(names) for names in others[:3])
+    return tuple(Cause(name, reduced[first], also) for name in first)
 
 
 def _slips(case: Case) -> Slips:

@@ -70,9 +70,17 @@ def _norm(p: Precision, x: Any, ord: Any = None, axis: Any = None, keepdims: boo
 
 
 def _extreme(func: Callable[..., Any]) -> Callable[..., Bounded]:
+    """The largest of x' lies between the largest of x − e and of x + e: a masked −1e30 far below has no part in it."""
+
     def rule(p: Precision, x: Any, axis: Any = None, *, keepdims: bool = False) -> Bounded:
         v = func(x.value, axis=axis, keepdims=keepdims)
-        return settled(p, v, None if x.error is None else np.max(x.error, axis=axis, keepdims=keepdims))
+        if x.error is None:
+            return settled(p, v, None)
+        here = np.asarray(x.value, np.float64)
+        low, high = (func(here + e, axis=axis, keepdims=keepdims) for e in (-x.error, x.error))
+        slack = np.spacing(np.abs(v, dtype=np.float64))  # of the two sums
+        gap = np.maximum(high - v, v - low)
+        return settled(p, v, gap + np.where(gap > 0, slack, 0))
 
     return rule
 

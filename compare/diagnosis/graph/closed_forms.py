@@ -1,0 +1,194 @@
+"""The derivatives that papers give in closed form: what a person writes down for a softmax or a normalisation.
+
+Each takes δ and the arguments of the aten operation that it belongs to, and returns δ of the first of them. It is
+recorded like a twin, and each of its operations is changed in turn: a sum over another axis, a term left out, x for x̂.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_map
+
+from compare.diagnosis.graph.mutants import Mutant, Rerun, mutants
+from compare.diagnosis.graph.record import record
+from compare.diagnosis.graph.textbook import aten, label, number
+from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace, is_ref
+from compare.diagnosis.graph.words import called
+
+ROOT_2PI = math.sqrt(2 * math.pi)
+
+
+def softmax(dy: Any, x: Any, p: Any, axes: list[int]) -> Any:
+    return p * (dy - (dy * p).sum(axes, keepdim=True))
+
+
+def log_softmax(dy: Any, x: Any, y: Any, axes: list[int]) -> Any:
+    e = torch.exp(x)
+    p = label(e / e.sum(axes, keepdim=True), "p")
+    return dy - p * dy.sum(axes, keepdim=True)
+
+
+def centred(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
+    c = label(x - label(x.mean(axes, keepdim=True), "the mean"), "x − mean")
+    sigma = label((c * h).sum(axes, keepdim=True) / (h * h).sum(axes, keepdim=True), "σ")
+    return (dy - dy.mean(axes, keepdim=True) - h * (dy * h).mean(axes, keepdim=True)) / sigma
+
+
+def by_root_mean_square(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
+    r = label((x * h).sum(axes, keepdim=True) / (h * h).sum(axes, keepdim=True), "the root mean square")
+    return (dy - h * (dy * h).mean(axes, keepdim=True)) / r
+
+
+def by_norm(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
+    r = label((x * h).sum(axes, keepdim=True) / (h * h).sum(axes, keepdim=True), "the norm")
+    return (dy - h * (dy * h).sum(axes, keepdim=True)) / r
+
+
+FORMS = {"p": softmax, "log p": log_softmax, "x̂ ": centred, "x̂": by_root_mean_square, "x̂  ": by_norm}
+
+
+def logsumexp(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
+    e = torch.exp(x)
+    for axis in sorted(a % x.dim() for a in dim) if not keepdim else ():
+        dy = dy.unsqueeze(axis)
+    return dy * label(e / e.sum(dim, keepdim=True), "p")
+
+
+def gelu(dy: Any, x: Any, *, approximate: str = "none") -> Any:
+    if approximate == "tanh":
+        c = math.sqrt(2 / math.pi)
+        t = torch.tanh(c * (x + 0.044715 * (x * x * x)))
+        return dy * (0.5 * (number(1) + t) + 0.5 * x * (number(1) - t * t) * (c * (number(1) + 3 * 0.044715 * (x * x))))
+    phi = label(torch.exp(-0.5 * (x * x)) / ROOT_2PI, "φ(x)")
+    return dy * (label(0.5 * (number(1) + torch.erf(x / math.sqrt(2))), "Φ(x)") + x * phi)
+
+
+def silu(dy: Any, x: Any) -> Any:
+    s = label(torch.sigmoid(x), "σ(x)")
+    return dy * (s + x * s * (number(1) - s))
+
+
+def silu_by_y(dy: Any, x: Any) -> Any:
+    s = label(torch.sigmoid(x), "σ(x)")
+    y = label(x * s, "y")
+    return dy * (y + s * (number(1) - y))
+
+
+def softplus(dy: Any, x: Any, beta: float = 1, threshold: float = 20) -> Any:
+    return dy * torch.sigmoid(x if beta == 1 else beta * x)
+
+
+def elu(dy: Any, x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
+    return dy * torch.where(x > 0, number(scale), scale * (alpha * torch.exp(x)))
+
+
+def product(dy: Any, x: Any, dim: int, keepdim: bool = False) -> Any:
+    p = label(x.prod(dim, keepdim=True), "the product")
+    return (dy if keepdim else dy.unsqueeze(dim)) * (p / x)
+
+
+def deviation(dy: Any, x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
+    axes = list(range(x.dim())) if dim is None or dim == [] else list(dim)
+    for axis in sorted(a % x.dim() for a in axes) if not keepdim else ():
+        dy = dy.unsqueeze(axis)
+    centred = label(x - x.mean(axes, keepdim=True), "x − mean")
+    n = math.prod(x.shape[a] for a in axes) - (1 if correction is None else correction)
+    s = label(torch.sqrt((centred * centred).sum(axes, keepdim=True) / n), "the deviation")
+    return dy * centred / (n * s)
+
+
+def normed(dy: Any, x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    if ord != 2:
+        return NotImplemented
+    axes = list(range(x.dim())) if dim is None else list(dim)
+    for axis in sorted(a % x.dim() for a in axes) if not keepdim else ():
+        dy = dy.unsqueeze(axis)
+    return dy * (x / label(torch.sqrt((x * x).sum(axes, keepdim=True)), "the norm"))
+
+
+CLOSED: dict[Any, tuple[Callable[..., Any], ...]] = {
+    aten.logsumexp.default: (logsumexp,),
+    aten.gelu.default: (gelu,),
+    aten.silu.default: (silu, silu_by_y),
+    aten.softplus.default: (softplus,),
+    aten.elu.default: (elu,),
+    aten.prod.dim_int: (product,),
+    aten.std.correction: (deviation,),
+    aten.linalg_vector_norm.default: (normed,),
+}
+
+
+def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
+    """(the source, the recorded closed form) of the derivative of an operation by its first argument."""
+    for form in CLOSED.get(node.op, ()):
+        values = [trace.nodes[s].value for s in node.sources()]
+        leaves = {"δ": up.detach(), called(trace, node.sources()[0]): values[0].detach()}
+        rest = iter([*leaves.values()][1:] + values[1:])
+        args, kwargs = tree_map(
+            lambda a, rest=rest: next(rest) if is_ref(a) else a, (node.args, node.kwargs), is_leaf=is_ref
+        )
+        made = _recorded(lambda form=form, a=args, k=kwargs, up=leaves["δ"]: form(up, *a, **k), leaves)
+        if made is not None:
+            yield node.sources()[0], made
+
+
+def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str) -> Iterator[Trace]:
+    """The closed forms of y as a function of x, where y is x normalised or its softmax along some axes.
+
+    Which it may be is read off the numbers, however the twin writes it; whether it is, is seen by the derivative.
+    """
+    if x.dim() == 0 or x.shape != y.shape:
+        return
+    for count in range(1, x.dim() + 1):
+        for axes in combinations(range(x.dim()), count):
+            if math.prod(x.shape[a] for a in axes) < 2:
+                continue
+            for symbol, form in FORMS.items():
+                if not _may_be(symbol, x, y, axes):
+                    continue
+                leaves = {"δ": up.detach(), name: x.detach(), symbol.strip() if symbol != name else "y": y.detach()}
+                if len(leaves) < 3:
+                    continue
+                dy, u, f = leaves.values()
+                made = _recorded(lambda form=form, axes=axes, dy=dy, u=u, f=f: form(dy, u, f, list(axes)), leaves)
+                if made is not None:
+                    yield made
+
+
+def _may_be(symbol: str, x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+    if symbol == "p":
+        return bool((y > 0).all() and (y.sum(axes) - 1).abs().max() < 1e-6)
+    if symbol == "log p":
+        return bool((torch.exp(y).sum(axes) - 1).abs().max() < 1e-6)
+    c = x - x.mean(axes, keepdim=True) if symbol == "x̂ " else x
+    scale = (c * y).sum(axes, keepdim=True) / (y * y).sum(axes, keepdim=True)
+    return bool((c - scale * y).abs().max() <= 1e-9 * c.abs().max())
+
+
+def _recorded(form: Callable[[], Any], leaves: dict[str, Tensor]) -> Trace | None:
+    try:
+        return record(form, leaves, 0)
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return None
+
+
+def changed(made: Trace) -> Iterator[tuple[Any, int, str, Rule]]:
+    """(key, complexity, words, rule) of every change of one operation of a closed form."""
+    rerun = Rerun(made, "")
+
+    def rule_of(m: Mutant) -> Rule:
+        def rule(up: Tensor) -> Tensor:
+            found = rerun.output({m.at: m}, {made.inputs["δ"]: up})
+            if found is None:
+                raise ValueError("it does not fit")
+            return found
+
+        return rule
+
+    for m in mutants(made):
+        yield (m.at, m.key), m.complexity, m.words, rule_of(m)

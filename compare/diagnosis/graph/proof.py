@@ -1,0 +1,219 @@
+"""A theory of what is wrong, worked out in full on every case: it holds only where the bound holds everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from compare.diagnosis.causes import Case
+from compare.diagnosis.graph.slips import Slip, path, slips, term
+from compare.diagnosis.graph.trace import Edge, Rule, Trace
+
+FITTED = "a constant factor"  # one without a name, the same in every case
+SPARE = 3  # numbers that must be explained beyond those fitted
+FREE = {"": 1.0, "missing": 0.0}
+
+
+class Part(NamedTuple):
+    """A slip, with the factor that it comes with, by its name."""
+
+    edges: tuple[Edge, ...]  # several in a loop
+    key: Any
+    label: str
+    complexity: int
+    words: str
+
+    @classmethod
+    def of(cls, slip: Slip, label: str, more: int = 0) -> Part:
+        """At one edge; `more` is the complexity of the factor."""
+        true = slip.key == "true"
+        complexity = (
+            (10 if label in ("missing", "the sign is flipped") else 1 + more) if true else slip.complexity + more
+        )
+        return cls((slip.edge,), slip.key, label, complexity, slip.words)
+
+
+class Theory(NamedTuple):
+    """One slip or two, and perhaps a factor before the whole."""
+
+    parts: tuple[Part, ...]
+    overall: str = ""
+    more: int = 0
+
+    @property
+    def complexity(self) -> int:
+        """Of all that went wrong."""
+        return sum(part.complexity for part in self.parts) + self.more
+
+
+class Found(NamedTuple):
+    """What gives the manual numbers in every case."""
+
+    complexity: int
+    words: tuple[str, ...]
+    residual: float
+
+
+class Room:
+    """One case with its trace: what flows where in the true derivation."""
+
+    def __init__(self, case: Case, trace: Trace, target: str, named: dict[str, tuple[int, float]]) -> None:
+        self.case, self.trace, self.named = case, trace, named
+        self.target = trace.inputs[target]
+        self.leading = trace.leading_to(self.target)
+        self.flows = trace.down({trace.output: trace.upstream}, self.leading)
+        self._every: dict[tuple[Edge, Any], Slip] = {}
+        self._tangents: list[dict[int, Any]] = []
+
+    def sound(self) -> bool:
+        """Whether the trace gives torch's own gradient."""
+        t, right = self.case.torch, self.flows.get(self.target)
+        if right is None or right.shape != t.shape:
+            return False
+        near = 1e-4 if t.dtype == np.float32 else 1e-9
+        return bool(np.abs(right.numpy() - t).max() <= near * max(np.abs(t).max(), 1e-30))
+
+    def slips(self, flows: dict[int, Any], below: int | None = None) -> Iterator[Slip]:
+        """Every slip; only the likely ones at the operations before one, if it is given."""
+        reached = None if below is None else self._before(below)
+        for slip in slips(self.trace, flows, self.target, likely=below is not None):
+            if reached is None or slip.edge[0] in reached:
+                yield slip
+
+    def _before(self, index: int) -> set[int]:
+        found = {index}
+        for node in reversed(self.trace.nodes[: index + 1]):
+            if node.index in found:
+                found.update(node.sources())
+        return found
+
+    def slip(self, edge: Edge, key: Any) -> Slip | None:
+        """One of the slips, by edge and key."""
+        if not self._every:
+            self._every = {(s.edge, s.key): s for s in slips(self.trace, self.flows, self.target)}
+        return self._every.get((edge, key))
+
+    def probes(self, count: int) -> np.ndarray:
+        """Random directions, the same for every room of the same shape."""
+        return np.random.default_rng(0).normal(0, 1, (count, *self.case.torch.shape)).reshape(count, -1)
+
+    def tangents(self, count: int) -> list[dict[int, Any]]:
+        """How every result moves with the input, along each direction."""
+        if not self._tangents:
+            shape = self.case.torch.shape
+            directions = [torch.from_numpy(u.reshape(shape)) for u in self.probes(count)]
+            self._tangents = [self.trace.tangents(self.target, u) for u in directions]
+        return self._tangents
+
+    def flows_with(self, wrong: Mapping[Edge, Rule]) -> dict[int, Any] | None:
+        """What flows where with other rules for some edges; None where these do not fit."""
+        try:
+            return self.trace.down({self.trace.output: self.trace.upstream}, self.leading, wrong)
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            return None
+
+    def result(self, wrong: Mapping[Edge, Rule]) -> np.ndarray | None:
+        """The gradient with other rules for some edges; None where there is none."""
+        flows = self.flows_with(wrong)
+        found = None if flows is None else flows.get(self.target)
+        if found is None:
+            return None if flows is None else np.zeros(self.case.torch.shape)
+        return np.asarray(found.detach().numpy()) if found.shape == self.case.torch.shape else None
+
+    def value(self, label: str) -> float:
+        """The factor of this name, in this case."""
+        return FREE[label] if label in FREE else self.named[label][1]
+
+    def complexity(self, label: str) -> int:
+        """How unlikely the factor of this name is."""
+        return self.named[label][0]
+
+    def labels(self, factor: float, near: float) -> list[str]:
+        """The names of a factor."""
+        return [k for k, (_, v) in self.named.items() if abs(v - factor) <= near * max(1.0, abs(factor))][:4]
+
+
+def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
+    """Work the theory out in every case; None unless what is left is everywhere within the bound."""
+    worst, numbers = 0.0, 0
+    low, high = -np.inf, np.inf
+    for room in rooms:
+        wrong: dict[Edge, tuple[Rule, str]] = {}
+        for part in theory.parts:
+            for edge in part.edges:
+                slip = room.slip(edge, part.key)
+                if slip is None or (part.label not in (*FREE, FITTED) and part.label not in room.named):
+                    return None
+                wrong[edge] = slip.rule, part.label
+        if theory.overall and theory.overall not in room.named:
+            return None
+        overall = room.value(theory.overall)
+        made = _made(room, wrong, 0.0)
+        if made is None or not np.isfinite(made).all():
+            return None
+        fitted, spread = None, 0.0
+        if any(part.label == FITTED for part in theory.parts):
+            one = _made(room, wrong, 1.0)
+            if one is None or not np.isfinite(one).all():
+                return None
+            fitted = one - made
+            k = int(np.abs(fitted).argmax())
+            if fitted.flat[k] == 0:
+                return None
+            factor = float((room.case.manual.flat[k] - made.flat[k]) / fitted.flat[k])
+            allowed = float(np.broadcast_to(room.case.allowed, made.shape).flat[k])
+            spread = allowed / abs(float(fitted.flat[k])) + 1e-14 * abs(factor)
+            low, high = max(low, factor - spread), min(high, factor + spread)
+            made = made + factor * fitted
+        left = gap(room.case, overall * made, max(1.0, abs(overall)), fitted, spread)
+        if not (left <= 1 and low <= high):
+            return None
+        worst, numbers = max(worst, left), numbers + int(room.case.where().sum())
+    if numbers < SPARE + len(theory.parts):
+        return None
+    words = [_words(rooms[0].trace, part, (low + high) / 2) for part in theory.parts]
+    return Found(theory.complexity, (*words, *([theory.overall] if theory.overall else [])), worst)
+
+
+def _made(room: Room, wrong: Mapping[Edge, tuple[Rule, str]], fitted: float) -> np.ndarray | None:
+    def scaled(rule: Rule, label: str) -> Rule:
+        factor = fitted if label == FITTED else room.value(label)
+        return lambda up: factor * rule(up) if factor else 0 * rule(up)
+
+    with np.errstate(all="ignore"):
+        return room.result({edge: scaled(rule, label) for edge, (rule, label) in wrong.items()})
+
+
+def gap(
+    case: Case, made: np.ndarray, factor: float = 1.0, fitted: np.ndarray | None = None, spread: float = 0.0
+) -> float:
+    """The largest remaining difference as a fraction of the bound.
+
+    The bound is that of the manual result; what is made here rounds a little too.
+    """
+    kind = np.finfo(np.float64)
+    size = max(float(np.abs(case.torch).max()), float(np.abs(made).max()))
+    room = np.broadcast_to(case.allowed, made.shape) * factor + 64 * kind.eps * size + kind.tiny
+    if case.torch.dtype == np.float32:
+        room = room + 4 * float(np.finfo(np.float32).eps) * np.abs(case.torch)
+    if fitted is not None:
+        room = room + spread * np.abs(fitted)
+    return float((np.abs(case.manual - made) / room).max())
+
+
+def _words(trace: Trace, part: Part, factor: float) -> str:
+    edge = part.edges[0]
+    often = ", in every turn of the loop" if len(part.edges) > 1 else ""
+    if part.key == "true":
+        way = path(trace, edge)
+        if part.label == "missing":
+            return f"{way} is missing: it is held constant there{term(trace, edge)}{often}"
+        if part.label == "the sign is flipped":
+            return f"{way} has the wrong sign{often}"
+    text = part.words + often
+    if part.label == FITTED:
+        return f"{text}: a constant factor of {factor:.6g}"
+    return f"{text}: {part.label}" if part.label else text

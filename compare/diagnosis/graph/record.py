@@ -1,0 +1,207 @@
+"""The twin run once, every operation written down; the fused ones taken apart (`textbook`)."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from compare.diagnosis.graph.textbook import LABEL, TEXTBOOK, label
+from compare.diagnosis.graph.trace import Node, Ref, Tensor, Trace, is_ref
+from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
+
+DEEPEST = 4  # textbook forms within textbook forms
+LONGEST = 400  # operations of a twin that is looked at
+# Operations whose arguments are broadcast; here that is an operation of its own, with a derivative of its own (a sum).
+BROADCAST = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "atan2"}
+
+
+class Recorder(TorchDispatchMode):
+    """Writes down every operation whose result depends on the inputs."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would import its compiler, which takes seconds, only to leave it alone."""
+        return False
+
+    def __init__(self, inputs: Mapping[str, Tensor], depth: int) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.depth = depth
+        self.known: dict[int, int] = {}
+        self.kept: list[Any] = []  # so that no id is used twice
+        self.variable: set[int] = set()  # operations that depend on the inputs
+        for name, tensor in inputs.items():
+            self.variable.add(self._add(None, (), {}, tensor, name))
+
+    def _add(self, op: Any, args: Any, kwargs: Any, value: Any, name: str = "", item: int | None = None) -> int:
+        index = len(self.nodes)
+        node = Node(index, op, args, kwargs, value, name, item, _place())
+        self.nodes.append(node)
+        self.kept.append(value)
+        if any(s in self.variable for s in node.sources()):
+            self.variable.add(index)
+        if isinstance(value, Tensor):
+            self.known[id(value)] = index
+        elif isinstance(value, (tuple, list)):
+            for k, part in enumerate(value):
+                if isinstance(part, Tensor):
+                    self._add(None, (Ref(index),), {}, part, "", k)
+        return index
+
+    def _tracked(self, x: Any) -> bool:
+        return isinstance(x, Tensor) and self.known.get(id(x)) in self.variable
+
+    def _refer(self, x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        if id(x) not in self.known:  # a mask, a class weight: a node of its own, without operation or source
+            self._add(None, (), {}, x, getattr(x, LABEL, "a constant"))
+        return Ref(self.known[id(x)])
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not any(self._tracked(a) for a in tree_leaves((args, kwargs))):
+            value = op(*args, **kwargs)
+            self.kept.append(value)
+            return value
+        textbook = TEXTBOOK.get(op)
+        if textbook is not None and self.depth > 0:
+            self.depth -= 1
+            try:
+                with self:
+                    result = textbook(*args, **kwargs)
+            finally:
+                self.depth += 1
+            if result is not NotImplemented:
+                return result
+        if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
+            with self:  # matmul and the like inside a textbook form, where autograd no longer takes them apart
+                result = op.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        name = op._schema.name.partition("::")[2]
+        if name in BROADCAST:
+            args = self._broadcast(args)
+        if name.endswith("_") and not name.endswith("__"):
+            functional = getattr(getattr(torch.ops.aten, name[:-1]), op._overloadname)
+            value = functional(*args, **kwargs)
+            self._add(functional, *self._refs(args, kwargs), value)
+            args[0].copy_(value)
+            self.known[id(args[0])] = self.known[id(value)]
+            self.kept.append(args[0])
+            return args[0]
+        value = op(*args, **kwargs)
+        self._add(op, *self._refs(args, kwargs), value)
+        return value
+
+    def _broadcast(self, args: Any) -> Any:
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        shape = torch.broadcast_shapes(*(a.shape for a in tensors))
+
+        def wide(a: Any) -> Any:
+            if not self._tracked(a) or a.shape == shape:
+                return a
+            value = torch.ops.aten.expand.default(a, shape)
+            self._add(torch.ops.aten.expand.default, (self._refer(a), shape), {}, value)
+            return value
+
+        return tuple(wide(a) for a in args)
+
+    def _refs(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        return tree_map(self._refer, args), tree_map(self._refer, kwargs)
+
+
+def _place() -> int:
+    """Where in the code the operation is: the same for every turn of a loop."""
+    frame, found = sys._getframe(2), []
+    while frame is not None and frame.f_code.co_name != "_recorded":
+        if frame.f_code.co_filename != __file__:
+            found.append((id(frame.f_code), frame.f_lasti))
+        frame = frame.f_back  # type: ignore[assignment]
+    return hash(tuple(found))
+
+
+def traces(sides: Sides, inputs: Sequence[Arrays]) -> list[list[Trace]]:
+    """The twin's trace on every input: as it is, with its fused operations taken apart once, and all the way.
+
+    None where it cannot be had, or where the twin does something else for other inputs.
+    """
+    found: list[list[Trace]] = []
+    for depth in (0, 1, DEEPEST):
+        made = [trace(sides, arrays, depth) for arrays in inputs]
+        here = [t for t in made if t is not None]
+        if len(here) == len(made) and len({len(t.nodes) for t in here}) == 1:
+            if not found or len(here[0].nodes) != len(found[-1][0].nodes):
+                found.append(here)
+    return found
+
+
+def trace(sides: Sides, inputs: Arrays, depth: int) -> Trace | None:
+    """The twin's trace in float64; None for what is no layer and no loss, and for a twin too long to look at."""
+    if isinstance(sides, (LayerSides, FunctionSides)):
+        twin: Any = sides.twin
+        params = {k: _leaf(v) for k, v in parameters_among(inputs).items()}
+        leaves = {"x": _leaf(inputs["x"]), **params}
+        upstream = torch.from_numpy(inputs["dy"].copy()).double() if "dy" in inputs else None
+    elif isinstance(sides, LossSides):
+        twin, params, upstream = sides.module, {}, None
+        leaves = {"ŷ": _leaf(inputs["output"]), "target": _leaf(inputs["target"])}
+    else:
+        return None
+    if not isinstance(twin, nn.Module):
+        call = (lambda: twin(*leaves.values())) if isinstance(sides, LossSides) else lambda: twin(leaves["x"], **params)
+        return record(call, leaves, depth, upstream)
+    twin = copy.deepcopy(twin).double()
+    for name, buffer in twin.named_buffers():
+        label(buffer, name)
+    first = tuple(leaves.values()) if isinstance(sides, LossSides) else (leaves["x"],)
+    return record(lambda: torch.func.functional_call(twin, params, first), leaves, depth, upstream)
+
+
+def record(
+    call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int, upstream: Tensor | None = None
+) -> Trace | None:
+    """What a function does with the tensors that it is given; None where it does nothing with them, or too much."""
+    nodes, y = _recorded(call, leaves, depth)
+    if y is None or len(nodes) > LONGEST:
+        return None
+    for node in nodes:
+        node.name = node.name or getattr(node.value, LABEL, "")
+        node.value = tree_map(lambda v: v.detach() if isinstance(v, Tensor) else v, node.value)
+    kept, names, end = _pruned(nodes, y, list(leaves))
+    return Trace(kept, names, end, torch.ones_like(kept[end].value) if upstream is None else upstream)
+
+
+def _leaf(v: Any) -> Tensor:
+    t = torch.from_numpy(v.copy())
+    return t.double().requires_grad_() if t.is_floating_point() else t
+
+
+def _recorded(call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int) -> tuple[list[Node], int | None]:
+    with Recorder(leaves, depth) as recorder:
+        y = call()
+    return recorder.nodes, recorder.known.get(id(y))
+
+
+def _pruned(nodes: list[Node], end: int, names: list[str]) -> tuple[list[Node], dict[str, int], int]:
+    """Only the operations that the output needs, numbered anew; the inputs stay."""
+    needed = {end, *range(len(names))}
+    for node in reversed(nodes):
+        if node.index in needed:
+            needed.update(node.sources())
+    order = {old: new for new, old in enumerate(sorted(needed))}
+    kept = []
+    for old in sorted(needed):
+        node = nodes[old]
+        args, kwargs = tree_map(
+            lambda a: Ref(order[a.index]) if is_ref(a) else a, (node.args, node.kwargs), is_leaf=is_ref
+        )
+        kept.append(Node(order[old], node.op, args, kwargs, node.value, node.name, node.item, node.place))
+    return kept, {name: k for k, name in enumerate(names)}, order[end]

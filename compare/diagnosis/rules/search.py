@@ -1,0 +1,189 @@
+"""Which line of the rule is wrong? Every change of its recipe, and every two, run over the whole trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+
+from compare.diagnosis.causes import Case, Cause
+from compare.diagnosis.rules.mutants import Change, Units, changes, numbers, units, worded
+from compare.diagnosis.rules.recipes import Recipe, recipe_of
+from compare.judge.sides import Arrays
+
+FUNCTIONS: dict[str, Any] = {
+    "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum, "where": np.where, "clip": np.clip,
+}  # fmt: skip
+ALSO = 1  # other names for the same numbers are listed up to so much more complexity
+PAIRED = 40000  # pairs that are tried
+
+
+class Trajectory:
+    """One draw: the manual numbers of every step, and the bounds."""
+
+    def __init__(self, recipe: Recipe, case: Case) -> None:
+        self.inputs: Arrays = case.inputs
+        names = {torch_name: k for k, torch_name in recipe.state.items() if torch_name}
+        self.wanted = [
+            (name, names.get(name, ""), out)
+            for name, out in {**case.beside, case.output: case.beside.get(case.output, case)}.items()
+            if name.startswith("theta after") or name in names
+        ]
+        self.state = recipe.starts
+
+    def run(self, lines: Units, hyper: dict[str, Any], steps: int | None = None, few: Any = slice(None)) -> Any:
+        """θ after every step, and the state at the end; of a few elements only, if so asked."""
+        space: dict[str, Any] = {**FUNCTIONS, **hyper, **self.state, "theta": self.inputs["theta"][few]}
+        code = [line for line in lines if line is not None]
+        thetas = []
+        for t, g in enumerate(self.inputs["grads"][:steps, few], 1):
+            space["g"], space["t"] = g, t
+            for line in code:
+                exec(line, space)
+            thetas.append(space["theta"])
+        return thetas, space
+
+    def may_be(self, lines: Units, hyper: dict[str, Any]) -> bool:
+        """Whether the first two steps of a few elements are about the manual side's: most changes are ruled out here."""
+        few = slice(0, 6)
+        for steps in (1, 2):
+            out = next((out for name, _, out in self.wanted if name == f"theta after step {steps}"), None)
+            if out is not None:
+                made = self.run(lines, hyper, steps, few)[0][-1]
+                if np.shape(made) != out.manual[few].shape:
+                    return False
+                if not np.abs(made - out.manual[few]).max() <= 1e-6 * np.abs(out.manual[few]).max():
+                    return False
+        return True
+
+    def left(self, lines: Units, hyper: dict[str, Any]) -> float:
+        """The largest difference that is left, as a fraction of the bound."""
+        thetas, space = self.run(lines, hyper)
+        worst = 0.0 if self.wanted else np.inf
+        for name, variable, out in self.wanted:
+            made = space.get(variable) if variable else thetas[int(name.split()[-1]) - 1]
+            if made is None or np.shape(made) != out.manual.shape:
+                return np.inf
+            size = np.abs(self.inputs["theta"]) if not variable else np.abs(made)
+            room = 2 * out.allowed + 64 * np.finfo(out.manual.dtype).eps * np.maximum(size, np.abs(made))
+            gap = float((np.abs(made - out.manual) / room).max())
+            if not gap <= 1:  # NaN included
+                return np.inf
+            worst = max(worst, gap)
+        return worst
+
+
+_seen: dict[Any, Any] = {}  # the last trajectory looked at: its outputs, a step each, all have one cause
+
+
+def wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ...]:
+    """The change of the recipe, or with most = 2 the two changes, that give the manual numbers on every draw."""
+    key = (most, *sorted(id(case.beside) for case in cases))
+    if key not in _seen:
+        if not any(k[1:] == key[1:] for k in _seen):
+            _seen.clear()
+        _seen[key] = ([case.beside for case in cases], _wrong_lines(sides, cases, most))
+    causes: tuple[Cause, ...] = _seen[key][1]
+    return causes
+
+
+def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ...]:
+    optimizer = sides.optimizer([torch.nn.Parameter(torch.zeros(1))], cases[0].inputs["learning rate"])
+    recipe = recipe_of(optimizer)
+    if recipe is None or "grads" not in cases[0].inputs:
+        return ()
+    draws = [Trajectory(recipe, case) for case in cases]
+    with np.errstate(all="ignore"):
+        if not _sound(recipe, cases):
+            return ()
+        singles = list(changes(recipe))
+        found = _fitting(recipe, draws, [(c,) for c in singles], screened=False)
+        if not found:
+            found = _fitting(recipe, draws, [(c,) for c in _fitted(recipe, draws[0])])
+        if not found and most > 1:
+            pairs = [(a, b) for a, b in combinations(singles, 2) if not a.touches & b.touches]
+            pairs = sorted(pairs, key=lambda p: p[0].complexity + p[1].complexity)[:PAIRED]
+            found = _fitting(recipe, draws, pairs)
+    if not found:
+        return ()
+    found.sort(key=lambda f: f[0])
+    complexity, residual, words = found[0]
+    also = [" and ".join(w) for c, _, w in found[1:] if c <= complexity + ALSO and w != words]
+    return tuple(Cause(w, residual, tuple(dict.fromkeys(also))[:3]) for w in words)
+
+
+def _sound(recipe: Recipe, cases: Sequence[Case]) -> bool:
+    """Whether the recipe, unchanged, is torch's rule."""
+    for case in cases:
+        thetas, _ = Trajectory(recipe, case).run(units(recipe), recipe.hyper)
+        for name, out in case.beside.items():
+            if name.startswith("theta after"):
+                if not np.allclose(
+                    thetas[int(name.split()[-1]) - 1], out.torch, 1e-9 if out.torch.dtype == np.float64 else 1e-4
+                ):
+                    return False
+    return True
+
+
+def _fitting(
+    recipe: Recipe, draws: list[Trajectory], tried: Iterable[tuple[Change, ...]], screened: bool = True
+) -> list[tuple[int, float, tuple[str, ...]]]:
+    found = []
+    right = units(recipe)
+    for together in tried:
+        lines, hyper, worst = list(right), dict(recipe.hyper), 0.0
+        for change in together:
+            change.apply(lines, hyper)
+        try:
+            if screened and not draws[0].may_be(lines, hyper):
+                continue
+            for draw in draws:
+                worst = max(worst, draw.left(lines, hyper))
+                if not worst <= 1:
+                    break
+        except (NameError, ValueError, ZeroDivisionError, OverflowError, TypeError):
+            continue
+        if worst <= 1:
+            found.append((sum(c.complexity for c in together), worst, tuple(worded(c) for c in together)))
+    return found
+
+
+def _fitted(recipe: Recipe, draw: Trajectory) -> list[Change]:
+    """Every hyperparameter with the round value, if there is one, that gives the manual numbers of the last step."""
+    found = []
+    code = units(recipe)
+    name, _, out = next(w for w in reversed(draw.wanted) if w[0].startswith("theta after"))
+    step = int(name.split()[-1])
+
+    def gap(hyper: str, value: float, k: int) -> float:
+        return float(draw.run(code, {**recipe.hyper, hyper: value}, step)[0][-1].flat[k] - out.manual.flat[k])
+
+    for hyper, change in numbers(recipe):
+        right = recipe.hyper[hyper]
+        grid = sorted(
+            {right * 10.0**e for e in (-4, -2, -1, -0.5, 0.5, 1, 2)}
+            | {1 - (1 - right) * 10.0**e for e in (-2, -1, 0.5, 1)}
+            | {right}
+        )
+        if right == 0:
+            grid = [1e-6, 1e-4, 1e-2, 0.1, 0.5, 1.0]
+        ends = (
+            draw.run(code, {**recipe.hyper, hyper: grid[-1]}, step)[0][-1] - draw.run(code, recipe.hyper, step)[0][-1]
+        )
+        if not np.isfinite(ends).any():
+            continue
+        k = int(np.nan_to_num(np.abs(ends)).argmax())
+        values = [gap(hyper, v, k) for v in grid]
+        for a, b, low, high in zip(values, values[1:], grid, grid[1:], strict=False):
+            if not (np.isfinite(a) and np.isfinite(b)) or a * b > 0 or a == b:
+                continue
+            for _ in range(50):
+                middle = (low + high) / 2
+                low, high = (low, middle) if (gap(hyper, middle, k) > 0) == (b > 0) else (middle, high)
+            snapped = float(f"{high:.5g}")
+            if abs(snapped - right) > 1e-3 * abs(right):
+                found.append(change(snapped))
+    return found
