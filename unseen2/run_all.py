@@ -15,7 +15,7 @@ for name, kind, ours, twin, kw, must, truths in cases():
         bad = [f for f in report.findings if not f.agrees]
         got = {"theta" if f.tensor.startswith("theta") else f.tensor for f in bad}
         row |= {"caught": bool(bad), "tensors": got == must, "missing": sorted(must - got), "extra": sorted(got - must),
-                "causes": {f.tensor: [list(f.causes), f.draw, list(f.lines)] for f in bad}}
+                "causes": {f.tensor: [list(f.causes), f.draw, list(f.notes)] for f in bad}}
     except Exception as e: row["crash"] = f"{type(e).__name__}: {e}"
     row["cpu"] = round(time.process_time() - c, 1); rows.append(row)
     print(f"\n## {name} [{kind}] {row['cpu']} s", "" if row.get("tensors") else f"TENSORS missing {row.get('missing')} extra {row.get('extra')} {row.get('crash', '')}")
