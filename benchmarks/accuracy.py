@@ -1,6 +1,6 @@
 """How well are the 13,002 parameters trained, over seeds, both sides on the same batches and every step judged?
 
-    python benchmarks/accuracy.py [--recipe best] [--seeds 8] [--first 0] [--table]
+    python benchmarks/accuracy.py [--recipe best] [--seeds 8] [--first 0] [--judge-every 1] [--table]
 
 `best` is `handgrad mnist --recipe best`, which was chosen on held-out training digits (benchmarks/recipe_choice.py);
 `sgd` is plain gradient descent for 10 epochs. Each seed is one run in runs/accuracy, tested once, on the 10,000 test
@@ -14,6 +14,7 @@ so the table may be filled in over several sittings, or by two processes of whic
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -42,16 +43,17 @@ GOALS = {"sgd": 95.0, "best": 97.2}  # of 100 test digits, the mean over the see
 CHECKPOINT_EVERY = 10_000  # steps, besides one at each epoch's end
 
 
-def finish(name: str, seed: int) -> None:
+def finish(name: str, seed: int, judge_every: int) -> None:
     """Make this run, or what is missing of it; SystemExit where it does not agree, or is of another recipe."""
     recipe, settings = RUNS[name]
-    experiment, folder = recipes.experiment(recipe, **settings, seed=seed), FOLDER / f"{name}-seed{seed}"
+    experiment = recipes.experiment(recipe, **settings, seed=seed, judge_every=judge_every)
+    folder = FOLDER / f"{name}-seed{seed}"
     console = Console(file=sys.stderr, width=120)
     if not (folder / EXPERIMENT).exists():
         code = mnist.run(experiment, None, FOLDER, folder.name, 0, console, CHECKPOINT_EVERY)
     else:
         begun = json.loads((folder / EXPERIMENT).read_text(encoding="utf-8"))["settings"]
-        if Experiment(**begun) != experiment:
+        if dataclasses.replace(Experiment(**begun), judge_every=judge_every) != experiment:
             raise SystemExit(f"{folder} holds a run with other settings than {name} has now: move it away")
         code = mnist.resume(folder, {}, None, None, console)
     if code in (130, 143):  # interrupted; a second call goes on from the checkpoint
@@ -69,7 +71,7 @@ def row(name: str, reports: list[dict[str, Any]]) -> list[str]:
         cells.append(f"{statistics.mean(right):.2f}{spread}")
     ours = [100 * r["accuracy"]["manual"] for r in reports]
     cells.append(f"{GOALS[name]} {'met' if statistics.mean(ours) >= GOALS[name] else '**missed**'}")
-    cells.append(f"{sum(r['steps'] for r in reports):,}")
+    cells.append(f"{sum(r['steps'] // r['judge_every'] for r in reports):,}")
     cells += [f"{sum(r[what] for r in reports):,}" for what in ("numbers_compared", "vacuous", "excused", "kinks")]
     cells.append(str(sum(len(r["disagreements"]) for r in reports)))
     cells.append(f"{max(r['drift'] for r in reports):.1e}")
@@ -83,6 +85,7 @@ def main() -> int:
     parser.add_argument("--recipe", choices=tuple(RUNS), action="append")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
+    parser.add_argument("--judge-every", type=int, default=1, metavar="K", help="judge every K-th step")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
     rows, each = [], []
@@ -90,11 +93,12 @@ def main() -> int:
         reports = []
         for seed in range(args.first, args.seeds):
             if not args.table:
-                finish(name, seed)
+                finish(name, seed, args.judge_every)
             folder = FOLDER / f"{name}-seed{seed}"
             found = finished_report(folder) if folder.exists() else None
             if found is not None:
-                reports.append(found)
+                begun = json.loads((folder / EXPERIMENT).read_text(encoding="utf-8"))["settings"]
+                reports.append({**found, "judge_every": begun["judge_every"]})
         if reports:
             rows.append(row(name, reports))
             each.append(f"{name}, each seed: " + ", ".join(f"{100 * r['accuracy']['manual']:.2f}" for r in reports))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from compare.checking.check import check
     from compare.checking.findings import CheckFailed, Report
-    from compare.run.experiment import UsageError
+    from compare.errors import UsageError
 
 __all__ = ["CheckFailed", "Report", "UsageError", "check"]
 
@@ -13,7 +13,7 @@ _HOME = {
     "check": "checking.check",
     "CheckFailed": "checking.findings",
     "Report": "checking.findings",
-    "UsageError": "run.experiment",
+    "UsageError": "errors",
 }
 
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from compare.errors import UsageError
 from compare.run import process
 
 EXIT_CODES = """exit codes:
-  0 all agree   1 a stage disagrees   2 wrong usage   3 data or checkpoints missing or damaged
+  0 all agree   1 a stage disagrees   2 wrong usage, or a run that diverges
+  3 data or checkpoints missing or damaged
   4 stopped: no room to write, no memory, or a fault of handgrad itself
   130 interrupted by Ctrl-C   143 by SIGTERM; a run that is finished already has its own code when resumed"""
 
@@ -38,10 +40,24 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Version(argparse.Action):
+    """--version, whose number is looked up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"handgrad {version('handgrad')}")
+        parser.exit()
+
+
 def parser() -> Parser:
     """The command line."""
     top = Parser(prog="handgrad", epilog=EXIT_CODES, description="Hand-written backprop beside torch, judged.",
                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    top.add_argument("--version", action=_Version, help="say which handgrad this is")
     top.add_argument("--debug", action="store_true", help="show the traceback of whatever goes wrong")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     mnist = commands.add_parser(
@@ -58,7 +74,7 @@ def parser() -> Parser:
     which.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the folder of a run (the newest in DIR)")
     which.add_argument("--all", action="store_true", help="every run in DIR, side by side")
     board.add_argument("--logdir", type=Path, default=Path("runs"), metavar="DIR", help="where the runs are (runs)")
-    board.add_argument("--port", type=int, metavar="N", help="(6006, or the first free one after it)")
+    board.add_argument("--port", type=_whole, metavar="N", help="(6006, or the first free one after it)")
     lessons = commands.add_parser("lessons", help="list the lessons, or run one of them")
     lessons.add_argument("name", nargs="?", help="a lesson's name or number; without one, the list")
     lessons.add_argument("--out", type=Path, default=Path("runs/lessons"), metavar="DIR",
@@ -79,11 +95,11 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     training.add_argument("--learning-rate", "--lr", type=float, metavar="η", help="(0.1)")
     training.add_argument("--schedule", metavar="NAME", help=f"{', '.join(SCHEDULES)} (constant)")
     training.add_argument("--batch-size", type=_batch_size, metavar="N", help="examples a step, or 'full' (32)")
-    training.add_argument("--epochs", type=int, metavar="N", help="(5)")
-    training.add_argument("--max-steps", type=int, metavar="N", help="stop after so many steps")
+    training.add_argument("--epochs", type=_whole, metavar="N", help="(5)")
+    training.add_argument("--max-steps", type=_whole, metavar="N", help="stop after so many steps")
     training.add_argument("--augmentation", metavar="NAME",
                           help=f"turn, shift and resize the digits: {', '.join(AUGMENTATIONS)} (none)")  # fmt: skip
-    training.add_argument("--seed", type=int, metavar="N",
+    training.add_argument("--seed", type=_whole, metavar="N",
                           help="of the weights, the batch order and the augmentation (0)")  # fmt: skip
     options = p.add_argument_group("options of the optimizers, with torch's names and defaults")
     for name in OPTIMIZER_NUMBERS:
@@ -94,22 +110,29 @@ def _add_run_options(p: argparse.ArgumentParser) -> None:
     how.add_argument("--dtype", metavar="NAME", help="float64, float32 (float64)")
     how.add_argument("--resync", action="store_true", default=None,
                      help="reload torch from the manual weights before each step")  # fmt: skip
-    how.add_argument("--judge-every", type=int, metavar="K", help="judge every K-th step (1)")
+    how.add_argument("--judge-every", type=_whole, metavar="K", help="judge every K-th step (1)")
     how.add_argument("--device", metavar="NAME", help="where torch computes: cpu, cuda (cpu)")
     files = p.add_argument_group("data and results")
     files.add_argument("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (mnist)")
     files.add_argument("--data-dir", type=Path, metavar="DIR", help="an existing copy of the data")
-    files.add_argument("--validation", type=int, metavar="N",
+    files.add_argument("--validation", type=_whole, metavar="N",
                        help="test the last N training digits instead of the test digits (0)")  # fmt: skip
     files.add_argument("--logdir", type=Path, metavar="DIR", help="(runs)")
     files.add_argument("--name", help="the run's folder in DIR (a time stamp and the main settings)")
     files.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
     files.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, as it was begun")
-    files.add_argument("--checkpoint-every", type=int, metavar="N",
+    files.add_argument("--checkpoint-every", type=_whole, metavar="N",
                        help="steps between checkpoints, besides one at each epoch's end (500)")  # fmt: skip
-    files.add_argument("--log-every", type=int, metavar="N",
+    files.add_argument("--log-every", type=_whole, metavar="N",
                        help="steps between TensorBoard points (10)")  # fmt: skip
     files.add_argument("--no-log", action="store_true", help="no TensorBoard events")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -150,19 +173,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _answer(problem: BaseException, args: argparse.Namespace) -> tuple[str, int]:
     """The one line for what went wrong, and the exit code."""
-    from compare.run.checkpoint.files import Damaged
-    from compare.run.experiment import UsageError
-    from data import DataError
-
     text = " ".join(str(problem).split())
-    if isinstance(problem, UsageError):
-        return text, 2
-    if isinstance(problem, (DataError, Damaged)):
-        return text, 3
     frames = traceback.extract_tb(problem.__traceback__)
-    if isinstance(problem, KeyboardInterrupt):
+    if isinstance(problem, KeyboardInterrupt):  # first: it may have left torch half imported
         own = [f for f in frames if getattr(args, "file", None) and Path(f.filename).name == args.file.name]
         return f"interrupted{f' in {own[-1].name}, line {own[-1].lineno} of {args.file}' if own else ''}", 130
+    if isinstance(problem, UsageError):
+        return text, 2
+    from compare.run.checkpoint.files import Damaged
+    from data import DataError
+
+    if isinstance(problem, (DataError, Damaged)):
+        return text, 3
     if isinstance(problem, OSError):
         return f"every file must be readable or writable, but {text}: free some space, or name another place", 4
     if isinstance(problem, MemoryError):
@@ -200,7 +222,7 @@ def _mnist(args: argparse.Namespace) -> int:
     import data
     from compare.run import mnist, recipes
     from compare.run.checkpoint.keeper import EVERY
-    from compare.run.experiment import Experiment, UsageError
+    from compare.run.experiment import Experiment
 
     for name in ("log_every", "checkpoint_every"):
         value, remedy = getattr(args, name), "--no-log for no log" if name == "log_every" else "a larger number"

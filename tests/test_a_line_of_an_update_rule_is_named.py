@@ -93,9 +93,53 @@ def adadelta(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
     return w - lr * d
 
 
+def asgd(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    eta = lr / (1 + 1e-4 * lr * (t - 1)) ** 0.75
+    return w - 1e-4 * eta * w - eta * g
+
+
+def nadam(schedule: float, narrow: Any) -> Rule:
+    """NAdam with its product of the schedule kept in a type of its own; 0.96 is torch's."""
+
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        mu, after = (0.9 * (1 - 0.5 * schedule ** (k * 4e-3)) for k in (t, t + 1))
+        s["product"] = narrow(mu) * (s["product"] if t > 1 else narrow(1))
+        s["m"], s["v"] = 0.9 * s["m"] + 0.1 * g, 0.999 * s["v"] + 0.001 * g * g
+        d = np.sqrt(s["v"] / (1 - 0.999**t)) + 1e-8
+        product = float(s["product"])
+        return w - lr * (1 - mu) / (1 - product) * g / d - lr * after / (1 - product * after) * s["m"] / d
+
+    return Rule(step, "m", "v", "product")
+
+
+def centred_rmsprop(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["v"] = 0.01 * s["v"] + 0.99 * g * g
+    return w - lr * g / (np.sqrt(s["v"]) + 1e-8)
+
+
+def late_adam(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["m"], s["v"], t = 0.9 * s["m"] + 0.1 * g, 0.999 * s["v"] + 0.001 * g * g, max(t - 1, 1)
+    return w - lr * s["m"] / (1 - 0.9**t) / (np.sqrt(s["v"] / (1 - 0.999**t)) + 1e-8)
+
+
+def forgetful_adagrad(beta: float) -> Rule:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["s"] = beta * s["s"] + (1 - beta) * g * g
+        return w - lr * g / (np.sqrt(s["s"]) + 1e-10)
+
+    return Rule(step, "s")
+
+
 @pytest.mark.parametrize(
     ("rule", "twin", "words"),
     [
+        (Rule(asgd), optim.ASGD, ["torch keeps eta in float32; this rule keeps it in float64"]),
+        (nadam(0.96, np.float64), optim.NAdam, ["torch keeps mu_product in float32; this rule keeps it in float64"]),
+        (nadam(0.95, np.float32), optim.NAdam, []),  # wrong, and by no line alone: not "right but for a float32"
+        (Rule(centred_rmsprop, "v"), optim.RMSprop, ["α and 1 − α are swapped"]),
+        (Rule(late_adam, "m", "v"), optim.Adam, ["the step count is one behind from the second step on"]),
+        (forgetful_adagrad(0.9), optim.Adagrad, ["a moving average with 0.9 stands for the sum"]),
+        (forgetful_adagrad(0.85), optim.Adagrad, []),
         (adagrad(lambda s: s, mean=False), optim.Adagrad, ["the root of s is not taken"]),
         (adagrad(np.sqrt, mean=True), optim.Adagrad, ["s / t stands where s belongs"]),
         (adamax(False, 0.999), optim.Adamax, ["the division by 1 - β₁ ** t is left out"]),
@@ -111,3 +155,39 @@ def test_the_line_is_named(rule: Any, twin: Any, words: list[str]) -> None:
         if not finding.agrees:
             assert len(finding.causes) == len(words)
             assert all(word in cause for word, cause in zip(words, finding.causes, strict=True))
+
+
+class Plain:
+    """A rule as a plain class has it: its momentum on the class, its weight decay on the instance."""
+
+    momentum = 0.9
+    name = "mine"
+    lr = 3.0  # the learning rate is check's
+
+    def __init__(self, weight_decay: float) -> None:
+        self.weight_decay = weight_decay
+
+    def init(self, theta: Any) -> Any:
+        return {"b": np.zeros_like(theta)}
+
+    def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> Any:
+        b = self.momentum * state["b"] + grad + self.weight_decay * theta
+        return theta - learning_rate * b, {"b": b}
+
+
+class PlainAdam(Rule):
+    beta1, beta2, eps = 0.8, 0.95, 1e-6
+
+    def __init__(self) -> None:
+        def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+            s["m"], s["v"] = 0.8 * s["m"] + 0.2 * g, 0.95 * s["v"] + 0.05 * g * g
+            return w - lr * s["m"] / (1 - 0.8**t) / (np.sqrt(s["v"] / (1 - 0.95**t)) + 1e-6)
+
+        super().__init__(step, "m", "v")
+
+
+def test_a_plain_class_tells_torch_its_hyperparameters_and_the_title_says_which() -> None:
+    report = check(Plain(0.1), optim.SGD, theta=(8,), steps=4)
+    assert report.name == "Plain beside torch SGD(momentum=0.9, weight_decay=0.1)"
+    report = check(PlainAdam(), optim.Adam, theta=(8,), steps=4)
+    assert report.name == "PlainAdam beside torch Adam(eps=1e-06, betas=(0.8, 0.95))"

@@ -16,10 +16,12 @@ import pytest
 
 import manual
 from compare import cli, whole_files
-from compare.run import lockstep
+from compare.run import lockstep, mnist
 from compare.run.checkpoint import content, event_files, files, keeper
 from compare.run.checkpoint.files import Damaged, read_archive, write_archive
 from compare.run.checkpoint.keeper import checkpoints
+from compare.run.experiment import Experiment
+from compare.run.folder import held
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -570,3 +572,36 @@ def test_the_event_files_end_where_they_did(tmp_path: Path) -> None:
     event_files.cut_back(tmp_path, kept)
     assert first.read_bytes() == b"12345678"
     assert not later.exists()
+
+
+# --- one process for one run ----------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_being_trained_is_left_alone(run, handgrad, lost_at, tmp_path: Path) -> None:
+    lost_at(4, run, "lost")
+    with held(tmp_path / "lost"):
+        for arguments in (("--resume", tmp_path / "lost"), ("--logdir", tmp_path, "--name", "lost", "--overwrite")):
+            outcome = handgrad("mnist", *arguments)
+            assert outcome.code == 2
+            assert f"another is training {tmp_path / 'lost'}: wait for it, or stop it" in outcome.err
+    assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
+
+
+def test_two_that_start_in_the_same_second_have_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "default_name", lambda experiment: "now")
+    experiment = Experiment()
+    for expected in ("now", "now-2", "now-3"):
+        assert mnist.new_name(tmp_path, experiment) == expected
+        (tmp_path / expected).mkdir()
+
+
+def test_digits_that_have_moved_are_asked_for(run, handgrad, lost_at, whole, tmp_path: Path, few_digits: Path) -> None:
+    lost_at(4, run, "lost")
+    path = tmp_path / "lost" / "experiment.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, "data_dir": str(tmp_path / "gone")}), encoding="utf-8")
+    outcome = handgrad("mnist", "--resume", tmp_path / "lost")
+    assert outcome.code == 3
+    assert f"but {tmp_path / 'gone'} is no folder: give their new one with --data-dir" in outcome.err
+    assert handgrad("mnist", "--resume", tmp_path / "lost", "--data-dir", few_digits).code == 0
+    assert differences(whole(), tmp_path / "lost") == []

@@ -8,7 +8,10 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import subprocess
+import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +66,10 @@ USAGE: list[tuple[tuple[object, ...], str]] = [
     (("--batch-size", 201), "batch size must be at most the 200 training examples, got 201: make it smaller"),
     (("--batch-size", 10**15), "batch size must be at most the 200 training examples, got 1,000,000,000,000,000: make"),
     (("--epochs", 0), "epochs must be a whole number of at least 1, got 0"),
-    (("--epochs", "two"), "argument --epochs: invalid int value: 'two'; see handgrad mnist --help"),
+    (("--epochs", "two"), "argument --epochs: expected a whole number, got 'two'; see handgrad mnist --help"),
     (("--max-steps", 0), "max steps must be a whole number of at least 1, got 0"),
     (("--seed", -1), "seed must be a whole number of at least 0, got -1"),
-    (("--seed", "1.5"), "argument --seed: invalid int value: '1.5'; see handgrad mnist --help"),
+    (("--seed", "1.5"), "argument --seed: expected a whole number, got '1.5'; see handgrad mnist --help"),
     (("--learning-rate", -0.1), "learning rate must be a finite number above 0, got -0.1"),
     (("--learning-rate", 0), "learning rate must be a finite number above 0, got 0.0"),
     (("--learning-rate", "nan"), "learning rate must be a finite number above 0, got nan"),
@@ -111,6 +114,7 @@ USAGE: list[tuple[tuple[object, ...], str]] = [
     # where things go
     (("--name", "a/b"), "name must be a plain folder name, got 'a/b': put the path into --logdir"),
     (("--name", ".."), "name must be a plain folder name, got '..': put the path into --logdir"),
+    (("--name", ""), "name must be a plain folder name, got '': put the path into --logdir"),
 ]
 
 
@@ -333,3 +337,36 @@ def test_too_large_for_this_machine_takes_no_memory(digits: data.Dataset, monkey
 def test_wrong_use_of_the_manual_side(make, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         make()
+
+
+def test_an_interruption_while_torch_is_imported_imports_nothing_more() -> None:
+    """What is half imported cannot be imported again, so the answer to Ctrl-C must not try."""
+    code = """
+import sys
+from compare import cli
+
+def interrupted(args):
+    raise KeyboardInterrupt
+
+cli._run = interrupted
+code = cli.main(["mnist"])
+heavy = {"torch", "numpy", "data"} & sys.modules.keys()
+print(code, sorted(heavy))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("130 []\n", "handgrad mnist: interrupted\n")
+
+
+def test_an_eps_of_0_is_what_must_change(handgrad, tmp_path: Path, few_digits: Path) -> None:
+    """Pixels that are always dark have the gradient 0, and Adam without ε divides it by its root."""
+    outcome = handgrad(
+        "mnist", "--optimizer", "adam", "--eps", 0, "--max-steps", 3, "--no-log", "--data-dir", few_digits,
+        "--logdir", tmp_path,
+    )  # fmt: skip
+    assert outcome.code == 2
+    assert "use an eps above 0, by which a gradient of 0 is divided" in outcome.err
+
+
+def test_the_version(handgrad) -> None:
+    outcome = handgrad("--version")
+    assert (outcome.code, outcome.out) == (0, f"handgrad {version('handgrad')}\n")

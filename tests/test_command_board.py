@@ -263,6 +263,9 @@ def test_a_run_without_events(handgrad, quick, runs, tmp_path: Path) -> None:
     assert (refused.code, refused.err) == (
         2, f"handgrad board: there must be events to show, but {place} has none: was it run with --no-log?\n",
     )  # fmt: skip
+    spoken = runs("spoken", 500)  # an older one, but there is something to show
+    assert handgrad("board", "--logdir", tmp_path).code == 0
+    assert quick == [(spoken, None)]
 
 
 def test_a_port_that_is_taken(handgrad, runs, tmp_path: Path) -> None:

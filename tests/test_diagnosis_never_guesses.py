@@ -49,7 +49,7 @@ def scattered(size: float, seed: int) -> Callable[..., Any]:
 SIZES = (1e-2, 1e-6, 1e-10)
 
 
-@pytest.mark.parametrize(("name", "size"), [(name, SIZES[k % 3]) for k, name in enumerate(LAYERS)])
+@pytest.mark.parametrize(("name", "size"), [(name, SIZES[k % 3]) for k, name in enumerate(list(LAYERS)[::2])])
 def test_an_error_of_no_pattern_has_no_cause(name: str, size: float) -> None:
     layer, twin, arguments = LAYERS[name]
     tensors = ["input gradient", *(f"gradient of {k}" for k in layer.init(np.random.default_rng(0)))]
@@ -62,7 +62,7 @@ def test_an_error_of_no_pattern_has_no_cause(name: str, size: float) -> None:
         assert any(note.startswith("ratio manual / torch: smallest") for note in finding.notes)
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", list(PAIRS)[::2])
 def test_nor_has_one_in_a_loss(name: str) -> None:
     loss, twin, arguments = PAIRS[name]
     found = failure(BrokenLoss(loss, {"loss gradient": scattered(1e-7, 0)}), twin, **arguments)
@@ -83,7 +83,7 @@ def test_nor_has_one_in_an_update(rule: Any, twin: Any) -> None:
     assert {f.causes for f in found.values()} == {()}
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(
     factor=st.floats(-50, 50).filter(lambda c: abs(c) > 1e-3 and abs(c - 1) > 1e-3),
     shift=st.floats(0.1, 3),
@@ -97,7 +97,7 @@ def test_a_factor_and_a_shift_are_not_a_factor(factor: float, shift: float, seed
     assert found["gradient of weight"].causes == ()
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(factor=st.floats(-50, 50).filter(lambda c: abs(c) > 1e-3 and all(abs(c / k - 1) > 1e-3 for k in (1, 2, 4, 5))))
 def test_a_factor_is_told_by_its_value(factor: float) -> None:
     found = failure(Broken(Linear(7, 5), {"input gradient": lambda v, s: factor * v}), nn.Linear(7, 5), x=(4, 7))

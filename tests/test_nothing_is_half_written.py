@@ -79,7 +79,7 @@ def test_no_room_for_the_settings(full, handgrad, tmp_path: Path, few_digits: Pa
     outcome = handgrad("mnist", "--data-dir", few_digits, "--logdir", runs, "--name", "run", "--max-steps", 2)
     assert (outcome.code, outcome.out) == (2, "")
     one_line(
-        outcome.err, "mnist", f"{runs / 'run'} takes no more (No space left on device): free some space, or choose"
+        outcome.err, "mnist", f"{runs / 'run'} takes no more (No space left on device): free some space, or make it"
     )
     assert list(runs.iterdir()) == []
 
@@ -113,7 +113,7 @@ def test_a_log_that_takes_no_more(
     arguments = ("--data-dir", few_digits, "--logdir", tmp_path, "--name", "run", "--log-every", 1, "--max-steps", 500)
     outcome = handgrad("mnist", *arguments, "--epochs", 100)
     assert outcome.code == 4
-    one_line(outcome.err, "mnist", "takes no more (File too large): free some space, or choose another --logdir")
+    one_line(outcome.err, "mnist", "takes no more (File too large): free some space, or make it writable")
     report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
     assert 0 < report["steps"] <= 500
     assert "File too large" in report["stopped"]

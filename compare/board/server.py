@@ -9,7 +9,7 @@ from pathlib import Path
 from tensorboard import program
 from tensorboard.plugins.custom_scalar.metadata import PLUGIN_NAME as FIRST_PAGE
 
-from compare.run.experiment import UsageError
+from compare.errors import UsageError
 from compare.run.folder import EXPERIMENT
 
 # TensorBoard shows a sample of what is logged, by default 1,000 points of a curve and 10 pictures of a tag.
@@ -40,20 +40,24 @@ def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> None:
 
 
 def newest_run(logdir: Path) -> Path:
-    """The folder of the run below `logdir` that was written last. UsageError where there is none."""
+    """The run below `logdir` that was written last, with events if one has any. UsageError where there is no run."""
     runs = [path.parent for path in logdir.glob(f"*/{EXPERIMENT}")]
     if not runs:
         raise UsageError(f"there must be a run to show, but {logdir} has none: handgrad mnist makes one")
-    return max(runs, key=_written)
+    return max([run for run in runs if _has_events(run)] or runs, key=_written)
 
 
 def require_events(folder: Path) -> Path:
     """The folder, if there are events below it. UsageError if not."""
     if not folder.is_dir():
         raise UsageError(f"there must be a run to show, but {folder} is no folder: name another")
-    if next(folder.rglob("events.out.tfevents.*"), None) is None:
+    if not _has_events(folder):
         raise UsageError(f"there must be events to show, but {folder} has none: was it run with --no-log?")
     return folder
+
+
+def _has_events(folder: Path) -> bool:
+    return next(folder.rglob("events.out.tfevents.*"), None) is not None
 
 
 def _written(run: Path) -> float:

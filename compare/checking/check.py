@@ -13,14 +13,23 @@ from compare.checking import kinks
 from compare.checking.evaluate import Evaluation, evaluate
 from compare.checking.explain import explain, second_opinion
 from compare.checking.findings import CheckFailed, Finding, Report
-from compare.checking.inputs import describe, layer_inputs, loss_inputs, require_steps, require_twin, rule_inputs
+from compare.checking.inputs import (
+    describe,
+    describe_twin,
+    layer_inputs,
+    loss_inputs,
+    require_steps,
+    require_twin,
+    rule_inputs,
+)
 from compare.checking.kinks import KINKS
 from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.reproducer import reproduce
 from compare.diagnosis.causes import Case
+from compare.errors import UsageError
 from compare.judge import rate
 from compare.judge.sides import Arrays, Sides
-from compare.run.experiment import CHOICES, UsageError, choose, require_seed
+from compare.run.experiment import CHOICES, choose, require_seed
 
 
 def check(
@@ -79,7 +88,7 @@ def check(
         )
     require_twin({"x": "a layer", "output": "a loss", "theta": "an update rule"}[what[0]], ours, twin)
     real = choose("dtype", dtype, CHOICES["dtype"])
-    title = name or f"{describe(ours)} beside {describe(twin)}"
+    title = name or f"{describe(ours)} beside {describe_twin(ours, twin)}"
     try:
         if x is not None:
             sides, inputs = layer_inputs(ours, twin, x, params, dy, real, seed)
@@ -158,7 +167,8 @@ def _finding(
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
-            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"))
+            agreeing = [e.case for e in ordered if e.case is not None and e.verdict.agrees]
+            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"), agreeing)
         causes = tuple(c.name for c in diagnosis.causes)
     else:
         problem = worst.verdict.problem

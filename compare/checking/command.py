@@ -10,7 +10,7 @@ from pathlib import Path
 from compare.checking.check import check
 from compare.checking.findings import Report
 from compare.checking.listeners import LISTENERS, RAISES
-from compare.run.experiment import UsageError
+from compare.errors import UsageError
 from compare.run.report import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
 from compare.shipped import shipped
 from compare.whole_files import write_json

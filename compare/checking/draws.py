@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compare.run.experiment import UsageError, require_memory
+from compare.errors import UsageError
+from compare.run.experiment import require_memory
 
 COPIES = 16  # of an input: both sides', their gradients, bounds, and several draws
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from compare.diagnosis.causes import Case, Output
+from compare.errors import UsageError
 from compare.judge import ladder
 from compare.judge.agreement import EXACT, Verdict, judge, mismatched
 from compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
-from compare.run.experiment import UsageError
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, 
 from compare.judge.torch_rounding import TorchRounding
 
 
-def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) -> tuple[Diagnosis, list[str]]:
-    """The diagnosis of one output over several cases, and the lines for the report."""
+def explain(
+    sides: Sides, cases: Sequence[Case], forward_differs: bool = False, agreeing: Sequence[Case] = ()
+) -> tuple[Diagnosis, list[str]]:
+    """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so."""
     by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
     if by_rounding:
         return Diagnosis((Cause(by_rounding, 0.0),)), [f"cause: {by_rounding}"]
@@ -32,7 +34,7 @@ def explain(sides: Sides, cases: Sequence[Case], forward_differs: bool = False) 
     if any(case.manual.size == 0 < case.torch.size for case in cases):
         diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
         return diagnosis, diagnosis.lines()
-    diagnosis = diagnose(sides, cases)
+    diagnosis = diagnose(sides, cases, agreeing)
     lines = diagnosis.lines()
     worst = next((c for c in cases if c.differs()), None)
     if worst is not None:

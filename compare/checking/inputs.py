@@ -14,6 +14,7 @@ from torch import nn
 from compare.checking import draws, kinks
 from compare.checking.evaluate import run_twin
 from compare.checking.kinks import KINKS
+from compare.errors import UsageError
 from compare.judge.sides import (
     Arrays,
     FunctionSides,
@@ -24,7 +25,7 @@ from compare.judge.sides import (
     is_float,
     parameter,
 )
-from compare.run.experiment import UsageError, is_whole, require_learning_rate
+from compare.run.experiment import is_whole, require_learning_rate
 
 
 def describe(thing: Any) -> str:
@@ -238,18 +239,37 @@ def require_twin(kind: str, ours: Any, twin: Any) -> None:
 
 
 def optimizer_factory(ours: Any, twin: Any) -> Callable[..., torch.optim.Optimizer]:
-    """A function (parameters, learning rate) that makes the torch optimizer.
-
-    A class of torch.optim is given those hyperparameters of the manual rule that it knows by the same name;
-    beta1 and beta2 together are its betas.
-    """
+    """A function (parameters, learning rate) that makes the torch optimizer; `hyperparameters` are given to it."""
     if not isinstance(twin, type):
         return twin
-    options = (
-        {f.name: getattr(ours, f.name) for f in dataclasses.fields(ours)} if dataclasses.is_dataclass(ours) else {}
-    )
+    given = hyperparameters(ours, twin)
+    return lambda parameters, lr: twin(parameters, lr=lr, **given)
+
+
+def hyperparameters(ours: Any, twin: type) -> dict[str, Any]:
+    """Those of the manual rule that a class of torch.optim knows by the same name, but for the learning rate.
+
+    The fields of a dataclass, or public numbers of a plain class or its instance; beta1 and beta2 together are betas.
+    """
+    if dataclasses.is_dataclass(ours):
+        options = {f.name: getattr(ours, f.name) for f in dataclasses.fields(ours)}
+    else:
+        names = [n for n in (*dir(type(ours)), *getattr(ours, "__dict__", {})) if not n.startswith("_")]
+        options = {n: v for n in names if _is_plain(v := inspect.getattr_static(ours, n))}
     known = inspect.signature(twin).parameters
     if "betas" in known and {"beta1", "beta2"} <= options.keys():
         options["betas"] = (options.pop("beta1"), options.pop("beta2"))
-    given = {k: v for k, v in options.items() if k in known}
-    return lambda parameters, lr: twin(parameters, lr=lr, **given)
+    return {k: v for k, v in options.items() if k in known and k not in ("lr", "params")}
+
+
+def _is_plain(value: Any) -> bool:
+    pair = value if isinstance(value, tuple) and value else (value,)
+    return all(isinstance(v, (bool, int, float, np.integer, np.floating)) for v in pair)
+
+
+def describe_twin(ours: Any, twin: Any) -> str:
+    """A short name for a twin; for a class of torch.optim with what it is given: torch SGD(momentum=0.9)."""
+    if not (isinstance(twin, type) and issubclass(twin, torch.optim.Optimizer)):
+        return describe(twin)
+    given = ", ".join(f"{k}={v!r}" for k, v in hyperparameters(ours, twin).items())
+    return f"torch {twin.__name__}({given})"

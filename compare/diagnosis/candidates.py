@@ -40,6 +40,8 @@ def candidates(sides: Sides, case: Case, wanted: Callable[[Names], bool]) -> Ite
     yield from made
     yield from rearranged(Candidate(0, (), case.torch), case.manual)
     for candidate in made:
+        if any("reversed along" in name or "permuted" in name for name in candidate.names):
+            continue  # numbers moved before and after are more often a symmetry of the function than a mistake
         yield from rearranged(candidate, case.manual)
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from compare.diagnosis.causes import Candidate
 
+DISTINCT = 6  # different numbers that are more than chance in another order
+SHORT = 4
+
 
 def rearranged(source: Candidate, m: np.ndarray) -> Iterator[Candidate]:
     """The source's numbers in other places, and in the shape of m."""
@@ -25,11 +28,11 @@ def rearranged(source: Candidate, m: np.ndarray) -> Iterator[Candidate]:
         if not names:
             words = "its shape is wrong"
         yield Candidate(complexity + 2, (*names, words), t.reshape(m.shape))
-    if t.shape != m.shape:
+    if t.shape != m.shape or len(np.unique(t)) < DISTINCT:
         return
     for axis in range(t.ndim):
         size = t.shape[axis]
-        if size < 2:
+        if size < SHORT:  # turned round, an axis of two or three is what many other slips make of it, too
             continue
         yield Candidate(complexity + 1, (*names, f"it is reversed along axis {axis}"), np.flip(t, axis))
         if size > 2:

@@ -10,10 +10,10 @@ import torch
 
 import manual
 from compare.checking.findings import Finding, Report
+from compare.errors import UsageError
 from compare.judge.agreement import Disagreement, StageRow, Verdict, judge, mismatched
 from compare.judge.ladder import RUNG
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
-from compare.run.experiment import UsageError
 
 
 class RateJudge:

@@ -51,6 +51,11 @@ class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.choices: list[torch.Tensor] = []
         self.largest = 0.0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would import its compiler, which takes seconds, only to leave it alone."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__.rstrip("_")

@@ -9,6 +9,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from compare.errors import UsageError
+
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "lessons"
 
 
@@ -16,8 +18,6 @@ def lessons() -> dict[str, Path]:
     """Every lesson's script by its name, in the order in which they are numbered: {"one_neuron": …, …}."""
     scripts = {script: summary(script)[0] for script in FOLDER.glob("*.py")}
     if not scripts:
-        from compare.run.experiment import UsageError  # imports torch, which a list need not wait for
-
         raise UsageError(
             f"the lessons must be in examples/lessons beside the packages, but there are none in {FOLDER}: "
             "install from a checkout of the project, with pip install --editable '.[lessons]'"
@@ -55,7 +55,7 @@ def run(name: str | None, out: Path) -> int:
             number, words = summary(script)
             print(f"{number:>2}  {lesson:<{width}}  {words}")
         return 0
-    from compare.run.experiment import UsageError, choose
+    from compare.run.experiment import choose  # imports torch, which a list need not wait for
 
     if not __debug__:
         raise UsageError("a lesson must be able to assert what it shows, but Python runs with -O: run it without")

@@ -20,11 +20,8 @@ import manual
 import manual.models
 import torch_ref.models
 from compare import pairs
+from compare.errors import UsageError
 from torch_ref import parameters as torch_parameters
-
-
-class UsageError(ValueError):
-    """What was asked for cannot be done; the message says what was expected, what came and what to do."""
 
 
 @dataclass(frozen=True)

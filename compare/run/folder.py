@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import numpy as np
 import torch
 import torchvision
 
+from compare.errors import UsageError
 from compare.run.checkpoint.files import Damaged
-from compare.run.experiment import Experiment, UsageError
+from compare.run.experiment import Experiment
 from compare.run.process import THREAD_VARIABLES
 from compare.whole_files import TEMPORARY
 
@@ -31,7 +34,8 @@ def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
         # A run that was killed in its first moment leaves nothing but a file half written.
         content = [path for path in folder.iterdir() if not path.name.endswith(TEMPORARY)]
         if content and overwrite and (folder / EXPERIMENT).exists():
-            _empty(folder)
+            with held(folder):
+                _empty(folder)
         elif content:
             raise UsageError(f"the run's folder must be new, but {folder} {_remedy(folder)}")
     except UsageError:
@@ -42,6 +46,27 @@ def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
             "choose another --logdir or --name"
         ) from None
     return folder
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep the run in this folder for this process; UsageError where another has it.
+
+    The system lets go of it however the process ends. Where there is no flock, nothing is kept.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / EXPERIMENT).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"a run must be trained by one process, but another is training {folder}: wait for it, or stop it"
+            ) from None
+        yield
 
 
 def reason(problem: BaseException) -> str:
@@ -88,7 +113,7 @@ def read_experiment(folder: Path) -> tuple[Experiment, dict[str, Any]]:
         content["versions"].keys()
         int(content["log_every"])
         int(content["checkpoint_every"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"--resume needs the folder of a run, but {folder} has no {EXPERIMENT}: give another"
         ) from None

@@ -33,7 +33,9 @@ def kinks(network: manual.Network, x: np.ndarray, ours: list[np.ndarray], theirs
     return found
 
 
-def require_finite(network: manual.Network, step: int, learning_rate: float, ours: Any, theirs: Any) -> None:
+def require_finite(
+    network: manual.Network, optimizer: manual.Optimizer, step: int, learning_rate: float, ours: Any, theirs: Any
+) -> None:
     """Raise Diverged, naming the first stage that is not finite on either side, if any number is not.
 
     `ours` is the manual StepRecord, `theirs` torch's TorchStep.
@@ -44,9 +46,12 @@ def require_finite(network: manual.Network, step: int, learning_rate: float, our
     for side, r, after in (("manual", ours, ours.theta), ("torch", theirs, theirs.theta_after)):
         first = next((name for name, y in _stages(network, r, after) if not np.isfinite(y).all()), None)
         where += [f"{side}: {first}"] if first else []
+    remedy = f"use a learning rate below {learning_rate:g}"
+    if getattr(optimizer, "eps", 1.0) == 0:
+        remedy = "use an eps above 0, by which a gradient of 0 is divided"
     raise Diverged(
         f"every number must stay finite, but step {step} has an infinite or undefined one, "
-        f"first at {' and '.join(where)}: use a learning rate below {learning_rate:g}"
+        f"first at {' and '.join(where)}: {remedy}"
     )
 
 

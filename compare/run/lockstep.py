@@ -79,7 +79,9 @@ class Lockstep:
             now.epoch = batch.epoch
             self._step(batch)
             self._tell(observers, "on_step")
-            require_finite(self.sides.network, now.step, self.experiment.learning_rate, *now.records.values())
+            require_finite(
+                self.sides.network, self.sides.optimizer, now.step, self.experiment.learning_rate, *now.records.values()
+            )  # fmt: skip
             if (now.step + 1) % self.steps_per_epoch == 0 or now.step + 1 == self.steps:
                 self._test()
                 self._tell(observers, "on_epoch")

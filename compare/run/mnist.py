@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ import torch
 from rich.console import Console
 
 import data
+from compare.errors import UsageError
 from compare.run import report as reports
 from compare.run import terminal
 from compare.run.checkpoint.content import Document
 from compare.run.checkpoint.event_files import cut_back
 from compare.run.checkpoint.interruption import Interrupted, Interruption
 from compare.run.checkpoint.keeper import EVERY, Keeper, load_newest, set_aside
-from compare.run.experiment import Experiment, UsageError
+from compare.run.experiment import Experiment
 from compare.run.folder import (
     EXPERIMENT,
     REPORT,
     finished_report,
+    held,
     make_folder,
     read_experiment,
     reason,
@@ -54,6 +57,13 @@ def default_name(e: Experiment) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}_{network}_{training}"
 
 
+def new_name(logdir: Path, e: Experiment) -> str:
+    """The default name, with a number behind it where there is such a run: two may start in the same second."""
+    name = default_name(e)
+    numbered = (f"{name}-{n}" for n in count(2))
+    return name if not (logdir / name).exists() else next(n for n in numbered if not (logdir / n).exists())
+
+
 def run(
     experiment: Experiment,
     data_dir: Path | None,
@@ -70,7 +80,7 @@ def run(
     """
     began = time.perf_counter()
     lockstep = _build(experiment, data_dir)
-    folder = make_folder(logdir, name or default_name(experiment), overwrite)
+    folder = make_folder(logdir, new_name(logdir, experiment) if name is None else name, overwrite)
     content = {
         "settings": experiment.as_json(),
         "versions": versions(),
@@ -84,7 +94,8 @@ def run(
         folder.rmdir()
         raise UsageError(no_room(folder, problem)) from problem
     console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
-    return _train(lockstep, Place(folder, log_every, checkpoint_every, console), began, None)
+    with held(folder):
+        return _train(lockstep, Place(folder, log_every, checkpoint_every, console), began, None)
 
 
 def resume(
@@ -105,19 +116,25 @@ def resume(
         return reports.EXIT_DISAGREES if finished["verdict"] == "disagrees" else reports.EXIT_AGREES
     if data_dir is None and content.get("data_dir") is not None:
         data_dir = Path(content["data_dir"])
+        if not data_dir.is_dir():
+            raise data.DataError(
+                f"the digits must be where they were when the run began, but {data_dir} is no folder: "
+                "give their new one with --data-dir"
+            )
     lockstep = _build(experiment, data_dir)
-    document, damaged = load_newest(lockstep, folder)
-    now = lockstep.progress
-    now.notes += [note for note in version_notes(content["versions"]) if note not in now.notes]
-    console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
-    for note in now.notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
-    where = f"goes on after step {now.step}" if document else "begins again: nothing of it was saved"
-    console.print(f"{folder} {where}", highlight=False, soft_wrap=True)
-    if document is not None:
-        began -= document.elapsed
-    place = Place(folder, content["log_every"], checkpoint_every or content["checkpoint_every"], console)
-    return _train(lockstep, place, began, document, damaged)
+    with held(folder):
+        document, damaged = load_newest(lockstep, folder)
+        now = lockstep.progress
+        now.notes += [note for note in version_notes(content["versions"]) if note not in now.notes]
+        console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
+        for note in now.notes:
+            console.print(f"note: {note}", highlight=False, soft_wrap=True)
+        where = f"goes on after step {now.step}" if document else "begins again: nothing of it was saved"
+        console.print(f"{folder} {where}", highlight=False, soft_wrap=True)
+        if document is not None:
+            began -= document.elapsed
+        place = Place(folder, content["log_every"], checkpoint_every or content["checkpoint_every"], console)
+        return _train(lockstep, place, began, document, damaged)
 
 
 def _build(experiment: Experiment, data_dir: Path | None) -> Lockstep:
@@ -207,5 +224,5 @@ def no_room(folder: Path, problem: OSError) -> str:
     """The sentence for a file of the run that cannot be written."""
     return (
         f"every file of the run must be written, but {folder} takes no more ({reason(problem)}): "
-        "free some space, or choose another --logdir"
+        "free some space, or make it writable"
     )

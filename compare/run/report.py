@@ -72,7 +72,9 @@ def _row(r: StageRow) -> dict[str, Any]:
 def sentence(r: dict[str, Any]) -> str:
     """The run in one plain sentence."""
     parts = [f"{r['steps']:,} steps", f"{count(r['numbers_compared'])} numbers compared"]
-    if r["verdict"] == "agrees":
+    if not r["numbers_compared"]:
+        parts.append("nothing was compared")
+    elif r["verdict"] == "agrees":
         parts += ["all agree", f"closest call {r['closest_call']:.3f} of its bound"]
     else:
         parts.append(f"{len(r['disagreements'])} tensors disagree")
@@ -87,7 +89,8 @@ def sentence(r: dict[str, Any]) -> str:
     parts.append(
         "weights no longer finite" if r["drift"] is None
         else "weights equal bit for bit" if not r["drift"]
-        else f"weights still equal to {r['drift']:.0e}" if r["drift"] < 1e-2 else f"weights {r['drift']:.0e} apart"
+        else f"weights still equal to {r['drift']:.0e}" if r["drift"] < 1e-2
+        else f"the two runs have parted, weights {r['drift']:.0e} apart, though each step was judged by itself"
     )  # fmt: skip
     return " · ".join(parts)
 
@@ -99,7 +102,7 @@ def table(r: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         closest, loosest = row["closest_call"], row["loosest_tolerance"]
         judged = row["numbers"] or not r["whole_steps_unjudged"]
         verdict = f"{row['disagreements']:,} disagree" if row["disagreements"] else "agrees" if judged else "unjudged"
-        verdict += f", {row['excused']:,} by ladder" if row["excused"] else ""
+        verdict += f", {row['excused']:,} excused" if row["excused"] else ""
         verdict += f", {row['vacuous']:,} vacuous" if row["vacuous"] else ""
         rows.append([
             row["stage"],

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 import data
+from compare.errors import UsageError
 from compare.pairs import LOSSES
-from compare.run.experiment import Experiment, UsageError
+from compare.run.experiment import Experiment
 
 
 class Batch(NamedTuple):

@@ -113,7 +113,16 @@ def main(folder: Path) -> None:
         f"The largest curvature is {before:.2f} at the start and {after:.1f} after {STEPS} steps with η = 0.1, ", end=""
     )
     print(f"so 2/h falls from {2 / before:.1f} to {2 / after:.2f}:")
-    print("a rate that is safe at first is not safe later, and a schedule that decays gives way.")
+    print(
+        "a rate that is safe at first is not safe later. A schedule that decays gives way where the rate is too large:"
+    )
+    ups = [rises(which["oscillates"][1][STEPS // 2 :]) for which in (constant, decaying)]
+    print(
+        f"with η = 1 the loss goes up in {ups[0]} of the last {STEPS // 2} steps, and in {ups[1]} where η decays.",
+        end=" ",
+    )
+    print("Where the rate was small enough, as 0.1, decay only slows.")
+    assert constant["descends"][1][-1] < decaying["descends"][1][-1]
     assert 2 / before > 1 > 2 / after > ON_DIGITS["descends"]
 
     def plot(figure: Any) -> None:

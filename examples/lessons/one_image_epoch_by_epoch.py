@@ -36,9 +36,9 @@ def digits(part: data.Digits, count: int, only: tuple[int, ...] = tuple(range(10
 
 
 def probabilities(network: manual.Network, theta: Array, x: Array) -> Array:
-    """softmax of the outputs (N, K), whose logarithm the loss remembers for its gradient."""
-    _, (log_p, _) = LOSS.forward(network.predict(theta, x), np.zeros(len(x), np.int64))
-    return np.exp(log_p)
+    """softmax of the outputs (N, K), which the loss remembers for its gradient."""
+    _, (p, _) = LOSS.forward(network.predict(theta, x), np.zeros(len(x), np.int64))
+    return p
 
 
 def thoughts(network: manual.Network, only: tuple[int, ...], image: Array) -> Array:

@@ -9,7 +9,8 @@ The perceptron's rule (Rosenblatt 1958) is gradient descent too, on the perceptr
 the wrong side the mistaken ones lie. On separable data it stops after finitely many mistakes, at most (R/γ)² of them,
 for examples (x, 1) no longer than R that some unit-length w keeps at a distance γ (Novikoff 1962). Otherwise it never
 stops. ADALINE (Widrow and Hoff 1960) descends the squared error before the threshold: a smooth bowl with one lowest
-point, the least-squares line, which it finds on any data, and which need not make the fewest mistakes.
+point, the least-squares line, which it finds on any data if η is small enough, and which need not make the fewest
+mistakes.
 
 No line solves XOR. It asks for b ≤ 0, w₁ + b > 0, w₂ + b > 0 and w₁ + w₂ + b ≤ 0, and the two in the middle add up to
 w₁ + w₂ + 2b > 0, so b > 0 by the last: a contradiction. Two layers do.
@@ -148,7 +149,9 @@ def main(folder: Path) -> None:
     print(f"  perceptron  mistakes left in the last ten epochs: {', '.join(map(str, left[-10:]))}; it never settles")
     print(f"  ADALINE     mistakes left in the last ten epochs: {', '.join(map(str, adaline_left[-10:]))}")
     print(f"              w₁, w₂, b = {_six(adaline)}; the least-squares solution: {_six(exact)}")
+    print("              The least-squares line is not the line with the fewest mistakes; it is the one that stays.")
     assert min(left[-10:]) < max(left[-10:])
+    assert min(left[-10:]) < adaline_left[-1] == adaline_left[-10]
     assert _six(adaline) == _six(exact)
     print("both beside torch, on the noisy set")
     for name in ("perceptron", "adaline"):

@@ -20,7 +20,7 @@ from compare.diagnosis.graph.record import record
 from compare.diagnosis.graph.rerun import Mutant, Rerun, filled
 from compare.diagnosis.graph.textbook import aten
 from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import called
+from compare.diagnosis.graph.words import called, operation
 
 ROOT_2PI = math.sqrt(2 * math.pi)
 
@@ -52,7 +52,7 @@ def by_norm(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
 
 
 def _is_softmax(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
-    return bool((y > 0).all() and (y.sum(axes) - 1).abs().max() < 1e-6)
+    return bool((y >= 0).all() and (y.sum(axes) - 1).abs().max() < 1e-6)
 
 
 def _is_log_softmax(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
@@ -160,10 +160,11 @@ def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
             yield node.sources()[0], made
 
 
-def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str) -> Iterator[Trace]:
+def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor) -> Iterator[Trace]:
     """The closed forms of y as a function of x, where y is x normalised or its softmax along some axes.
 
-    Which it may be is read off the numbers, however the twin writes it; whether it is, is seen by the derivative.
+    Which it may be is read off the numbers, however the twin writes it; whether it is, is seen by the derivative,
+    which must be `right`.
     """
     if x.dim() == 0 or x.shape != y.shape:
         return
@@ -174,10 +175,24 @@ def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str) -> Iterator[Trace]:
             for symbol, form, may_be in FORMS:
                 if not may_be(x, y, axes) or symbol == name:
                     continue
+                if not torch.allclose(form(up, x, y, list(axes)), right, 1e-9, 1e-12):
+                    continue
                 leaves = {"δ": up.detach(), name: x.detach(), symbol: y.detach()}
                 made = _recorded(partial(form, *leaves.values(), list(axes)), leaves)
                 if made is not None:
                     yield made
+
+
+def as_of_a_softmax(y: Tensor) -> Iterator[tuple[tuple[int, ...], Rule]]:
+    """(axes, the derivative of a softmax) of what is the logarithm of one: the two are taken for each other."""
+    for axis in range(y.dim()):
+        if y.shape[axis] > 1 and _is_log_softmax(y, y, (axis,)):
+            p = torch.exp(y)
+
+            def rule(up: Tensor, p: Tensor = p, axis: int = axis) -> Tensor:
+                return p * (up - (up * p).sum(axis, keepdim=True))
+
+            yield (axis,), rule
 
 
 def _recorded(form: Callable[[], Any], leaves: dict[str, Tensor]) -> Trace | None:
@@ -191,14 +206,23 @@ def changed(made: Trace) -> Iterator[tuple[Any, int, str, Rule]]:
     """(key, complexity, words, rule) of every change of one operation of a closed form."""
     rerun = Rerun(made, "")
 
-    def rule_of(m: Mutant) -> Rule:
+    def rule_of(*many: Mutant) -> Rule:
         def rule(up: Tensor) -> Tensor:
-            found = rerun.output({m.at: m}, {made.inputs["δ"]: up})
+            found = rerun.output({m.at: m for m in many}, {made.inputs["δ"]: up})
             if found is None:
                 raise ValueError("it does not fit")
             return found
 
         return rule
 
+    together: dict[Any, list[Mutant]] = {}
+    moved = made.leading_to(made.inputs["δ"])
     for m in mutants(made):
         yield (m.at, m.key), m.complexity, m.words, rule_of(m)
+        axes_only = isinstance(m.key, tuple) and all(isinstance(k, int) for k in m.key)
+        if axes_only and m.at in moved and operation(made.nodes[m.at]) in ("mean", "sum"):
+            together.setdefault(m.key, []).append(m)
+    for key, many in together.items():
+        if len(many) > 1:
+            words = " and ".join(m.words for m in many)
+            yield ("all", key), many[0].complexity + 1, words, rule_of(*many)

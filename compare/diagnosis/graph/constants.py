@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case, constants
-from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import number, operation
+from compare.diagnosis.causes import Case, Labelled, constants
+from compare.diagnosis.graph.trace import Node, Trace
+from compare.diagnosis.graph.words import formula, number, operation, silent
 
+PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
 SIGN = "the sign is flipped"
 
 
@@ -18,11 +21,11 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
     known = [v for _, v, _ in found]
     for a, divides in _own(trace):
         if divides:
-            found.append((11, a, f"the division by {number(a)} is left out"))
-            found.append((12, 1 / a, f"the division by {number(a)} is applied twice"))
+            found.append((9, a, f"the division by {number(a)} is left out"))
+            found.append((10, 1 / a, f"the division by {number(a)} is applied twice"))
         else:
-            found.append((11, 1 / a, f"the constant {number(a)} is left out"))
-            found.append((12, a, f"the constant {number(a)} is applied twice"))
+            found.append((9, 1 / a, f"the constant {number(a)} is left out"))
+            found.append((10, a, f"the constant {number(a)} is applied twice"))
     for n in _sizes(trace):
         if not any(abs(n - v) < 1e-9 for v in known):
             found.append((12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"))
@@ -39,17 +42,61 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
     return named
 
 
+def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
+    """What a whole gradient is multiplied with where a constant factor of the twin is left out of it or applied twice.
+
+    A factor of 2 has many stories; that the twin has a 2 where the gradient passes is the first. A constant that the
+    gradient does not pass may have been put where it does not belong.
+    """
+    found: dict[str, Labelled] = {}
+    for trace in traces:
+        leading = _scaling(trace, trace.leading_to(trace.inputs[target])) if target in trace.inputs else frozenset()
+        for node in trace.nodes:
+            if operation(node) not in ("mul", "div"):
+                continue
+            numbers = [float(a) for a in node.args if isinstance(a, (int, float)) and not isinstance(a, bool)]
+            numbers += [float(n.value) for n in map(trace.nodes.__getitem__, node.sources()) if _is_number(n)]
+            for a in numbers:
+                if not np.isfinite(a) or a in (0.0, 1.0, -1.0):
+                    continue
+                factor = 1 / a if operation(node) == "div" else a
+                kind = "division by" if operation(node) == "div" else "constant"
+                what = f"{kind} {number(a)} of {formula(trace, node.index)}"
+                changes = [(9, f"the {what} is left out", 1 / factor), (9, f"the {what} is applied twice", factor)]
+                if node.index not in leading:
+                    changes = [(9, f"the {what} is applied here too, where it does not belong", factor)]
+                for complexity, words, value in changes:
+                    if all(abs(value - f.value) > 1e-9 * abs(value) for f in found.values()):
+                        found[words] = Labelled(complexity, (words,), value)
+    return sorted(found.values(), key=lambda f: "too" in f.names[0])
+
+
+def _scaling(trace: Trace, leading: frozenset[int]) -> frozenset[int]:
+    """The operations that the gradient passes, and those that are a factor of what it passes."""
+    found = set(leading)
+    for node in reversed(trace.nodes):
+        if node.index in found and (operation(node) in PRODUCTS or silent(node)):
+            found.update(node.sources())
+    return frozenset(found)
+
+
+def _is_number(node: Node) -> bool:
+    v = node.value
+    return node.op is None and not node.args and isinstance(v, torch.Tensor) and v.numel() == 1 and v.dim() == 0
+
+
 def _own(trace: Trace) -> list[tuple[float, bool]]:
     """Numbers that stand in the twin, and whether they are divided by."""
     own: dict[tuple[float, bool], None] = {}
     for node in trace.nodes:
         divides = operation(node) == "div"
         for a in (*(node.args if isinstance(node.args, (tuple, list)) else ()), *node.kwargs.values()):
-            if isinstance(a, (int, float)) and not isinstance(a, bool) and node.op is not None:
+            halves = a not in (2.0, 0.5) or operation(node) in ("mul", "div")  # the 2 of a square is named as such
+            if isinstance(a, (int, float)) and not isinstance(a, bool) and node.op is not None and halves:
                 own.setdefault((float(a), divides))
-        if node.op is None and not node.args and isinstance(node.value, torch.Tensor) and node.value.numel() == 1:
+        if _is_number(node) and float(node.value) not in (2.0, 0.5):
             own.setdefault((float(node.value), False))
-    return [(a, d) for a, d in own if a not in (0.0, 1.0, -1.0, 2.0, 0.5) and np.isfinite(a) and 1e-6 < abs(a) < 1e6]
+    return [(a, d) for a, d in own if a not in (0.0, 1.0, -1.0) and np.isfinite(a) and 1e-6 < abs(a) < 1e6]
 
 
 def _sizes(trace: Trace) -> list[float]:

@@ -42,7 +42,8 @@ class Place:
         self.name = operation(node)
         self.here, self.at = formula(trace, node.index), called(trace, source)
         self.x, self.y, self.up = trace.nodes[source].value, node.value, flows[node.index]
-        self.of = f"in the derivative of {self.here} by {self.at}"
+        of = self.here if self.here != self.at else f"{self.name.strip('_')}({self.at})"
+        self.of = f"in the derivative of {of} by {self.at}"
         self.arguments, _ = trace.local(node.index)
 
     def slip(self, key: Hashable, complexity: int, words: str, rule: Rule) -> Slip:

@@ -13,14 +13,14 @@ import torch
 
 from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import INFIX, called, formula, number, operation
+from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation
 
 aten = torch.ops.aten
 MOST_VALUES = 8  # other quantities that are tried in a place
 SHAPES = {
     "view", "_unsafe_view", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select", "clone",
     "cat", "stack", "_to_copy", "full_like", "ones_like", "zeros_like", "index", "embedding", "arange", "one_hot",
-    "split", "split_with_sizes", "unbind", "constant_pad_nd",
+    "split", "split_with_sizes", "unsafe_split", "unbind", "constant_pad_nd",
 }  # fmt: skip
 SAFE = {"float", "number", "Scalar", "Tensor"}  # types of arguments that may have any value, if they are numbers
 NAMED = {"dim", "dims", "axis", "diagonal", "correction", "unbiased", "is_causal"}  # and names of some that may, too
@@ -145,7 +145,14 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
             yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
     elif len(floats) == 1 and len(node.sources()) == 1:
         yield Mutant(i, "bypass", 12, f"{name} is left out of {here}", partial(_one_argument, 0, 1.0))
-    yield Mutant(i, "sign", 12, f"{here} has the wrong sign", lambda given: -node_value(node, given))
+    for eps in _eps_under_a_root(trace, node):
+        words = f"ε stands outside the root in {here}"
+        yield Mutant(i, "ε outside", 11, words, partial(_outside, name == "rsqrt", eps))
+    unlikely = 15 if _only_compared(trace, i) else 12
+    yield Mutant(i, "sign", unlikely, f"{here} has the wrong sign", lambda given: -node_value(node, given))
+    for p in floats if name == "where" else ():
+        words = f"{called(trace, node.sources()[p])} is taken everywhere in {here}"
+        yield Mutant(i, ("everywhere", p), 11, words, partial(_one_argument, p, 1.0))
     for other in SWAPPED.get(name, ()):
         words = f"{other} stands for {name} in {here}"
         yield Mutant(i, ("swapped", other), 12, words, partial(_called_as, other, node))
@@ -154,6 +161,23 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
         if n > 1:
             words = f"divided by {n:g} − 1, not by {n:g}, in {here}"
             yield Mutant(i, "n − 1", 11, words, partial(_times, n / (n - 1), node))
+
+
+def _only_compared(trace: Trace, index: int) -> bool:
+    used = [n for n in trace.nodes if index in n.sources()]
+    return bool(used) and all(operation(n) in COMPARED for n in used)
+
+
+def _eps_under_a_root(trace: Trace, node: Node) -> Iterator[float]:
+    if operation(node) in ("sqrt", "rsqrt"):
+        inside = trace.nodes[node.sources()[0]]
+        if operation(inside) == "add":
+            yield from (float(a) for a in inside.args if isinstance(a, float) and a)
+
+
+def _outside(inverse: bool, eps: float, given: list[Any]) -> Any:
+    root = torch.sqrt(given[0] - eps) + eps
+    return 1 / root if inverse else root
 
 
 def _one_argument(place: int, sign: float, given: list[Any]) -> Any:
@@ -224,7 +248,10 @@ def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
                 and not torch.equal(other.value, b)
             ):
                 tried += 1
-                words = f"{called(trace, other.index)} stands for {called(trace, s)} in {here}"
+                name, right = called(trace, other.index), called(trace, s)
+                if name == right:
+                    continue
+                words = f"{name} stands for {right} in {here}"
                 yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))
 
 

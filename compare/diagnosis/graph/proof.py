@@ -28,6 +28,7 @@ class Part(NamedTuple):
     label: str
     complexity: int
     words: str
+    keys: tuple[Any, ...] = ()  # of each edge, where they are not the same
 
     @classmethod
     def of(cls, slip: Slip, label: str, more: int = 0) -> Part:
@@ -68,7 +69,7 @@ class Room:
         self.target = trace.inputs[target]
         self.leading = trace.leading_to(self.target)
         self.flows = trace.down({trace.output: trace.upstream}, self.leading)
-        self._every: dict[tuple[Edge, Any], Slip] = {}
+        self._every: dict[int, dict[tuple[Edge, Any], Slip]] = {}
         self._tangents: list[dict[int, Any]] = []
 
     def sound(self) -> bool:
@@ -95,9 +96,10 @@ class Room:
 
     def slip(self, edge: Edge, key: Any) -> Slip | None:
         """One of the slips, by edge and key."""
-        if not self._every:
-            self._every = {(s.edge, s.key): s for s in slips(self.trace, self.flows, self.target)}
-        return self._every.get((edge, key))
+        if edge[0] not in self._every:
+            at = slips(self.trace, self.flows, self.target, at=edge[0])
+            self._every[edge[0]] = {(s.edge, s.key): s for s in at}
+        return self._every[edge[0]].get((edge, key))
 
     def probes(self, count: int) -> np.ndarray:
         """Random directions, the same for every room of the same shape."""
@@ -146,8 +148,8 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
     for room in rooms:
         wrong: dict[Edge, tuple[Rule, str]] = {}
         for part in theory.parts:
-            for edge in part.edges:
-                slip = room.slip(edge, part.key)
+            for edge, key in zip(part.edges, part.keys or (part.key,) * len(part.edges), strict=True):
+                slip = room.slip(edge, key)
                 if slip is None or (part.label not in (*FREE, FITTED) and part.label not in room.named):
                     return None
                 wrong[edge] = slip.rule, part.label

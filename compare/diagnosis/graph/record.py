@@ -94,6 +94,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
             functional = getattr(getattr(torch.ops.aten, name[:-1]), op._overloadname)
             value = functional(*args, **kwargs)
             self._add(functional, *self._refs(args, kwargs), value)
+            self._keep_what_is_overwritten(args[0])
             args[0].copy_(value)
             self.known[id(args[0])] = self.known[id(value)]
             self.kept.append(args[0])
@@ -101,6 +102,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         value = op(*args, **kwargs)
         self._add(op, *self._refs(args, kwargs), value)
         return value
+
+    def _keep_what_is_overwritten(self, x: Tensor) -> None:
+        """Results so far that share the memory of a tensor that is about to change keep their own numbers."""
+        memory = x.untyped_storage().data_ptr()
+
+        def own(v: Any) -> Any:
+            if not isinstance(v, Tensor) or v.untyped_storage().data_ptr() != memory:
+                return v
+            copied = v.detach().clone()
+            return label(copied, getattr(v, LABEL)) if hasattr(v, LABEL) else copied
+
+        for node in self.nodes:
+            node.value = tree_map(own, node.value)
 
     def _broadcast(self, args: Any) -> Any:
         tensors = [a for a in args if isinstance(a, Tensor)]

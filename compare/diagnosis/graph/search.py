@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.constants import constants_of
+from compare.diagnosis.causes import Case, Labelled
+from compare.diagnosis.graph.constants import constants_of, own_constants
 from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.proof import Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
-from compare.diagnosis.graph.theories import Made, loops, nested, pairs, singles
+from compare.diagnosis.graph.theories import Budget, Made, loops, nested, pairs, singles
+from compare.diagnosis.graph.trace import Trace
 from compare.diagnosis.graph.words import called, silent
 from compare.judge.sides import LossSides, Sides
 
+BUDGET = 1000  # slips that are made anew below another one
+LIKELIEST = 11  # no change of the twin is likelier
 MOST = 16  # theories that are worked out in full
 
 
@@ -31,13 +35,28 @@ def target_of(sides: Sides, output: str) -> str:
 class TheTwin:
     """The twin taken apart on every case, and what can be wrong with one or two of its steps."""
 
-    def __init__(self, sides: Sides, cases: Sequence[Case]) -> None:
-        self.cases = cases
+    def __init__(self, sides: Sides, cases: Sequence[Case], agreeing: Sequence[Case] = ()) -> None:
+        self.budget = Budget(BUDGET)
+        self.cases = [*cases, *agreeing]
         self.target = target_of(sides, cases[0].output)
         fits = all(c.manual.shape == c.torch.shape for c in cases)
         looked_at = fits and (self.target or cases[0].output in ("output", "loss"))
-        self.traces = traces(sides, [case.inputs for case in cases]) if looked_at else []
+        self.traces: list[list[Trace]] = []
+        if looked_at:
+            self.traces = traces(sides, [case.inputs for case in self.cases])
+            if not self.traces and len(agreeing):  # the twin does something else there
+                self.cases = list(cases)
+                self.traces = traces(sides, [case.inputs for case in cases])
         self._rooms: list[tuple[list[Room], Made]] | None = None
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether slips were left untried."""
+        return self.budget.left <= 0
+
+    def own(self) -> list[list[Labelled]]:
+        """The twin's own constant factors, for every case."""
+        return [own_constants([many[k] for many in self.traces], self.target) for k in range(len(self.cases))]
 
     def rooms(self) -> list[tuple[list[Room], Made]]:
         """Every way of taking it apart that gives torch's own gradient, with all slips."""
@@ -54,22 +73,22 @@ class TheTwin:
 
     def one_slip(self) -> list[Found]:
         """Single slips of the derivation, and other functions, that explain every case."""
-        return [*self._found(singles, loops), *another_function(self.cases, self.traces, self.target)]
+        found = self._found(singles, loops)
+        if min((f.complexity for f in found), default=99) > LIKELIEST:
+            found += another_function(self.cases, self.traces, self.target)
+        return found
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""
-        return self._found(pairs, nested)
+        return self._found(pairs, partial(nested, budget=self.budget))
 
     def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
         found: list[Found] = []
         for depth, (rooms, made) in enumerate(self.rooms()):  # what is taken apart the least is likelier
-            here = list(_whole(rooms)) if singles in sources else []
+            here, main = list(_whole(rooms)) if singles in sources else [], _main(rooms)
             for source in sources:
-                here += [
-                    f
-                    for t in _first(_said_plainly(_main(rooms), t) for t in source(_main(rooms), made))
-                    if (f := prove(rooms, t)) is not None
-                ]
+                theories = _first(_said_plainly(main, t) for t in source(main, made))
+                here += [f for t in theories if (f := prove(rooms, t)) is not None]
                 if here:
                     break
             found += [f._replace(complexity=f.complexity + depth) for f in here]

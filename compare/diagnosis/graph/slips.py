@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.closed_forms import by_pattern, changed, closed
+from compare.diagnosis.graph.closed_forms import as_of_a_softmax, by_pattern, changed, closed
 from compare.diagnosis.graph.edge import Edge, Place, Slip, path
 from compare.diagnosis.graph.slips_of_functions import PLAIN, of_a_choice, of_a_function
 from compare.diagnosis.graph.slips_of_places import of_places, of_upstream
 from compare.diagnosis.graph.slips_of_products import of_a_product, of_a_stride
-from compare.diagnosis.graph.slips_of_sums import of_a_lookup, of_a_pool, of_a_sum, of_an_extreme
+from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_pool, of_a_sum, of_an_extreme
 from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
 
@@ -24,13 +24,15 @@ PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
 RESHAPED = {"permute", "transpose", "t", "view", "_unsafe_view", "clone"}
 
 
-def slips(trace: Trace, flows: dict[int, Any], target: int, likely: bool = False) -> Iterator[Slip]:
+def slips(
+    trace: Trace, flows: dict[int, Any], target: int, likely: bool = False, at: int | None = None
+) -> Iterator[Slip]:
     """Every slip on every edge that leads to the target, from the output backwards; an edge's first is the truth.
 
-    Or only those that are likely, which are quickly made.
+    Or only those that are likely, which are quickly made; or those at one operation.
     """
     leading = trace.leading_to(target)
-    for node in reversed(trace.nodes):
+    for node in reversed(trace.nodes) if at is None else (trace.nodes[at],):
         up = flows.get(node.index)
         if operation(node).startswith("max_pool") and isinstance(up, dict):
             yield from of_a_pool(trace, node)
@@ -60,6 +62,8 @@ def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
         yield from of_a_choice(here)
     elif name in ("amax", "amin"):
         yield from of_an_extreme(here)
+    elif name == "logsumexp":
+        yield from of_a_logsumexp(here)
     elif name in ("embedding", "index", "index_select"):
         yield from of_a_lookup(here)
     elif name in ("sum", "mean"):
@@ -109,7 +113,12 @@ def _of_jump(
     yield Slip(edge, "true", 0, f"the path through {here}", true)
     yield Slip(edge, "one", 12, f"the derivative of {here} by {at} is missing (taken as 1)", lambda up: up)
     x, y = trace.nodes[edge[2]].value, trace.nodes[edge[0]].value
-    for k, form in enumerate(by_pattern(x, y, up, at)):
+    for axes, rule in as_of_a_softmax(y):
+        text = (
+            f"in the derivative of {here} by {at}: p · (δ − sum(δ · p)), that of the softmax, stands for δ − p · sum(δ)"
+        )
+        yield Slip(edge, ("softmax's", axes), 11, text, rule)
+    for k, form in enumerate(by_pattern(x, y, up, at, right)):
         if _same(right, form.nodes[form.output].value):
             for key, complexity, words, rule in changed(form):
                 text = f"in the derivative of {here} by {at}: {words}"

@@ -39,6 +39,8 @@ def of_a_function(here: Place) -> Iterator[Slip]:
     words = f"{of} is evaluated at {here.here} itself, where {here.at} belongs"
     yield here.slip("at y", 11, words, here.with_other(p, y))
     for other in here.others_like(x, here.edge[2]):
+        if called(here.trace, other.index) == here.at:
+            continue
         words = f"{of} is evaluated at {called(here.trace, other.index)}, where {here.at} belongs"
         yield here.slip(("at", other.index), 13, words, here.with_other(p, other.value))
     yield here.slip("at −x", 11, f"{of} is evaluated at −({here.at})", here.with_other(p, -x))

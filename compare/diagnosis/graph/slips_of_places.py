@@ -79,9 +79,10 @@ def of_upstream(here: Place) -> Iterator[Slip]:
         w = here.flows.get(other.index)
         if not isinstance(w, torch.Tensor) or w.shape != up.shape or other.index == here.node.index:
             continue
-        if not torch.equal(w, up) and tried < MOST_VALUES:
+        name = called(here.trace, other.index)
+        if not torch.equal(w, up) and tried < MOST_VALUES and name != here.here:
             tried += 1
-            words = f"{of}, δ of {called(here.trace, other.index)} stands where that of {here.here} belongs"
+            words = f"{of}, δ of {name} stands where that of {here.here} belongs"
             yield here.slip(("δ of", other.index), 13, words, partial(_always, here.right(w)))
 
 

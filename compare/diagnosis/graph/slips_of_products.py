@@ -29,17 +29,21 @@ def of_a_product(here: Place) -> Iterator[Slip]:
             words = f"{here.of}, {what} is flipped (reversed along its taps) where it should not be, or the reverse"
             yield here.slip(("flipped", p), 11, words, here.with_other(p, b.flip(tuple(range(2, b.dim())))))
         for other in here.others_like(b, source):
-            words = f"{here.of}, {called(here.trace, other.index)} stands where {what} belongs"
+            name = called(here.trace, other.index)
+            if name == what:
+                continue
+            words = f"{here.of}, {name} stands where {what} belongs"
             yield here.slip(("instead", p, other.index), 13, words, here.with_other(p, other.value))
 
 
 def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
-    which = "the division by" if here.name == "div" and p == 1 else "the factor"
+    divides = here.name == "div" and p == 1
+    which, one = ("the division by", "1 / ") if divides else ("the factor", "")
     changes: list[tuple[str, int, str, Callable[[Tensor], Tensor]]] = [
         ("one", 11, f"{which} {what} is left out", torch.ones_like),
         ("twice", 12, f"{which} {what} is applied twice", torch.square),
         ("inverse", 13, f"{what} is divided by where it should be multiplied with, or the reverse", torch.reciprocal),
-        ("root", 13, f"the root of {what} stands where it belongs", lambda v: v.abs().sqrt()),
+        ("root", 13, f"{one}√({what}) stands where {one}({what}) belongs", lambda v: v.abs().sqrt()),
         ("absolute", 13, f"|{what}| stands for {what}", torch.abs),
         ("sign of", 13, f"the sign of {what} stands for {what}", torch.sign),
         ("complement", 13, f"1 − {what} stands for {what}", lambda v: 1 - v),

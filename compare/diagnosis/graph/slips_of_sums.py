@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -88,9 +88,26 @@ def of_a_pool(trace: Trace, node: Node) -> Iterator[Slip]:
     yield Slip(edge, "true", 0, path(trace, edge), right)
     words = f"δ of {here} goes to every element of the window, not only to the largest"
     yield Slip(edge, "all", 11, words, partial(spread, factor=math.prod(size)))
+    smallest = trace.at(node.index, {0: -value})
+    words = f"δ of {here} goes to the smallest element of the window, not to the largest"
+    yield Slip(edge, "min", 11, words, lambda up: cast(Tensor, trace.pull(node.index, up, smallest)[0]))
     yield Slip(
         edge, "mean", 11, f"δ of {here} is spread evenly over the window, as for a mean", partial(spread, factor=1.0)
     )
+
+
+def of_a_logsumexp(here: Place) -> Iterator[Slip]:
+    """δ of the logarithm of a sum of exponentials to the largest only."""
+    args = here.node.args
+
+    def largest(up: Tensor) -> Tensor:
+        axes = _axes(here)
+        for axis in () if len(args) > 2 and args[2] else axes:
+            up = up.unsqueeze(axis)
+        return torch.where(here.x == here.x.amax(axes, keepdim=True), up, torch.zeros_like(up))
+
+    words = f"δ of {here.here} goes to the largest element only: 1 at the maximum stands for the softmax"
+    yield here.slip("largest", 11, words, largest)
 
 
 def of_a_lookup(here: Place) -> Iterator[Slip]:

@@ -135,6 +135,12 @@ def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, 
     return NotImplemented
 
 
+def weight_norm(v: Any, g: Any, dim: int = 0) -> Any:
+    axes = [a for a in range(v.dim()) if a != dim % v.dim()]
+    norm = label(torch.sqrt((v * v).sum(axes, keepdim=True)), "‖v‖")
+    return g * label(v / norm, "v / ‖v‖"), norm
+
+
 def addmm(b: Any, x: Any, w: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     return (b if beta == 1 else beta * b) + (torch.matmul(x, w) if alpha == 1 else alpha * torch.matmul(x, w))
 
@@ -199,6 +205,7 @@ TEXTBOOK: dict[Any, Callable[..., Any]] = {
     aten.var.correction: variance,
     aten.std.correction: deviation,
     aten.linalg_vector_norm.default: vector_norm,
+    aten._weight_norm_interface.default: weight_norm,
     aten.addmm.default: addmm,
     aten.baddbmm.default: addmm,
     aten.addcmul.default: addcmul,

@@ -8,7 +8,8 @@ constant c. What is left over is worked out in full, on every case, and must lie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +17,14 @@ import torch
 
 from compare.diagnosis.graph.edge import Slip
 from compare.diagnosis.graph.proof import FITTED, Part, Room, Theory
-from compare.diagnosis.graph.trace import Edge, Rule
+from compare.diagnosis.graph.trace import Edge, Node, Rule, Trace
 from compare.diagnosis.graph.words import formula, operation
 
 PROBES = 6  # random directions; two of them are used up by constants
 ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by the bound
 PAIRED = 600  # slips that are tried in pairs
+MATCHING = 64  # pairs that are looked at again
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
-NESTED = 3000  # slips that are made anew below a first one
 LOOPED = 400  # slips that are made in all turns of a loop at once
 
 
@@ -143,9 +144,10 @@ def pairs(room: Room, made: Made) -> Iterator[Theory]:
     gap = made.manual - made.torch
     tolerance = made.room + ALMOST * (size + np.abs(gap).max())
     rest = gap[None, None, :] - V[:, None, :] - V[None, :, :]
-    for a, b in np.argwhere((np.abs(rest) <= tolerance).all(-1)):
-        if a < b:
-            yield Theory((chosen[a][0], chosen[b][0]))
+    a, b = np.nonzero(np.triu((np.abs(rest) <= tolerance).all(-1), 1))
+    unlikely = np.array([part.complexity for part, _ in chosen])
+    for k in np.argsort(unlikely[a] + unlikely[b], kind="stable")[:MATCHING]:  # more fit only where the bound is loose
+        yield Theory((chosen[a[k]][0], chosen[b[k]][0]))
 
 
 def loops(room: Room, made: Made) -> Iterator[Theory]:
@@ -153,31 +155,71 @@ def loops(room: Room, made: Made) -> Iterator[Theory]:
     turns: dict[Any, dict[Any, list[Slip]]] = {}
     for slip in made.slips:
         node = room.trace.nodes[slip.edge[0]]
-        turns.setdefault((node.place, str(node.op), slip.edge[1]), {}).setdefault(slip.key, []).append(slip)
+        key = _as_seen_from(room.trace, slip)
+        turns.setdefault((node.place, str(node.op), slip.edge[1]), {}).setdefault(key, []).append(slip)
     tried = 0
-    for by_key in turns.values():
+    for by_key, filled in ((by_key, filled) for filled in (False, True) for by_key in turns.values()):
         most = len(by_key.get("true", ()))
         if most < 2:
             continue
         for key, slips in by_key.items():
             for label in ("missing", "the sign is flipped") if key == "true" else ("",):
-                tried += 1
-                if len(slips) < 2 or tried > LOOPED or slips[0].complexity > LIKELY:
+                if len(slips) < 2 or slips[0].complexity > LIKELY:
                     continue
-                part = Part.of(slips[0], label)._replace(edges=tuple(s.edge for s in slips))
-                with np.errstate(all="ignore"):
-                    numbers = room.result({s.edge: _scaled(s.rule, room.value(label)) for s in slips})
-                if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
-                    yield Theory((part,))
+                for every in _all_turns(slips, by_key, filled):
+                    tried += 1
+                    if tried > LOOPED:
+                        return
+                    part = Part.of(slips[0], label)._replace(
+                        edges=tuple(s.edge for s in every), keys=tuple(s.key for s in every)
+                    )
+                    with np.errstate(all="ignore"):
+                        numbers = room.result({s.edge: _scaled(s.rule, room.value(label)) for s in every})
+                    if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
+                        yield Theory((part,))
+
+
+def _all_turns(slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:
+    """The slips, one a turn; where another quantity of the turn before has none before the first, what may be there."""
+    every = {s.edge: s for s in slips}
+    if not filled:
+        yield list(every.values())
+        return
+    without = [s.edge for s in by_key["true"] if s.edge not in every]
+    kind = slips[0].key[0] if isinstance(slips[0].key, tuple) else ""
+    if len(without) != 1 or kind not in ("at", "instead"):
+        return
+    for key, others in by_key.items():
+        if key == "one" or (isinstance(key, tuple) and key[0] == kind):
+            yield from ([*every.values(), s] for s in others if s.edge == without[0])
+
+
+def _as_seen_from(trace: Trace, slip: Slip) -> Any:
+    """The key of a slip that has another quantity in it: where in the code that is, and how many turns away."""
+    if not (isinstance(slip.key, tuple) and slip.key[0] in ("at", "instead", "δ of")):
+        return slip.key
+    here, other = trace.nodes[slip.edge[0]], trace.nodes[slip.key[-1]]
+    return (*slip.key[:-1], other.place, str(other.op), _turn(trace, other) - _turn(trace, here))
+
+
+def _turn(trace: Trace, node: Node) -> int:
+    """In which turn of its loop an operation is."""
+    return sum(n.place == node.place and n.op is node.op for n in trace.nodes[: node.index])
 
 
 def _scaled(rule: Rule, factor: float) -> Rule:
     return rule if factor == 1 else lambda up: factor * rule(up)
 
 
-def nested(room: Room, made: Made) -> Iterator[Theory]:
-    """A slip, and another one on the way from there to the input."""
-    tried = 0
+@dataclass
+class Budget:
+    """How much work is left: counted, not timed, so that the same check says the same on every machine."""
+
+    left: int
+
+
+def nested(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
+    """A slip, and another one on the way from there to the input, the likeliest first, as far as the budget goes."""
     rules: dict[tuple[Edge, Any], Callable[..., Any]] = {(s.edge, s.key): s.rule for s in made.slips}
     seen = set()
     size = np.abs(made.torch).max()
@@ -191,9 +233,9 @@ def nested(room: Room, made: Made) -> Iterator[Theory]:
         after = None if flows is None else Made.of(room, flows, below=edge[2])
         if after is None:
             continue
-        tried += len(after.slips)
+        budget.left -= len(after.slips) + len(room.trace.nodes)
         for theory in singles(room, after):
             if not theory.overall and all(p.label != FITTED for p in theory.parts):
                 yield Theory((part, *theory.parts))
-        if tried > NESTED:
+        if budget.left <= 0:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from compare.diagnosis.rules.expressions import of_expression, target
@@ -28,8 +29,13 @@ LETTERS = {
 
 
 def worded(change: Change) -> str:
-    """Its words, in a paper's letters."""
-    return re.sub("|".join(rf"\b{name}\b" for name in LETTERS), lambda m: LETTERS[m[0]], change.words)
+    """Its words, in a paper's letters, without the roundings to float32 that torch has of its own."""
+    words = change.words
+    while "narrow(" in words:
+        words, before = re.sub(r"narrow\(((?:[^()]|\([^()]*\))*)\)", r"\1", words), words
+        if words == before:
+            break
+    return re.sub("|".join(rf"\b{name}\b" for name in LETTERS), lambda m: LETTERS[m[0]], words)
 
 
 def compiled(text: str) -> Any:
@@ -82,6 +88,15 @@ def _of_line(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
         after = recipe.lines[j].text
         words = f"the {line.purpose} comes {'after' if j > i else 'before'} {after!r}: {line.text!r}"
         yield Change(frozenset({f"line {k}" for k in range(count)}), 11, words, moved)
+    for j in range(i + 1, count):
+        if not re.search(rf"\b{target(recipe.lines[j])}\b", line.text.partition("= ")[2]):
+            continue
+
+        def again(lines: Units, hyper: Any, j: int = j) -> None:
+            lines.insert(j + 1, lines[i])
+
+        words = f"the {line.purpose} is worked out again after {recipe.lines[j].text!r}: {line.text!r}"
+        yield Change(frozenset({f"line {k}" for k in range(count)}), 12, words, again)
     for state in recipe.state:
         if state == name or name in recipe.state or name in ("theta", "g"):
             continue
@@ -107,14 +122,19 @@ def _of_several(recipe: Recipe) -> Iterator[Change]:
         ("β stands where β ** t belongs", lambda s: re.sub(r" \*\* t\b", "", s)),
         ("the bias corrections are left out", lambda s: re.sub(r" / \(1 - beta\d \*\* t\)", "", s)),
         ("the gains 1 − β are left out", lambda s: re.sub(r"\(1 - (beta\d|rho|alpha)\) \* ", "", s)),
-        (
-            "β and 1 − β are swapped",
-            lambda s: re.sub(r"(beta\d|rho|alpha) \* (.+) \+ \(1 - \1\)", r"(1 - \1) * \2 + \1", s),
-        ),
     ):
         changed = {i: compiled(c) for i, s in enumerate(texts) if (c := change(s)) != s}
         if len(changed) > 1:
             yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+    for words, rewritten in OF_A_LINE:
+        every = {i: c for i, s in enumerate(texts) if (c := rewritten(s)) != s}
+        for some in (every, *({i: c} for i, c in every.items() if len(every) > 1)):
+            if some:
+                where = f" in {texts[min(some)]!r}" if len(some) == 1 else ""
+                weight = re.search(r"1 - (beta\d|rho|alpha)\b", texts[min(some)])
+                said = words.replace("β", weight[1]) if weight and len(some) == 1 else words
+                made = {i: compiled(c) for i, c in some.items()}
+                yield Change(frozenset(f"line {i}" for i in some), 12, said + where, _all_instead(made))
     at = {target(line): i for i, line in enumerate(recipe.lines)}
     if at.keys() >= {"d", "b"} and texts[at["d"]].startswith("d = g / "):
         changed = {
@@ -124,6 +144,28 @@ def _of_several(recipe: Recipe) -> Iterator[Change]:
         changed[at["theta"]] = compiled("theta = theta - lr * d")
         words = "the momentum is taken of the gradient, before it is scaled"
         yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+
+
+def _swapped(text: str) -> str:
+    return re.sub(r"(beta\d|rho|alpha) \* (.+) \+ \(1 - \1\)", r"(1 - \1) * \2 + \1", text)
+
+
+def _averaged(beta: float, text: str) -> str:
+    return re.sub(r"^(\w+) = \1 \+ (g \*\* 2)$", rf"\1 = {beta} * \1 + (1 - {beta}) * \2", text)
+
+
+# What goes wrong in one line or in every line of the kind: (words, the line rewritten).
+OF_A_LINE: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("β and 1 − β are swapped", _swapped),
+    ("the step count is one behind from the second step on", lambda s: re.sub(r"\*\* t\)", "** max(t - 1, 1))", s)),
+    ("ε stands outside the roots", lambda s: re.sub(r"sqrt\((\w+) \+ eps\)", r"(sqrt(\1) + eps)", s)),
+    ("the rectification starts at a length of 4, not 5", lambda s: s.replace("rho > 5", "rho > 4")),
+    (
+        "the bias correction of the first moment is left out where the step is not adapted",
+        lambda s: s.replace("m_hat * (r * l if rho > 5 else 1)", "(m_hat * r * l if rho > 5 else m)"),
+    ),
+    *((f"a moving average with {b} stands for the sum", partial(_averaged, b)) for b in (0.9, 0.95, 0.99, 0.999)),
+)
 
 
 def _one_behind(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 
@@ -172,6 +173,22 @@ def asgd(o: Group) -> list[Line]:
         Line("theta = theta - lambd * eta * theta - eta * g", "step"),
         Line("eta = lr / (1 + lambd * lr * t) ** alpha", "learning rate of the next step"),
     ]
+
+
+# Torch keeps these numbers in float32, whatever the parameters are; a rule that does so, too, is told by these lines.
+NARROW = {
+    "mu_product = mu_product * mu": "mu_product = narrow(narrow(mu_product) * narrow(mu))",
+    "eta = lr / (1 + lambd * lr * t) ** alpha": "eta = narrow(lr / (1 + lambd * lr * t) ** alpha)",
+}
+
+
+def narrowed(recipe: Recipe) -> Recipe:
+    """The recipe with torch's float32 numbers."""
+    lines = tuple(line._replace(text=NARROW.get(line.text, line.text)) for line in recipe.lines)
+    starts = (
+        {**recipe.starts, "eta": float(np.float32(recipe.starts["eta"]))} if "eta" in recipe.starts else recipe.starts
+    )
+    return recipe._replace(lines=lines, starts=starts)
 
 
 RECIPES: dict[str, tuple[Callable[[Group], list[Line]], dict[str, str]]] = {

@@ -11,10 +11,11 @@ import torch
 
 from compare.diagnosis.causes import Case, Cause
 from compare.diagnosis.rules.mutants import Change, Units, changes, numbers, units, worded
-from compare.diagnosis.rules.recipes import Recipe, recipe_of
+from compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
 from compare.judge.sides import Arrays
 
 FUNCTIONS: dict[str, Any] = {
+    "narrow": lambda v: float(np.float32(v)),
     "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum, "where": np.where, "clip": np.clip,
 }  # fmt: skip
 ALSO = 1  # other names for the same numbers are listed up to so much more complexity
@@ -99,18 +100,17 @@ def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, .
     recipe = recipe_of(optimizer)
     if recipe is None or "grads" not in cases[0].inputs:
         return ()
-    draws = [Trajectory(recipe, case) for case in cases]
     with np.errstate(all="ignore"):
         if not _sound(recipe, cases):
             return ()
-        singles = list(changes(recipe))
-        found = _fitting(recipe, draws, [(c,) for c in singles], screened=False)
-        if not found:
-            found = _fitting(recipe, draws, [(c,) for c in _fitted(recipe, draws[0])])
-        if not found and most > 1:
-            pairs = [(a, b) for a, b in combinations(singles, 2) if not a.touches & b.touches]
-            pairs = sorted(pairs, key=lambda p: p[0].complexity + p[1].complexity)[:PAIRED]
-            found = _fitting(recipe, draws, pairs)
+        right = [Trajectory(recipe, case).left(units(recipe), recipe.hyper) for case in cases]
+        if max(right) <= 1:  # nothing is wrong with any line; a change that does nothing would fit as well
+            return tuple(
+                Cause(f"torch keeps {name} in float32; this rule keeps it in float64", max(right))
+                for name in _narrow_state(sides, cases[0])
+                if cases[0].manual.dtype == np.float64
+            )
+        found = next((f for r in _versions(recipe) if (f := _changed(r, cases, most))), None)
     if not found:
         return ()
     found.sort(key=lambda f: f[0])
@@ -128,6 +128,39 @@ def _sound(recipe: Recipe, cases: Sequence[Case]) -> bool:
             if name.startswith("theta after") and not np.allclose(thetas[int(name.split()[-1]) - 1], out.torch, near):
                 return False
     return True
+
+
+def _versions(recipe: Recipe) -> list[Recipe]:
+    """The rule in float64, and with those numbers in float32 that torch keeps so."""
+    narrow = narrowed(recipe)
+    return [recipe] if narrow.lines == recipe.lines else [recipe, narrow]
+
+
+def _changed(recipe: Recipe, cases: Sequence[Case], most: int) -> list[tuple[int, float, tuple[str, ...]]]:
+    """One change of the recipe that gives the manual numbers, or one hyperparameter, or with most = 2 two changes."""
+    draws = [Trajectory(recipe, case) for case in cases]
+    singles = list(changes(recipe))
+    found = _fitting(recipe, draws, [(c,) for c in singles], screened=False)
+    if not found:
+        found = _fitting(recipe, draws, [(c,) for c in _fitted(recipe, draws[0])])
+    if not found and most > 1:
+        pairs = [(a, b) for a, b in combinations(singles, 2) if not a.touches & b.touches]
+        pairs = sorted(pairs, key=lambda p: p[0].complexity + p[1].complexity)[:PAIRED]
+        found = _fitting(recipe, draws, pairs)
+    return found
+
+
+def _narrow_state(sides: Any, case: Case) -> list[str]:
+    """The numbers of its own that torch's rule keeps in float32 beside float64 parameters, but for the step count."""
+    theta = torch.nn.Parameter(torch.from_numpy(case.inputs["theta"].copy()))
+    optimizer = sides.optimizer([theta], case.inputs["learning rate"])
+    theta.grad = torch.ones_like(theta)
+    optimizer.step()
+    return [
+        name
+        for name, v in optimizer.state[theta].items()
+        if isinstance(v, torch.Tensor) and v.dtype == torch.float32 and name != "step" and float(v) != 1
+    ]
 
 
 def _fitting(
