@@ -44,6 +44,6 @@ def confusion(labels: np.ndarray, p: np.ndarray, classes: int) -> np.ndarray:
 def curves(labels: np.ndarray, p: np.ndarray) -> Iterator[object]:
     """A Summary for the precision and recall of each class against all others."""
     for k in range(p.shape[1]):
-        yield pr_curve(  # type: ignore[no-untyped-call]
+        yield pr_curve(  # type: ignore[no-untyped-call]  # torch has no types there
             f"precision and recall/{k}", labels == k, p[:, k]
         )

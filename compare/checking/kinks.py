@@ -8,7 +8,6 @@ sides then differ, and training differs with them. So it is said, and said to be
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,8 +187,13 @@ def _slopes(sides: Sides, inputs: Arrays, wrt: str, of: str, index: tuple[int, .
         return y.sum() if dy is None else (y * dy).sum()
 
     here = f(0.0)
-    slope: Callable[[float], Any] = lambda h: (f(h) - here) / h  # noqa: E731
-    return tuple(float(2 * slope(s * STEP / 2) - slope(s * STEP)) for s in (-1, 1))  # type: ignore[return-value]
+
+    def slope(h: float) -> float:
+        """Two one-sided differences, extrapolated to a step of 0."""
+        near, far = ((f(step) - here) / step for step in (h / 2, h))
+        return float(2 * near - far)
+
+    return slope(-STEP), slope(STEP)
 
 
 def _apart(left: float, right: float) -> bool:

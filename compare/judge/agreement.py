@@ -65,9 +65,8 @@ class Verdict(NamedTuple):
         )
 
 
-Worst = tuple[
-    int, float, float
-]  # the position of the element with the largest fraction, |Δ| there, and what is allowed
+# The position of the element with the largest fraction, |Δ| there, and what is allowed.
+Worst = tuple[int, float, float]
 
 
 def index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ PARTS: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
-class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
     """Runs torch's operations in float64 with each result moved by one ulp at random, fused ones taken apart.
 
     A result whose every number stood already among the operands, but for its sign, was chosen and not computed, and
