@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from compare.diagnosis.causes import Candidate, Case, again_with
+from compare.diagnosis.graph.words import OF_ANOTHER
 from compare.judge.sides import FunctionSides, LayerSides, LossSides, Sides
 
 WORDS = {
@@ -29,7 +30,7 @@ def of_module(sides: Sides, case: Case) -> Iterator[Candidate]:
     twin = _twin(sides)
     if not isinstance(twin, nn.Module):
         return
-    prefix = "" if case.output in ("output", "loss") else "it is the gradient of another function: "
+    prefix = "" if case.output in ("output", "loss") else OF_ANOTHER
     for path, part in twin.named_modules():
         where = f" of {path}" if path else ""
         for name, words, value in _changes(part):

@@ -155,7 +155,7 @@ def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
         values = [trace.nodes[s].value for s in node.sources()]
         leaves = {"δ": up.detach(), called(trace, node.sources()[0]): values[0].detach()}
         args, kwargs = filled(node, [*leaves.values()][1:] + values[1:])
-        made = _recorded(partial(form, leaves["δ"], *args, **kwargs), leaves)
+        made = recorded(partial(form, leaves["δ"], *args, **kwargs), leaves)
         if made is not None:
             yield node.sources()[0], made
 
@@ -178,7 +178,7 @@ def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor) -> It
                 if not torch.allclose(form(up, x, y, list(axes)), right, 1e-9, 1e-12):
                     continue
                 leaves = {"δ": up.detach(), name: x.detach(), symbol: y.detach()}
-                made = _recorded(partial(form, *leaves.values(), list(axes)), leaves)
+                made = recorded(partial(form, *leaves.values(), list(axes)), leaves)
                 if made is not None:
                     yield made
 
@@ -195,7 +195,8 @@ def as_of_a_softmax(y: Tensor) -> Iterator[tuple[tuple[int, ...], Rule]]:
             yield (axis,), rule
 
 
-def _recorded(form: Callable[[], Any], leaves: dict[str, Tensor]) -> Trace | None:
+def recorded(form: Callable[[], Any], leaves: dict[str, Tensor]) -> Trace | None:
+    """What a closed form does; None where it is none for these arguments."""
     try:
         return record(form, leaves, 0)
     except (RuntimeError, TypeError, ValueError, IndexError):

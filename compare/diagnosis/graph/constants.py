@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,31 +16,80 @@ PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
 SIGN = "the sign is flipped"
 
 
-def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
-    """name → (how unlikely, value), the likelier first; of two names for one value here both are kept."""
-    found = [(c.complexity, c.value, c.names[0]) for c in constants(case) if len(c.names) == 1]
-    known = [v for _, v, _ in found]
-    for a, divides in _own(trace):
-        if divides:
-            found.append((9, a, f"the division by {number(a)} is left out"))
-            found.append((10, 1 / a, f"the division by {number(a)} is applied twice"))
-        else:
-            found.append((9, 1 / a, f"the constant {number(a)} is left out"))
-            found.append((10, a, f"the constant {number(a)} is applied twice"))
+class Factor(NamedTuple):
+    """A factor that a term may have too much, and where: `at` are the operations of the constant that it is made of.
+
+    It is that constant left out or applied twice only on a path that one of them is on; elsewhere, with `inside`
+    false, the same number is the constant where it does not belong.
+    """
+
+    complexity: int
+    value: float
+    at: frozenset[int] = frozenset()
+    inside: bool = True
+
+    def fits(self, way: frozenset[int]) -> bool:
+        """Whether it may be said of a path over these operations."""
+        return not self.at or bool(self.at & way) == self.inside
+
+
+def constants_of(case: Case, trace: Trace) -> dict[str, Factor]:
+    """name → factor, the likelier first; of two names for one value here both are kept."""
+    found = [(c.names[0], Factor(c.complexity, c.value)) for c in constants(case) if len(c.names) == 1]
+    known = [f.value for _, f in found]
+    found += _left_out(trace)
+    found += _other_constant(trace)
     for n in _sizes(trace):
         if not any(abs(n - v) < 1e-9 for v in known):
-            found.append((12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"))
-            found.append((12, 1 / n, f"{n:g} times too small: divided by {n:g}, the size of an axis"))
-            found.append((14, n**0.5, f"√{n:g} times too large: not divided by the root of {n:g}, the size of an axis"))
-            found.append((14, n**-0.5, f"√{n:g} times too small: divided by the root of {n:g}, the size of an axis"))
-    found += [(13, 3.0, "a factor 3 too much"), (13, 1 / 3, "a factor ⅓ too much (a 3 is missing)")]
-    found += [(13, 4.0, "a factor 4 too much"), (13, 0.25, "a factor ¼ too much (a 4 is missing)")]
-    found += [(13, 2**0.5, "a factor √2 too much"), (13, 0.5**0.5, "a factor 1/√2 too much (a √2 is missing)")]
-    signed = [(c + 9, -v, f"{words}, and {SIGN}") for c, v, words in found if v != -1]
-    named: dict[str, tuple[int, float]] = {}
-    for complexity, value, words in sorted([*found, *signed], key=lambda f: f[0]):
-        named.setdefault(words, (complexity, value))
+            for c, value, words in (
+                (12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"),
+                (12, 1 / n, f"{n:g} times too small: divided by {n:g}, the size of an axis"),
+                (14, n**0.5, f"√{n:g} times too large: not divided by the root of {n:g}, the size of an axis"),
+                (14, n**-0.5, f"√{n:g} times too small: divided by the root of {n:g}, the size of an axis"),
+            ):
+                found.append((words, Factor(c, value)))
+    for c, value, words in (
+        (13, 3.0, "a factor 3 too much"),
+        (13, 1 / 3, "a factor ⅓ too much (a 3 is missing)"),
+        (13, 4.0, "a factor 4 too much"),
+        (13, 0.25, "a factor ¼ too much (a 4 is missing)"),
+        (13, 2**0.5, "a factor √2 too much"),
+        (13, 0.5**0.5, "a factor 1/√2 too much (a √2 is missing)"),
+    ):
+        found.append((words, Factor(c, value)))
+    signed = [
+        (f"{words}, and {SIGN}", f._replace(complexity=f.complexity + 9, value=-f.value))
+        for words, f in found
+        if f.value != -1
+    ]
+    named: dict[str, Factor] = {}
+    for words, factor in sorted([*found, *signed], key=lambda f: f[1].complexity):
+        named.setdefault(words, factor)
     return named
+
+
+def _left_out(trace: Trace) -> Iterator[tuple[str, Factor]]:
+    """A constant of the twin left out, applied twice, or applied where it does not belong."""
+    for (a, divides), at in _own(trace).items():
+        if not at:  # it is no factor anywhere: a threshold, an exponent
+            yield f"multiplied with {number(a)}, which does not belong here", Factor(12, a)
+            yield f"divided by {number(a)}, which does not belong here", Factor(12, 1 / a)
+            continue
+        what = f"the division by {number(a)}" if divides else f"the constant {number(a)}"
+        factor = 1 / a if divides else a
+        yield f"{what} is left out", Factor(9, 1 / factor, at)
+        yield f"{what} is applied twice", Factor(10, factor, at)
+        yield f"{what} is applied here too, where it does not belong", Factor(11, factor, at, inside=False)
+
+
+def _other_constant(trace: Trace) -> Iterator[tuple[str, Factor]]:
+    """Another constant of the twin, or one minus it, in the place of one."""
+    own = {(a, divides): at for (a, divides), at in _own(trace).items() if at}
+    for (a, divides), at in own.items():
+        others = {f"1 − {number(a)}": 1 - a} | {number(b): b for b, _ in own if abs(b) not in (a, -a)}
+        for words, b in others.items():
+            if b not in (0.0, 1.0, a, -a):
+                yield f"{words} stands for {number(a)}", Factor(12, a / b if divides else b / a, at)
 
 
 def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
@@ -85,18 +135,23 @@ def _is_number(node: Node) -> bool:
     return node.op is None and not node.args and isinstance(v, torch.Tensor) and v.numel() == 1 and v.dim() == 0
 
 
-def _own(trace: Trace) -> list[tuple[float, bool]]:
-    """Numbers that stand in the twin, and whether they are divided by."""
-    own: dict[tuple[float, bool], None] = {}
+def _own(trace: Trace) -> dict[tuple[float, bool], frozenset[int]]:
+    """The numbers that stand in the twin, and whether they are divided by → the operations that they are factors of."""
+    own: dict[tuple[float, bool], set[int]] = {}
     for node in trace.nodes:
-        divides = operation(node) == "div"
-        for a in (*(node.args if isinstance(node.args, (tuple, list)) else ()), *node.kwargs.values()):
-            halves = a not in (2.0, 0.5) or operation(node) in ("mul", "div")  # the 2 of a square is named as such
-            if isinstance(a, (int, float)) and not isinstance(a, bool) and node.op is not None and halves:
-                own.setdefault((float(a), divides))
-        if _is_number(node) and float(node.value) not in (2.0, 0.5):
-            own.setdefault((float(node.value), False))
-    return [(a, d) for a, d in own if a not in (0.0, 1.0, -1.0) and np.isfinite(a) and 1e-6 < abs(a) < 1e6]
+        scales, divides = operation(node) in ("mul", "div"), operation(node) == "div"
+        numbers = [*(node.args if isinstance(node.args, (tuple, list)) else ()), *node.kwargs.values()]
+        if node.op is None:
+            continue
+        numbers = [float(a) for a in numbers if isinstance(a, (int, float)) and not isinstance(a, bool)]
+        numbers += [float(trace.nodes[s].value) for s in node.sources() if _is_number(trace.nodes[s])]
+        for a in numbers:
+            if a in (2.0, 0.5) and not scales:  # the 2 of a square is named as such
+                continue
+            if a not in (0.0, 1.0, -1.0) and np.isfinite(a) and 1e-6 < abs(a) < 1e6:
+                own.setdefault((a, divides), set()).update({node.index} if scales else ())
+    known = {a for (a, _), at in own.items() if at}
+    return {(a, d): frozenset(at) for (a, d), at in own.items() if at or a not in known}
 
 
 def _sizes(trace: Trace) -> list[float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,9 @@ from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.mutants import mutants, with_number
 from compare.diagnosis.graph.proof import Found, gap
 from compare.diagnosis.graph.rerun import Mutant, Rerun
+from compare.diagnosis.graph.swaps import swaps
 from compare.diagnosis.graph.trace import Trace
+from compare.diagnosis.graph.words import OF_ANOTHER
 
 SPARE = 3  # numbers that must be explained
 FITS = 16  # constants of the twin that are fitted
@@ -30,6 +33,9 @@ def another_function(cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace
     return sorted(found.values(), key=lambda f: f.complexity)
 
 
+Wrong = Callable[["_Rerun"], "dict[int, Mutant] | None"]  # of one case, the operations that are changed there
+
+
 class _Rerun(Rerun):
     """One case."""
 
@@ -37,6 +43,7 @@ class _Rerun(Rerun):
         super().__init__(t, target)
         self.case, self.target = case, target
         self.every = {(m.at, m.key): m for m in mutants(t)}
+        self.swaps = dict(swaps(t))
 
     def made(self, wrong: dict[int, Mutant]) -> np.ndarray | None:
         """The numbers that the changed function gives for this case."""
@@ -61,17 +68,13 @@ def _search(rooms: list[_Rerun]) -> Iterator[Found]:
     near = 1e-9 * float(np.abs(m).max(initial=0))
     seen = set()
     with np.errstate(all="ignore"):
-        for mutant in room.every.values():
-            for often in (False, True):
-                wrong = room.turns(mutant) if often else {mutant.at: mutant}
-                if often and len(wrong) < 2:
-                    continue
-                made = room.made(wrong)
-                if made is None or not np.allclose(made, m, 1e-6, near):
-                    continue
-                found = _proven(rooms, mutant, often)
-                if found is not None:
-                    yield found
+        for complexity, words, wrong in _changes(room):
+            made = room.made(wrong(room) or {})
+            if made is None or not np.allclose(made, m, 1e-6, near):
+                continue
+            found = _proven(rooms, complexity, words, wrong)
+            if found is not None:
+                yield found
         numbers = {(x.at, x.number): x for x in room.every.values() if x.number is not None and x.number[1]}
         for number in list(numbers.values())[:FITS]:
             fitted = _fitted(room, number)
@@ -81,24 +84,46 @@ def _search(rooms: list[_Rerun]) -> Iterator[Found]:
                     place, value = fitted.number or (None, 0.0)
                     made_so = with_number(r.trace, r.trace.nodes[fitted.at], place, value)
                     r.every[fitted.at, fitted.key] = fitted._replace(made=made_so)
-                found = _proven(rooms, fitted, False)
+                found = _proven(rooms, fitted.complexity, fitted.words, partial(_one, fitted))
                 if found is not None:
                     yield found
 
 
-def _proven(rooms: list[_Rerun], mutant: Mutant, often: bool) -> Found | None:
+def _changes(room: _Rerun) -> Iterator[tuple[int, str, Wrong]]:
+    """(complexity, words, the operations changed) of one operation, of one in every turn of a loop, of two numbers."""
+    for mutant in room.every.values():
+        yield mutant.complexity, mutant.words, partial(_one, mutant)
+        if len(room.turns(mutant)) > 1:
+            yield mutant.complexity, f"{mutant.words}, in every turn of the loop", partial(_in_every_turn, mutant)
+    for key, (words, _) in room.swaps.items():
+        yield 11, words, partial(_swapped, key)
+
+
+def _one(mutant: Mutant, room: _Rerun) -> dict[int, Mutant] | None:
+    here = room.every.get((mutant.at, mutant.key))
+    return None if here is None else {here.at: here}
+
+
+def _in_every_turn(mutant: Mutant, room: _Rerun) -> dict[int, Mutant] | None:
+    return room.turns(mutant) or None
+
+
+def _swapped(key: Any, room: _Rerun) -> dict[int, Mutant] | None:
+    return room.swaps[key][1] if key in room.swaps else None
+
+
+def _proven(rooms: list[_Rerun], complexity: int, words: str, wrong: Wrong) -> Found | None:
     worst = 0.0
     for room in rooms:
-        here = room.every.get((mutant.at, mutant.key))
-        made = None if here is None else room.made(room.turns(here) if often else {mutant.at: here})
+        changed = wrong(room)
+        made = None if changed is None else room.made(changed)
         if made is None:
             return None
         left = gap(room.case, made)
         if not left <= 1:
             return None
         worst = max(worst, left)
-    words = f"it is the gradient of another function: {mutant.words}" if rooms[0].target else mutant.words
-    return Found(mutant.complexity, (words + (", in every turn of the loop" if often else ""),), worst)
+    return Found(complexity, ((OF_ANOTHER if rooms[0].target else "") + words,), worst)
 
 
 def _fitted(room: _Rerun, m: Mutant) -> Mutant | None:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 LABEL = "_in_words"  # the attribute of a tensor that holds it
+QUANTITY = "_is_a_quantity"  # that of a constant whose operations are written down, too
+DECOY = "_is_a_decoy"  # that of what a person takes for something else: kept in a trace, though the result needs it not
 
 
 def label(x: Any, words: str) -> Any:
@@ -18,3 +20,16 @@ def label(x: Any, words: str) -> Any:
 def number(value: float) -> Any:
     """A constant as a tensor."""
     return label(torch.tensor(float(value), dtype=torch.float64), f"{value:g}")
+
+
+def quantity(value: float, words: str) -> Any:
+    """A number of the formula with a name, α or K: what is made of it is written down like what is made of an input."""
+    found = label(torch.tensor(float(value), dtype=torch.float64), words)
+    setattr(found, QUANTITY, True)
+    return found
+
+
+def decoy(x: Any, words: str) -> Any:
+    """What a person may write in the place of something else of its shape."""
+    setattr(label(x, words), DECOY, True)
+    return x

@@ -66,7 +66,7 @@ def _defaults(node: Node) -> list[Any]:
     return [a.default_value if a.has_default_value() else None for a in node.op._schema.arguments]
 
 
-def _plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
+def plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
     """(place, name, value) of the arguments that are no results, were given, and may be another number.
 
     A size or a switch of a fused operation may not: torch does not look whether it fits, and crashes.
@@ -83,7 +83,7 @@ def _plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
 def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
     """Constants, axes and switches."""
     here = formula(trace, node.index)
-    for place, argument, value in _plain(node):
+    for place, argument, value in plain(node):
         what = CALLED.get(argument, argument)
         if isinstance(value, bool):
             if argument not in ("keepdim", "half_to_float", "unsafe", "inplace"):
@@ -133,7 +133,7 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
     if name in INFIX:
         for p in floats:
             left = [called(trace, s) for q, s in enumerate(node.sources()) if q != p]
-            rest = left[0] if left else next((number(v) for _, _, v in _plain(node) if isinstance(v, (int, float))), "")
+            rest = left[0] if left else next((number(v) for _, _, v in plain(node) if isinstance(v, (int, float))), "")
             words = f"{rest} is left out of {here}"
             sign = -1.0 if name == "sub" and p == 1 else 1.0
             yield Mutant(i, ("left", p), 11, words, partial(_one_argument, p, sign))
@@ -217,6 +217,9 @@ def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
                 ("of the wrong sign", torch.neg),
                 ("squared", torch.square),
             ]
+        if c.dim() == 0 and source.name and c.is_floating_point():
+            yield from _of_quantity(node, p, source, here)
+            continue
         if c.dim() >= 2 and c.shape[-1] == c.shape[-2]:
             changes.append(("transposed", lambda v: v.transpose(-1, -2)))
         what = source.name if source.name not in ("", "a constant") else _shaped(c)
@@ -226,6 +229,19 @@ def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
                 return node_value(node, [change(g) if q == p else g for q, g in enumerate(given)])
 
             yield Mutant(node.index, (p, words), 11, f"{what} is {words} in {here}", made)
+
+
+def _of_quantity(node: Node, p: int, source: Node, here: str) -> Iterator[Mutant]:
+    """A number with a name, α or K, that is another number here."""
+    value = float(source.value)
+    for complexity, words, other in (*_other_numbers(value), (12, "one minus itself", 1 - value)):
+        shifted = {"one too large": f"{source.name} + 1", "one too small": f"{source.name} − 1"}.get(words)
+        what = f"{shifted} stands for {source.name}" if shifted else f"{source.name} is {words}"
+
+        def made(given: list[Any], other: float = other) -> Any:
+            return node_value(node, [torch.full_like(g, other) if q == p else g for q, g in enumerate(given)])
+
+        yield Mutant(node.index, (p, words), complexity, f"{what} in {here}", made)
 
 
 def _shaped(c: Tensor) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case
+from compare.diagnosis.graph.constants import Factor
 from compare.diagnosis.graph.edge import Slip, named_term, path, rule_of
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
@@ -64,13 +65,14 @@ class Found(NamedTuple):
 class Room:
     """One case with its trace: what flows where in the true derivation."""
 
-    def __init__(self, case: Case, trace: Trace, target: str, named: dict[str, tuple[int, float]]) -> None:
+    def __init__(self, case: Case, trace: Trace, target: str, named: dict[str, Factor]) -> None:
         self.case, self.trace, self.named = case, trace, named
         self.target = trace.inputs[target]
         self.leading = trace.leading_to(self.target)
         self.flows = trace.down({trace.output: trace.upstream}, self.leading)
         self._every: dict[int, dict[tuple[Edge, Any], Slip]] = {}
         self._tangents: list[dict[int, Any]] = []
+        self._ways: dict[int, frozenset[int]] = {}
 
     def sound(self) -> bool:
         """Whether the trace gives torch's own gradient."""
@@ -130,15 +132,27 @@ class Room:
 
     def value(self, label: str) -> float:
         """The factor of this name, in this case."""
-        return FREE[label] if label in FREE else self.named[label][1]
+        return FREE[label] if label in FREE else self.named[label].value
 
     def complexity(self, label: str) -> int:
         """How unlikely the factor of this name is."""
-        return self.named[label][0]
+        return self.named[label].complexity
 
-    def labels(self, factor: float, near: float) -> list[str]:
-        """The names of a factor."""
-        return [k for k, (_, v) in self.named.items() if abs(v - factor) <= near * max(1.0, abs(factor))][:4]
+    def labels(self, factor: float, near: float, edge: Edge | None = None) -> list[str]:
+        """The names of a factor: before what flows along an edge, or before the whole."""
+        way = self.leading if edge is None else self.way(edge)
+        near *= max(1.0, abs(factor))
+        return [k for k, f in self.named.items() if abs(f.value - factor) <= near and f.fits(way)][:4]
+
+    def way(self, edge: Edge) -> frozenset[int]:
+        """The operations that the paths along an edge go through, from the output to the target."""
+        late, _, early = edge
+        for index in (late, -1 - early):
+            if index not in self._ways:
+                below = self._before(early) if index < 0 else set()
+                above = {i for i in self.leading if i >= late and late in self._before(i)} if index >= 0 else set()
+                self._ways[index] = frozenset(below & self.leading if index < 0 else above)
+        return self._ways[late] | self._ways[-1 - early]
 
 
 def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:

@@ -12,9 +12,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from compare.diagnosis.graph.labels import LABEL, label
+from compare.diagnosis.graph.calls import Losses, moved
+from compare.diagnosis.graph.labels import DECOY, LABEL, QUANTITY, label
 from compare.diagnosis.graph.textbook import TEXTBOOK
-from compare.diagnosis.graph.trace import Node, Ref, Tensor, Trace, is_ref
+from compare.diagnosis.graph.trace import Call, Node, Ref, Tensor, Trace, is_ref
 from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
 DEEPEST = 4  # textbook forms within textbook forms
@@ -57,13 +58,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         return index
 
     def _tracked(self, x: Any) -> bool:
-        return isinstance(x, Tensor) and self.known.get(id(x)) in self.variable
+        return isinstance(x, Tensor) and (self.known.get(id(x)) in self.variable or hasattr(x, QUANTITY))
 
     def _refer(self, x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
         if id(x) not in self.known:  # a mask, a class weight: a node of its own, without operation or source
-            self._add(None, (), {}, x, getattr(x, LABEL, "a constant"))
+            index = self._add(None, (), {}, x, getattr(x, LABEL, "a constant"))
+            if hasattr(x, QUANTITY):
+                self.variable.add(index)
         return Ref(self.known[id(x)])
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -184,14 +187,16 @@ def record(
     call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int, upstream: Tensor | None = None
 ) -> Trace | None:
     """What a function does with the tensors that it is given; None where it does nothing with them, or too much."""
-    nodes, y = _recorded(call, leaves, depth)
+    nodes, y, calls = _recorded(call, leaves, depth)
     if y is None or len(nodes) > LONGEST:
         return None
-    for node in nodes:
+    kept, order = _pruned(nodes, y, list(leaves))
+    for node in kept:
         node.name = node.name or getattr(node.value, LABEL, "")
         node.value = tree_map(lambda v: v.detach() if isinstance(v, Tensor) else v, node.value)
-    kept, names, end = _pruned(nodes, y, list(leaves))
-    return Trace(kept, names, end, torch.ones_like(kept[end].value) if upstream is None else upstream)
+    up = torch.ones_like(nodes[y].value) if upstream is None else upstream
+    called = [moved(c, nodes, order) for c in calls if c.at in order]
+    return Trace(kept, {name: k for k, name in enumerate(leaves)}, order[y], up, calls=called)
 
 
 def _leaf(v: Any) -> Tensor:
@@ -199,15 +204,17 @@ def _leaf(v: Any) -> Tensor:
     return t.double().requires_grad_() if t.is_floating_point() else t
 
 
-def _recorded(call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int) -> tuple[list[Node], int | None]:
-    with Recorder(leaves, depth) as recorder:
+def _recorded(
+    call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int
+) -> tuple[list[Node], int | None, list[Call]]:
+    with Recorder(leaves, depth) as recorder, Losses(recorder.known, written_out=depth > 0) as losses:
         y = call()
-    return recorder.nodes, recorder.known.get(id(y))
+    return recorder.nodes, recorder.known.get(id(y)), losses.calls
 
 
-def _pruned(nodes: list[Node], end: int, names: list[str]) -> tuple[list[Node], dict[str, int], int]:
-    """Only the operations that the output needs, numbered anew; the inputs stay."""
-    needed = {end, *range(len(names))}
+def _pruned(nodes: list[Node], end: int, names: list[str]) -> tuple[list[Node], dict[int, int]]:
+    """Only the operations that the output needs, numbered anew, and their new numbers; the inputs stay."""
+    needed = {end, *range(len(names)), *(n.index for n in nodes if hasattr(n.value, DECOY))}
     for node in reversed(nodes):
         if node.index in needed:
             needed.update(node.sources())
@@ -215,8 +222,10 @@ def _pruned(nodes: list[Node], end: int, names: list[str]) -> tuple[list[Node], 
     kept = []
     for old in sorted(needed):
         node = nodes[old]
-        args, kwargs = tree_map(
-            lambda a: Ref(order[a.index]) if is_ref(a) else a, (node.args, node.kwargs), is_leaf=is_ref
-        )
+        args, kwargs = _refs_moved((node.args, node.kwargs), order)
         kept.append(Node(order[old], node.op, args, kwargs, node.value, node.name, node.item, node.place))
-    return kept, {name: k for k, name in enumerate(names)}, order[end]
+    return kept, order
+
+
+def _refs_moved(args: Any, order: dict[int, int]) -> Any:
+    return tree_map(lambda a: Ref(order[a.index]) if is_ref(a) else a, args, is_leaf=is_ref)

@@ -7,11 +7,13 @@ argument. The right rule is among the slips, as the one that a factor, a sign or
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
 from compare.diagnosis.graph.closed_forms import as_of_a_softmax, by_pattern, changed, closed
+from compare.diagnosis.graph.closed_losses import closed_losses
 from compare.diagnosis.graph.edge import Edge, Place, Slip, path
 from compare.diagnosis.graph.slips_of_functions import PLAIN, of_a_choice, of_a_function
 from compare.diagnosis.graph.slips_of_places import of_places, of_upstream
@@ -45,6 +47,7 @@ def slips(
         if not likely:
             yield from _closed(trace, node, up)
             yield from _jumps(trace, node, up, leading)
+            yield from _losses(trace, node, up, leading)
 
 
 def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
@@ -102,15 +105,30 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Ite
             yield from _of_jump(trace, edge, leading, formula(trace, node.index), at, right, up)
 
 
+def _losses(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Iterator[Slip]:
+    """Slips in the gradient of one of torch's losses, as books have it."""
+    for call in (c for c in trace.calls if c.at == node.index):
+        of = f"in the derivative of {call.loss}"
+        for k, (z, form) in enumerate(closed_losses(trace, call, up)):
+            edge = (node.index, JUMP, z)
+            right = _all_the_way(trace, edge, leading, up) if z in leading else None
+            if not trace.between(node.index, z, leading) or not _same(right, form.nodes[form.output].value):
+                continue
+            yield Slip(edge, "true", 0, f"the path through {call.loss}", partial(_down, trace, edge, leading))
+            for key, complexity, words, rule in changed(form):
+                yield Slip(edge, ("loss", k, key), complexity, f"{of} by {called(trace, z)}: {words}", rule)
+
+
+def _down(trace: Trace, edge: Edge, leading: frozenset[int], up: Tensor) -> Tensor:
+    found = _all_the_way(trace, edge, leading, up)
+    assert found is not None
+    return found
+
+
 def _of_jump(
     trace: Trace, edge: Edge, leading: frozenset[int], here: str, at: str, right: Tensor, up: Tensor
 ) -> Iterator[Slip]:
-    def true(up: Tensor) -> Tensor:
-        found = _all_the_way(trace, edge, leading, up)
-        assert found is not None
-        return found
-
-    yield Slip(edge, "true", 0, f"the path through {here}", true)
+    yield Slip(edge, "true", 0, f"the path through {here}", partial(_down, trace, edge, leading))
     yield Slip(edge, "one", 12, f"the derivative of {here} by {at} is missing (taken as 1)", lambda up: up)
     x, y = trace.nodes[edge[2]].value, trace.nodes[edge[0]].value
     for axes, rule in as_of_a_softmax(y):

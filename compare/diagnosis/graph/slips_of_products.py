@@ -22,6 +22,8 @@ def of_a_product(here: Place) -> Iterator[Slip]:
         what = called(here.trace, source)
         if here.name in ("mul", "div"):
             yield from _of_a_factor(here, p, b, what)
+        elif here.name != "convolution":
+            yield from _of_a_matrix(here, p, b, what)
         if b.dim() >= 2 and b.shape[-1] == b.shape[-2]:
             words = f"{here.of}, {what} is not transposed as it should be"
             yield here.slip(("transposed", p), 12, words, here.with_other(p, b.transpose(-1, -2)))
@@ -50,6 +52,16 @@ def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
     ]
     for key, complexity, words, change in changes:
         yield here.slip((key, p), complexity, f"{here.of}, {words}", here.with_other(p, change(b)))
+
+
+def _of_a_matrix(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
+    """A factor of a sum of products taken as 1, or as its mean along an axis: a weight of 1 / K, as of a softmax."""
+    words = f"{here.of}, the factor {what} is left out (taken as 1)"
+    yield here.slip(("one", p), 11, words, here.with_other(p, torch.ones_like(b)))
+    for axis, size in enumerate(b.shape):
+        if size > 1 and bool((b.sum(axis) - 1).abs().max() < 1e-9):
+            words = f"{here.of}, 1 / {size} stands for {what}"
+            yield here.slip(("even", p, axis), 12, words, here.with_other(p, torch.full_like(b, 1 / size)))
 
 
 def of_a_stride(here: Place) -> Iterator[Slip]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.labels import number
+from compare.diagnosis.graph.labels import decoy, label, number, quantity
 
 aten = torch.ops.aten
 
@@ -30,7 +30,7 @@ def huber_loss(z: Any, t: Any, reduction: int = 1, delta: float = 1.0) -> Any:
 def smooth_l1_loss(z: Any, t: Any, reduction: int = 1, beta: float = 1.0) -> Any:
     r = z - t
     size = r.abs()
-    return _reduced(torch.where(size < beta, r * r / (2 * beta), size - beta / 2), reduction)
+    return _reduced(torch.where(size < beta, r * r / 2 / beta, size - beta / 2), reduction)
 
 
 def binary_cross_entropy(p: Any, t: Any, weight: Any = None, reduction: int = 1) -> Any:
@@ -62,6 +62,44 @@ def soft_margin_loss(z: Any, t: Any, reduction: int = 1) -> Any:
     return _reduced(aten.softplus(-t * z), reduction)
 
 
+def one_hot(target: Any, classes: int, kind: torch.dtype) -> Any:
+    """Rows of zeros with a one; the classes run along axis 1."""
+    rows = torch.nn.functional.one_hot(target.clamp(min=0), classes).to(kind)
+    return rows.movedim(-1, 1) if rows.dim() > 1 else rows
+
+
+def smoothed_target(y: Any, smoothing: float, classes: int) -> Any:
+    """(1 − α) y + α / K, Szegedy et al. 2016; and, for comparison, what spreads α over the other classes only."""
+    one, a, k = number(1), quantity(smoothing, "α"), quantity(classes, "K")
+    if classes > 1:
+        decoy(a / (k - 1) * (one - y), "α / (K − 1) · (1 − y)")
+    return label((one - a) * y + a / k, "q")
+
+
+def smoothed_cross_entropy(
+    input: Any, target: Any, weight: Any, reduction: str, label_smoothing: float, ignore_index: int, **_: Any
+) -> Any:
+    if not label_smoothing or weight is not None or target.is_floating_point() or bool((target == ignore_index).any()):
+        return NotImplemented
+    axis = min(1, input.dim() - 1)
+    y = label(one_hot(target, input.shape[axis], input.dtype), "y")
+    each = -(smoothed_target(y, label_smoothing, input.shape[axis]) * torch.log_softmax(input, axis)).sum(axis)
+    return _reduced(each, {"none": 0, "mean": 1, "sum": 2}[reduction])
+
+
+def multi_margin_loss(
+    z: Any, target: Any, p: float = 1, margin: float = 1, weight: Any = None, reduction: int = 1
+) -> Any:
+    if z.dim() != 2 or p not in (1, 2):
+        return NotImplemented
+    y = label(one_hot(target, z.shape[1], z.dtype), "y")
+    excess = torch.relu(margin - (z * y).sum(1, keepdim=True) + z)
+    value = (number(1) - y) * (excess if p == 1 else excess * excess)
+    if weight is not None:
+        value = value * label((weight * y).sum(1, keepdim=True), "w_y")
+    return _reduced(value.sum(1) / z.shape[1], reduction)
+
+
 LOSSES: dict[Any, Callable[..., Any]] = {
     aten.mse_loss.default: mse_loss,
     aten.huber_loss.default: huber_loss,
@@ -70,4 +108,5 @@ LOSSES: dict[Any, Callable[..., Any]] = {
     aten.binary_cross_entropy_with_logits.default: binary_cross_entropy_with_logits,
     aten.nll_loss_forward.default: nll_loss,
     aten.soft_margin_loss.default: soft_margin_loss,
+    aten.multi_margin_loss.default: multi_margin_loss,
 }

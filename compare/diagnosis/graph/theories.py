@@ -106,7 +106,7 @@ def _theories(room: Room, slip: Slip, factor: float) -> Iterator[Theory]:
         yield Theory((Part.of(slip, "missing"),))
         return
     here = formula(room.trace, slip.edge[0])
-    for label in room.labels(factor, ALMOST):
+    for label in room.labels(factor, ALMOST, slip.edge):
         words = label.split(" ")
         constant = words[(words[1] == "division" and 3) or 2] if words[1:2] in (["constant"], ["division"]) else ""
         stands = bool(constant) and constant in here and operation(room.trace.nodes[slip.edge[0]]) in ("mul", "div")
@@ -123,9 +123,10 @@ def _parts(room: Room, made: Made) -> Iterator[tuple[Part, np.ndarray]]:
                 yield Part.of(slip, ""), made.wrong[i] - made.true[i]
         elif np.abs(made.true[i]).max() > 0:
             yield Part.of(slip, "missing"), -made.true[i]
-            for label, (complexity, value) in room.named.items():
-                if complexity <= 12:
-                    yield Part.of(slip, label, complexity), (value - 1) * made.true[i]
+            way = room.way(slip.edge)
+            for label, factor in room.named.items():
+                if factor.complexity <= 12 and factor.fits(way):
+                    yield Part.of(slip, label, factor.complexity), (factor.value - 1) * made.true[i]
 
 
 def pairs(room: Room, made: Made) -> Iterator[Theory]:

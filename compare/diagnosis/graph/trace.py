@@ -55,6 +55,14 @@ class Node:
         return self._sources
 
 
+class Call(NamedTuple):
+    """One of torch's losses as it was called: its name, the operation that is its result, and its arguments."""
+
+    loss: str
+    at: int
+    given: dict[str, Any]  # Ref for what is a result of the trace
+
+
 @dataclass
 class Trace:
     """The operations of a twin on one set of inputs, in order."""
@@ -65,6 +73,7 @@ class Trace:
     upstream: Tensor
     leaves: dict[int, tuple[list[Any], Any]] = field(default_factory=dict)
     formulas: dict[int, str] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.variable = set(self.inputs.values())  # what depends on the inputs
@@ -162,12 +171,15 @@ class Trace:
                     found[source] = found[source] + part if source in found else part
         return found
 
-    def between(self, late: int, early: int) -> int:
-        """How many operations lie between, where everything from late to the inputs goes through early; or 0."""
+    def between(self, late: int, early: int, only: frozenset[int] | None = None) -> int:
+        """How many operations lie between, where everything from late to the inputs goes through early; or 0.
+
+        With `only`, just the operations among these are looked at.
+        """
         seen, waiting = {late}, [late]
         while waiting:
             for s in self.nodes[waiting.pop()].sources():
-                if s not in seen:
+                if s not in seen and (only is None or s in only):
                     seen.add(s)
                     if s != early:
                         waiting.append(s)
