@@ -200,7 +200,7 @@ def of_others() -> Iterator[Fault]:
         "Conv1d",
         "db averaged over the length",
         {b: lambda v, s: s.dy.mean(axis=2).sum(axis=0)},
-        {b: ("K2 times too small",)},
+        {b: ("divided by the size of axis 2",)},
     )
     yield broken(
         "Conv1d", "db not summed over the length", {b: lambda v, s: s.dy.sum(axis=0)}, {b: ("summed over axis 0",)}

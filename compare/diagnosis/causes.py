@@ -101,7 +101,7 @@ class Case:
         return int(source.shape[0]) if isinstance(source, np.ndarray) and source.ndim else 1
 
     def sizes(self) -> list[tuple[str, str, int]]:
-        """(symbol, words, size) of the axes that a derivation may divide by, the batch first."""
+        """(symbol, words, size) of the axes that a derivation may divide by, the batch first; words where no symbol."""
         found = [("N", "the batch", self.batch)]
         y: Any = self.results.get("output", self.inputs.get("output"))
         x: Any = self.inputs.get("x")
@@ -109,7 +109,7 @@ class Case:
         if len(shape) == 2:
             found.append(("K", "the number of outputs", shape[1]))
         else:
-            found += [(f"K{i}", f"the size of axis {i} of the output", n) for i, n in enumerate(shape) if i]
+            found += [(f"the size of axis {i} of the output",) * 2 + (n,) for i, n in enumerate(shape) if i]
         if x is not None and np.ndim(x) > 1 and np.shape(x) != shape:
             found.append(("D", "the size of the input's last axis", np.shape(x)[-1]))
         return found
@@ -127,15 +127,25 @@ def constants(case: Case) -> list[Labelled]:
         if symbol == "N":
             named.append((rank, "N times too large: summed over the batch where the mean belongs", n))
             named.append((rank, "N times too small: averaged over the batch where the sum belongs", 1 / n))
+        elif symbol == words:
+            named.append((rank, f"not divided by {words}", n))
+            named.append((rank, f"divided by {words}, which does not belong", 1 / n))
         else:
             named.append((rank, f"{symbol} times too large: {symbol}, {words}, is not divided by", n))
             named.append((rank, f"{symbol} times too small: divided by {symbol}, {words}", 1 / n))
+        if symbol == words:
+            named.append((rank + 3, f"not divided by the root of {words}", n**0.5))
+            named.append((rank + 3, f"divided by the root of {words}, which does not belong", n**-0.5))
+            if size > 1:
+                named.append((rank + 3, f"divided by {words} − 1, not by itself", n / (n - 1)))
+                named.append((rank + 3, f"divided by {words}, not by it − 1", (n - 1) / n))
+            continue
         named.append((rank + 3, f"√{symbol} times too large: the root of {symbol}, {words}, is not divided by", n**0.5))
         named.append((rank + 3, f"√{symbol} times too small: divided by the root of {symbol}, {words}", n**-0.5))
         if size > 1:
             named.append((rank + 3, f"divided by {symbol} − 1 where {symbol}, {words}, belongs", n / (n - 1)))
             named.append((rank + 3, f"divided by {symbol}, {words}, where {symbol} − 1 belongs", (n - 1) / n))
-    N, K = float(case.batch), float(np.prod([n for s, _, n in sizes if s.startswith("K")]))
+    N, K = float(case.batch), float(np.prod([n for s, _, n in sizes if s[0] not in "ND"]))
     named += [
         (12, "NK times too large: summed where the mean over every number belongs", N * K),
         (12, "NK times too small: averaged over every number where the sum belongs", 1 / (N * K)),

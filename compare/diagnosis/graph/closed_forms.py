@@ -14,16 +14,13 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.labels import label, number
+from compare.diagnosis.graph.closed_functions import CLOSED
+from compare.diagnosis.graph.labels import label
 from compare.diagnosis.graph.mutants import mutants
 from compare.diagnosis.graph.record import record
 from compare.diagnosis.graph.rerun import Mutant, Rerun, filled
-from compare.diagnosis.graph.textbook import aten
 from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
 from compare.diagnosis.graph.words import called, operation
-
-ROOT_2PI = math.sqrt(2 * math.pi)
-
 
 def softmax(dy: Any, x: Any, p: Any, axes: list[int]) -> Any:
     return p * (dy - (dy * p).sum(axes, keepdim=True))
@@ -76,77 +73,6 @@ FORMS: tuple[tuple[str, Callable[..., Any], Callable[..., bool]], ...] = (
     ("x̂", by_root_mean_square, _is_scaled),
     ("x̂", by_norm, _is_scaled),
 )
-
-
-def logsumexp(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
-    e = torch.exp(x)
-    for axis in sorted(a % x.dim() for a in dim) if not keepdim else ():
-        dy = dy.unsqueeze(axis)
-    return dy * label(e / e.sum(dim, keepdim=True), "p")
-
-
-def gelu(dy: Any, x: Any, *, approximate: str = "none") -> Any:
-    if approximate == "tanh":
-        c = math.sqrt(2 / math.pi)
-        t = torch.tanh(c * (x + 0.044715 * (x * x * x)))
-        return dy * (0.5 * (number(1) + t) + 0.5 * x * (number(1) - t * t) * (c * (number(1) + 3 * 0.044715 * (x * x))))
-    phi = label(torch.exp(-0.5 * (x * x)) / ROOT_2PI, "φ(x)")
-    return dy * (label(0.5 * (number(1) + torch.erf(x / math.sqrt(2))), "Φ(x)") + x * phi)
-
-
-def silu(dy: Any, x: Any) -> Any:
-    s = label(torch.sigmoid(x), "σ(x)")
-    return dy * (s + x * s * (number(1) - s))
-
-
-def silu_by_y(dy: Any, x: Any) -> Any:
-    s = label(torch.sigmoid(x), "σ(x)")
-    y = label(x * s, "y")
-    return dy * (y + s * (number(1) - y))
-
-
-def softplus(dy: Any, x: Any, beta: float = 1, threshold: float = 20) -> Any:
-    return dy * torch.sigmoid(x if beta == 1 else beta * x)
-
-
-def elu(dy: Any, x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
-    return dy * torch.where(x > 0, number(scale), scale * (alpha * torch.exp(x)))
-
-
-def product(dy: Any, x: Any, dim: int, keepdim: bool = False) -> Any:
-    p = label(x.prod(dim, keepdim=True), "the product")
-    return (dy if keepdim else dy.unsqueeze(dim)) * (p / x)
-
-
-def deviation(dy: Any, x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
-    axes = list(range(x.dim())) if dim is None or dim == [] else list(dim)
-    for axis in sorted(a % x.dim() for a in axes) if not keepdim else ():
-        dy = dy.unsqueeze(axis)
-    centred = label(x - x.mean(axes, keepdim=True), "x − mean")
-    n = math.prod(x.shape[a] for a in axes) - (1 if correction is None else correction)
-    s = label(torch.sqrt((centred * centred).sum(axes, keepdim=True) / n), "the deviation")
-    return dy * centred / (n * s)
-
-
-def normed(dy: Any, x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    if ord != 2:
-        return NotImplemented
-    axes = list(range(x.dim())) if dim is None else list(dim)
-    for axis in sorted(a % x.dim() for a in axes) if not keepdim else ():
-        dy = dy.unsqueeze(axis)
-    return dy * (x / label(torch.sqrt((x * x).sum(axes, keepdim=True)), "the norm"))
-
-
-CLOSED: dict[Any, tuple[Callable[..., Any], ...]] = {
-    aten.logsumexp.default: (logsumexp,),
-    aten.gelu.default: (gelu,),
-    aten.silu.default: (silu, silu_by_y),
-    aten.softplus.default: (softplus,),
-    aten.elu.default: (elu,),
-    aten.prod.dim_int: (product,),
-    aten.std.correction: (deviation,),
-    aten.linalg_vector_norm.default: (normed,),
-}
 
 
 def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:

@@ -94,7 +94,7 @@ def _logistic(joint: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     if o.get("pos_weight") is None:
         g = s - t
     else:
-        w = label(o["pos_weight"].to(z.dtype) * torch.ones_like(z), "pos_weight")
+        w = label(o["pos_weight"].to(z.dtype).expand(z.shape).clone(), "pos_weight")
         setattr(w, QUANTITY, True)
         g = (w * t + (one - t)) * s - w * t if joint else (one - t) * s - w * t * (one - s)
     g = g if o["weight"] is None else o["weight"] * g

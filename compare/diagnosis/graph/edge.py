@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import called, formula, operation, role
+from compare.diagnosis.graph.words import called, formula, operation, role, spoken
 
 MOST_VALUES = 16  # other quantities that are tried in a place
 ROOTS = {"sqrt", "linalg_vector_norm", "std", "norm"}
@@ -42,7 +42,7 @@ class Place:
         self.name = operation(node)
         self.here, self.at = formula(trace, node.index), called(trace, source)
         self.x, self.y, self.up = trace.nodes[source].value, node.value, flows[node.index]
-        of = self.here if self.here != self.at else f"{self.name.strip('_')}({self.at})"
+        of = self.here if self.here != self.at else f"{spoken(node)}({self.at})"
         self.of = f"in the derivative of {of} by {self.at}"
         self.arguments, _ = trace.local(node.index)
 

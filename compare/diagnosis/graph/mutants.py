@@ -13,7 +13,7 @@ import torch
 
 from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation
+from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
 
 aten = torch.ops.aten
 MOST_VALUES = 8  # other quantities that are tried in a place
@@ -41,6 +41,10 @@ def mutants(trace: Trace) -> Iterator[Mutant]:
             continue
         if not isinstance(node.value, torch.Tensor):
             yield from _numbers(trace, node)
+        elif operation(node) in COMPARED:
+            yield from _numbers(trace, node)
+            words = f"{formula(trace, node.index)} is inverted"
+            yield Mutant(node.index, "inverted", 12, words, partial(_inverted, node))
         elif node.value.is_floating_point():
             yield from _numbers(trace, node)
             yield from _terms(trace, node)
@@ -107,8 +111,7 @@ def _axes(trace: Trace, node: Node, place: Any, value: Any) -> Iterator[Mutant]:
     if not isinstance(value, int):
         tried += [(sorted(right | {axis}), "one axis too many") for axis in range(size) if axis not in right]
     for axes, how in tried:
-        name = operation(node).strip("_")
-        words = f"{name} runs over axis {', '.join(map(str, axes))}, {how}, in {formula(trace, node.index)}"
+        words = f"{spoken(node)} runs over axis {', '.join(map(str, axes))}, {how}, in {formula(trace, node.index)}"
         given = axes[0] if isinstance(value, int) else axes
         yield Mutant(node.index, (place, *axes), 11, words, with_number(trace, node, place, given))
 
@@ -144,7 +147,7 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
             words = f"multiplied with, not divided by, {called(trace, node.sources()[1])} in {here}"
             yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
     elif len(floats) == 1 and len(node.sources()) == 1:
-        yield Mutant(i, "bypass", 12, f"{name} is left out of {here}", partial(_one_argument, 0, 1.0))
+        yield Mutant(i, "bypass", 12, f"{spoken(node)} is left out of {here}", partial(_one_argument, 0, 1.0))
     for eps in _eps_under_a_root(trace, node):
         words = f"ε stands outside the root in {here}"
         yield Mutant(i, "ε outside", 11, words, partial(_outside, name == "rsqrt", eps))
@@ -154,7 +157,7 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
         words = f"{called(trace, node.sources()[p])} is taken everywhere in {here}"
         yield Mutant(i, ("everywhere", p), 11, words, partial(_one_argument, p, 1.0))
     for other in SWAPPED.get(name, ()):
-        words = f"{other} stands for {name} in {here}"
+        words = f"{other} stands for {spoken(node)} in {here}"
         yield Mutant(i, ("swapped", other), 12, words, partial(_called_as, other, node))
     if name == "mean" and len(node.sources()) == 1:
         n = trace.nodes[node.sources()[0]].value.numel() / max(node.value.numel(), 1)
@@ -178,6 +181,10 @@ def _eps_under_a_root(trace: Trace, node: Node) -> Iterator[float]:
 def _outside(inverse: bool, eps: float, given: list[Any]) -> Any:
     root = torch.sqrt(given[0] - eps) + eps
     return 1 / root if inverse else root
+
+
+def _inverted(node: Node, given: list[Any]) -> Any:
+    return torch.logical_not(node_value(node, given))
 
 
 def _one_argument(place: int, sign: float, given: list[Any]) -> Any:
@@ -222,7 +229,7 @@ def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
             continue
         if c.dim() >= 2 and c.shape[-1] == c.shape[-2]:
             changes.append(("transposed", lambda v: v.transpose(-1, -2)))
-        what = source.name if source.name not in ("", "a constant") else _shaped(c)
+        what = source.name
         for words, change in changes:
 
             def made(given: list[Any], p: int = p, change: Any = change) -> Any:
@@ -244,29 +251,37 @@ def _of_quantity(node: Node, p: int, source: Node, here: str) -> Iterator[Mutant
         yield Mutant(node.index, (p, words), complexity, f"{what} in {here}", made)
 
 
-def _shaped(c: Tensor) -> str:
-    kind = "the mask" if c.dtype == torch.bool or bool(((c == 0) | (c == 1)).all()) else "the constant"
-    return f"{kind} of shape {tuple(c.shape)}" if c.dim() else f"the constant {float(c):.6g}"
-
-
 def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
-    """Another quantity where an argument belongs."""
+    """Another quantity where an argument belongs; for what was broadcast, another that is broadcast likewise."""
     here = formula(trace, node.index)
     for p, s in enumerate(node.sources()):
-        b, tried = trace.nodes[s].value, 0
+        source = trace.nodes[s]
+        wide = source.value.shape if operation(source) == "expand" else None
+        narrow = trace.nodes[source.sources()[0]] if wide is not None else source
+        b, tried = narrow.value, 0
         if not isinstance(b, torch.Tensor) or not b.is_floating_point():
             continue
         for other in reversed(trace.nodes[: node.index]):
-            if (
-                tried < MOST_VALUES
-                and other.index != s
-                and _is_like(other.value, b)
-                and not torch.equal(other.value, b)
-            ):
+            alike = _is_like(other.value, b) and other.index not in (s, narrow.index)
+            if tried == MOST_VALUES or not alike or torch.equal(other.value, b) or (b.dim() == 0 and other.name == "δ"):
+                continue
+            tried += 1
+            name, right = called(trace, other.index), called(trace, s)
+            if name != right:
+                words = f"{name} stands for {right} in {here}"
+                yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index, wide))
+        if wide is not None:
+            yield from _as_wide(trace, node, p, wide, here)
+
+
+def _as_wide(trace: Trace, node: Node, p: int, wide: Any, here: str) -> Iterator[Mutant]:
+    """What is not broadcast, but has the shape all the same."""
+    right, tried = called(trace, node.sources()[p]), 0
+    for other in reversed(trace.nodes[: node.index]):
+        if tried < MOST_VALUES and isinstance(other.value, torch.Tensor) and other.value.is_floating_point():
+            name = called(trace, other.index)
+            if other.value.shape == wide and other.index not in node.sources() and name != right:
                 tried += 1
-                name, right = called(trace, other.index), called(trace, s)
-                if name == right:
-                    continue
                 words = f"{name} stands for {right} in {here}"
                 yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))
 

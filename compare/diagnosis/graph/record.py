@@ -16,6 +16,7 @@ from compare.diagnosis.graph.calls import Losses, moved
 from compare.diagnosis.graph.labels import DECOY, LABEL, QUANTITY, label
 from compare.diagnosis.graph.textbook import TEXTBOOK
 from compare.diagnosis.graph.trace import Call, Node, Ref, Tensor, Trace, is_ref
+from compare.diagnosis.graph.words import described
 from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
 DEEPEST = 4  # textbook forms within textbook forms
@@ -64,7 +65,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         if not isinstance(x, Tensor):
             return x
         if id(x) not in self.known:  # a mask, a class weight: a node of its own, without operation or source
-            index = self._add(None, (), {}, x, getattr(x, LABEL, "a constant"))
+            index = self._add(None, (), {}, x, getattr(x, LABEL, None) or described(x))
             if hasattr(x, QUANTITY):
                 self.variable.add(index)
         return Ref(self.known[id(x)])

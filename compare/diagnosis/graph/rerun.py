@@ -42,10 +42,11 @@ def node_value(node: Node, given: list[Any]) -> Any:
 class Swap:
     """The operation with another result for an argument; the result is looked up when it is run."""
 
-    def __init__(self, node: Node, place: int, other: int) -> None:
-        self.node, self.place, self.other = node, place, other
+    def __init__(self, node: Node, place: int, other: int, wide: Any = None) -> None:
+        self.node, self.place, self.other, self.wide = node, place, other, wide
 
     def __call__(self, given: list[Any], other: Any = None) -> Any:
+        other = other if self.wide is None else other.expand(self.wide)
         return node_value(self.node, [other if q == self.place else g for q, g in enumerate(given)])
 
 

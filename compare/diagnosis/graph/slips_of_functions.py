@@ -10,16 +10,16 @@ import torch
 from compare.diagnosis.graph.edge import Place, Slip
 from compare.diagnosis.graph.formulas import formulas
 from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import called
+from compare.diagnosis.graph.words import called, spoken
 
 PLAIN = {
     "tanh", "sigmoid", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf", "abs",
     "relu", "hardtanh", "softplus", "gelu", "silu", "pow", "sinh", "cosh", "atan", "asin", "acos", "asinh", "acosh",
     "atanh", "clamp", "clamp_min", "clamp_max", "threshold", "neg", "erfc", "exp2", "log2", "log10", "mish", "elu",
     "log_sigmoid_forward", "hardswish", "hardsigmoid", "sign", "square", "round", "floor", "ceil", "trunc", "celu",
-    "leaky_relu", "detach",
+    "leaky_relu", "detach", "softshrink", "hardshrink",
 }  # fmt: skip
-MASKS = {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold"}
+MASKS = {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold", "softshrink", "hardshrink"}
 
 
 def of_a_function(here: Place) -> Iterator[Slip]:
@@ -29,7 +29,7 @@ def of_a_function(here: Place) -> Iterator[Slip]:
         words = f"δ flows to {here.at}, which is detached there: the twin holds it constant"
         yield here.slip("one", 11, words, lambda up: up)
         return
-    yield here.slip("one", 11, f"{of} is missing: {here.name}' is taken as 1", lambda up: up)
+    yield here.slip("one", 11, f"{of} is missing: {spoken(here.node)}' is taken as 1", lambda up: up)
     if here.name in MASKS:
         inverted = f"the mask of {here.here} is inverted"
         yield here.slip("inverted", 11, inverted, lambda up: torch.where(here.right(up) != 0, 0 * up, up))

@@ -23,7 +23,9 @@ def of_a_product(here: Place) -> Iterator[Slip]:
         if here.name in ("mul", "div"):
             yield from _of_a_factor(here, p, b, what)
         elif here.name != "convolution":
-            yield from _of_a_matrix(here, p, b, what)
+            words = f"{here.of}, the factor {what} is left out (taken as 1)"
+            yield here.slip(("one", p), 11, words, here.with_other(p, torch.ones_like(b)))
+        yield from _even(here, p, b, what)
         if b.dim() >= 2 and b.shape[-1] == b.shape[-2]:
             words = f"{here.of}, {what} is not transposed as it should be"
             yield here.slip(("transposed", p), 12, words, here.with_other(p, b.transpose(-1, -2)))
@@ -40,12 +42,12 @@ def of_a_product(here: Place) -> Iterator[Slip]:
 
 def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
     divides = here.name == "div" and p == 1
-    which, one = ("the division by", "1 / ") if divides else ("the factor", "")
+    which = "the division by" if divides else "the factor"
     changes: list[tuple[str, int, str, Callable[[Tensor], Tensor]]] = [
         ("one", 11, f"{which} {what} is left out", torch.ones_like),
         ("twice", 12, f"{which} {what} is applied twice", torch.square),
         ("inverse", 13, f"{what} is divided by where it should be multiplied with, or the reverse", torch.reciprocal),
-        ("root", 13, f"{one}√({what}) stands where {one}({what}) belongs", lambda v: v.abs().sqrt()),
+        ("root", 13, f"the division is by the root of {what}, not by {what}" if divides else f"the root of {what} stands for {what}", lambda v: v.abs().sqrt()),
         ("absolute", 13, f"|{what}| stands for {what}", torch.abs),
         ("sign of", 13, f"the sign of {what} stands for {what}", torch.sign),
         ("complement", 13, f"1 − {what} stands for {what}", lambda v: 1 - v),
@@ -54,10 +56,8 @@ def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
         yield here.slip((key, p), complexity, f"{here.of}, {words}", here.with_other(p, change(b)))
 
 
-def _of_a_matrix(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
-    """A factor of a sum of products taken as 1, or as its mean along an axis: a weight of 1 / K, as of a softmax."""
-    words = f"{here.of}, the factor {what} is left out (taken as 1)"
-    yield here.slip(("one", p), 11, words, here.with_other(p, torch.ones_like(b)))
+def _even(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
+    """Weights that add up to 1, as those of a softmax, all taken as the same."""
     for axis, size in enumerate(b.shape):
         if size > 1 and bool((b.sum(axis) - 1).abs().max() < 1e-9):
             words = f"{here.of}, 1 / {size} stands for {what}"

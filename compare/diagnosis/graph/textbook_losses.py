@@ -49,12 +49,16 @@ def binary_cross_entropy_with_logits(
 def nll_loss(x: Any, target: Any, weight: Any, reduction: int, ignore_index: int) -> Any:
     if x.dim() != 2:
         return NotImplemented
-    chosen = torch.nn.functional.one_hot(target.clamp(min=0), x.shape[1]).to(x.dtype)
-    chosen = chosen * (target != ignore_index).to(x.dtype)[:, None]
-    if weight is not None:
-        chosen = chosen * weight
-    each = -(chosen * x).sum(1)
-    total = chosen.sum()
+    y = one_hot(target, x.shape[1], x.dtype)
+    if bool((target == ignore_index).any()):
+        y = y * label((target != ignore_index).to(x.dtype), "the mask of the rows that count")[:, None]
+    y = label(y, "y")
+    if weight is None:
+        each, total = -(y * x).sum(1), label(y.sum(), "N")
+    else:
+        decoy(y.sum(), "N")
+        own = label((y * label(weight.view_as(weight), "w")).sum(1), "w_y")
+        each, total = -(own * (y * x).sum(1)), label(own.sum(), "the sum of w_y")
     return (each if reduction == 0 else each.sum() / total if reduction == 1 else each.sum()), total
 
 

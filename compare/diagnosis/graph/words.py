@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch.utils._pytree import tree_leaves
 
 from compare.diagnosis.graph.trace import Node, Trace, is_ref
@@ -18,12 +19,14 @@ SILENT = {
     "view", "_unsafe_view", "reshape", "expand", "clone", "unsqueeze", "squeeze", "detach", "alias", "contiguous",
     "lift_fresh", "_to_copy",
 }  # fmt: skip
+TURNS = {"t", "permute", "transpose"}
 PLAIN = {
     "_scaled_dot_product_flash_attention_for_cpu": "attention", "native_layer_norm": "layer_norm",
     "native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "max_pool2d_with_indices": "max_pool",
     "max_pool3d_with_indices": "max_pool", "nll_loss_forward": "nll_loss", "linalg_vector_norm": "norm",
     "linalg_inv_ex": "inverse", "convolution": "conv", "log_sigmoid_forward": "log_sigmoid", "_softmax": "softmax",
-    "_log_softmax": "log_softmax", "avg_pool2d": "avg_pool", "_prelu_kernel": "prelu", "clamp_min": "max",
+    "_log_softmax": "log_softmax", "avg_pool2d": "avg_pool", "_prelu_kernel": "prelu", "clamp_min": "max", "_cdist_forward": "cdist",
+    "cdist_forward": "cdist", "amax": "max", "amin": "min", 
 }  # fmt: skip
 ALONG = {"sum", "mean", "amax", "amin", "max", "min", "prod", "cumsum", "logsumexp", "_softmax", "_log_softmax", "flip"}
 TIGHT = {"·": 2, "@": 2, "/": 2, "+": 1, "−": 1}
@@ -49,6 +52,20 @@ def operation(node: Node) -> str:
     return "" if node.op is None else str(node.op._schema.name).partition("::")[2]
 
 
+def spoken(node: Node) -> str:
+    """The name of an operation as it is said: log_softmax, not _log_softmax."""
+    name = operation(node)
+    return PLAIN.get(name, name.strip("_"))
+
+
+def described(value: Any) -> str:
+    """A constant without a name: its value, or what it looks like."""
+    if value.numel() == 1 and value.is_floating_point():
+        return number(float(value))
+    mask = value.dtype == torch.bool or (value.is_floating_point() and bool(((value == 0) | (value == 1)).all()))
+    return f"{'a mask' if mask else 'a constant'} of shape {tuple(value.shape)}"
+
+
 def formula(trace: Trace, index: int) -> str:
     """The operation as a formula of the inputs, shortened to what fits; what is inside is called by its name."""
     if index not in trace.formulas:
@@ -67,7 +84,7 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if node.op is None:
         return _part(trace, node, depth) if node.item is not None else ("a constant", 9)
     name = operation(node)
-    if name in SILENT or (name in ("t", "permute", "transpose") and depth < 2):
+    if name in SILENT or (name in TURNS and depth < 2):
         return _formula(trace, node.sources()[0], depth)
     if depth == 0:
         return "…", 9
@@ -76,8 +93,11 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
         tight = TIGHT.get(sign, 0)
         left, right = (_argument(trace, a, depth, tight + (k and sign in "−/")) for k, a in enumerate(node.args[:2]))
         return f"{left} {sign} {right}", tight
-    if name in ("t", "permute", "transpose"):
-        return f"{_argument(trace, node.args[0], depth, 9)}ᵀ", 9
+    if name in TURNS:
+        below = _turned_from(trace, node)
+        turned = _axes(trace.nodes[below].value.shape) != _axes(node.value.shape)
+        text, tight = _formula(trace, below, depth)
+        return (f"({text})ᵀ" if tight < 9 else f"{text}ᵀ", 9) if turned else (text, tight)
     if name == "rsub":
         left, right = _argument(trace, node.args[1], depth, 1), _argument(trace, node.args[0], depth, 2)
         return f"{left} − {right}", 1
@@ -95,7 +115,19 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if name in ALONG and len(node.args) > 1 and isinstance(node.args[1], (int, list, tuple)):
         axes = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]]
         inside.append(f"axis {', '.join(map(str, axes))}")
-    return f"{PLAIN.get(name, name.strip('_'))}({', '.join(inside)})", 9
+    return f"{spoken(node)}({', '.join(inside)})", 9
+
+
+def _turned_from(trace: Trace, node: Node) -> int:
+    """What is turned, however often: an einsum turns and reshapes its arguments several times."""
+    while operation(node) in SILENT | TURNS and not node.name:
+        node = trace.nodes[node.sources()[0]]
+    return node.index
+
+
+def _axes(shape: Any) -> list[int]:
+    """The sizes of a shape that has more than one number along them."""
+    return [int(n) for n in shape if n != 1]
 
 
 def _indexed(node: Node, name: str) -> str:
@@ -132,7 +164,7 @@ def called(trace: Trace, index: int) -> str:
 
 def silent(node: Node) -> bool:
     """Whether an operation only moves numbers about, and is not written in a formula."""
-    return operation(node) in SILENT | {"t", "permute", "transpose"}
+    return operation(node) in SILENT | TURNS
 
 
 def role(node: Node, place: int) -> str:
