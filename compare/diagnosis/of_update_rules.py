@@ -97,8 +97,9 @@ def _known(right: Settings, cases: Sequence[Case], size: int) -> tuple[Cause, ..
         return ()
     reduced = {_felt(right, slips, names, cases[0]): residual for names, residual in found.items()}
     first, *others = reduced
-    also = tuple(" and ".join(names) for names in others[:3])
-    return tuple(Cause(name, reduced[first], also) for name in first)
+    second = "α" if right["kind"] == "rmsprop" else "β₂"  # what the rule calls the weight of v
+    also = tuple(" and ".join(names).replace("β₂", second) for names in others[:3])
+    return tuple(Cause(name.replace("β₂", second), reduced[first], also) for name in first)
 
 
 def _slips(case: Case) -> Slips:

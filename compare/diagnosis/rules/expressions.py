@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from compare.diagnosis.rules.recipes import Line, Recipe
 
-MATH = {"sqrt", "abs", "sign", "maximum", "where", "clip"}
+MATH = {"sqrt", "abs", "sign", "maximum", "where", "clip", "tanh", "exp", "log", "minimum", "narrow"}
 Made = tuple[int, str, str]  # how unlikely, the words, and what stands there instead
 
 
@@ -49,6 +49,19 @@ def _of_node(recipe: Recipe, node: ast.expr) -> Iterator[Made]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         for other in (2 * node.value, node.value / 2, node.value + 1):
             yield 13, f"{other:g} stands where {node.value:g} belongs", repr(other)
+        for other in literals(recipe):
+            if other != node.value:
+                yield 12, f"{other:g} stands where {node.value:g} belongs", repr(other)
+
+
+def literals(recipe: Recipe) -> list[float]:
+    """The numbers between 0 and 1 that stand in a rule without a name, which may be taken for each other."""
+    found: dict[float, None] = {}
+    for line in recipe.lines:
+        for node in ast.walk(ast.parse(line.text)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float) and 0 < node.value < 1:
+                found.setdefault(node.value)
+    return list(found)
 
 
 def _of_sum(node: ast.BinOp, left: str, right: str) -> Iterator[Made]:
@@ -115,6 +128,9 @@ def _of_name(recipe: Recipe, name: str) -> Iterator[Made]:
             if other != name:
                 yield 12, f"{other} stands where {name} belongs", other
         if name in recipe.state:
+            for beta in (k for k in recipe.hyper if k.startswith("beta")):
+                words = f"{name} is bias-corrected where it should not be: {name} / (1 - {beta} ** t) stands for it"
+                yield 12, words, f"{name} / (1 - {beta} ** t)"
             yield 13, f"{name} / t stands where {name} belongs", f"{name} / t"
         return
     for other in recipe.hyper:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from compare.diagnosis.rules.expressions import of_expression, target
+from compare.diagnosis.rules.expressions import literals, of_expression, target
 from compare.diagnosis.rules.recipes import Line, Recipe
 
 Units = list[Any]  # the compiled lines of a rule; None for one that is left out
@@ -55,6 +55,7 @@ def changes(recipe: Recipe) -> Iterator[Change]:
             words = f"{words} in {line.text!r} ({line.purpose})"
             yield Change(frozenset({f"line {i}"}), complexity, words, _instead(i, text))
         yield from _of_line(recipe, i, line)
+        yield from _throughout(recipe, i, line)
     yield from _of_several(recipe)
     yield from _of_numbers(recipe)
     yield from _of_gradient(recipe)
@@ -107,6 +108,33 @@ def _of_line(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
         yield Change(touched, 12, f"{name} is kept as {state} for the next step ({line.purpose})", kept)
 
 
+def _throughout(recipe: Recipe, i: int, line: Line) -> Iterator[Change]:
+    """Another hyperparameter, or another weight of an average, everywhere in one line."""
+    right = line.text.partition(" = ")[2]
+    for name, value in recipe.hyper.items():
+        for other, v in recipe.hyper.items():
+            if other != name and v not in (0.0, value) and len(re.findall(rf"\b{name}\b", right)) > 1:
+                text = f"{target(line)} = " + re.sub(rf"\b{name}\b", other, right)
+                words = f"{other} stands for {name} throughout {line.text!r} ({line.purpose})"
+                yield Change(frozenset({f"line {i}"}), 11, words, _instead(i, text))
+    some = literals(recipe)
+    averages = [a for a in some if a > 0.5 and any(abs(b - (1 - a)) < 1e-12 for b in some)]
+    for a in averages:
+        for b in averages:
+            if a != b and repr(a) in right:
+                text = f"{target(line)} = " + _weighed(right, {a: b, _other_of(some, a): _other_of(some, b)})
+                words = f"the weights {b:g} and {1 - b:g} stand for {a:g} and {1 - a:g} in {line.text!r}"
+                yield Change(frozenset({f"line {i}"}), 11, words, _instead(i, text))
+
+
+def _other_of(some: list[float], a: float) -> float:
+    return next(b for b in some if abs(b - (1 - a)) < 1e-12)
+
+
+def _weighed(right: str, instead: dict[float, float]) -> str:
+    return re.sub(r"\d*\.\d+", lambda m: repr(instead.get(float(m[0]), float(m[0]))), right)
+
+
 def _meet(a: Line, b: Line) -> bool:
     return target(a) in b.text or target(b) in a.text
 
@@ -121,6 +149,7 @@ def _of_several(recipe: Recipe) -> Iterator[Change]:
         ("β / t stands where β ** t belongs", lambda s: re.sub(r"\*\* t\b", "/ t", s)),
         ("β stands where β ** t belongs", lambda s: re.sub(r" \*\* t\b", "", s)),
         ("the bias corrections are left out", lambda s: re.sub(r" / \(1 - beta\d \*\* t\)", "", s)),
+        ("the momentum schedule is left out: μ stays β₁", lambda s: re.sub(r" \* \(1 - 0\.5 \* 0\.96 \*\* .*\)$", "", s)),
         ("the gains 1 − β are left out", lambda s: re.sub(r"\(1 - (beta\d|rho|alpha)\) \* ", "", s)),
     ):
         changed = {i: compiled(c) for i, s in enumerate(texts) if (c := change(s)) != s}
@@ -195,6 +224,8 @@ def _of_numbers(recipe: Recipe) -> Iterator[Change]:
             (11, "squared: applied twice", v * v),
             (11, "one minus itself", 1 - v),
             (10, "of the wrong sign", -v),
+            (12, "multiplied by the learning rate, which does not belong", v * recipe.hyper.get("lr", 1.0)),
+            (12, "divided by the learning rate, which does not belong", v / (recipe.hyper.get("lr") or 1.0)),
         ):
             if other in tried:
                 continue

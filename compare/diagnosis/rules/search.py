@@ -11,12 +11,14 @@ import torch
 
 from compare.diagnosis.causes import Case, Cause
 from compare.diagnosis.rules.mutants import Change, Units, changes, numbers, units, worded
+from compare.diagnosis.rules.read_off import read_off
 from compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
 from compare.judge.sides import Arrays
 
 FUNCTIONS: dict[str, Any] = {
     "narrow": lambda v: float(np.float32(v)),
     "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum, "where": np.where, "clip": np.clip,
+    "tanh": np.tanh, "exp": np.exp, "log": np.log, "minimum": np.minimum,
 }  # fmt: skip
 ALSO = 1  # other names for the same numbers are listed up to so much more complexity
 PAIRED = 40000  # pairs that are tried
@@ -98,7 +100,11 @@ def wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ..
 def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ...]:
     optimizer = sides.optimizer([torch.nn.Parameter(torch.zeros(1))], cases[0].inputs["learning rate"])
     recipe = recipe_of(optimizer)
-    if recipe is None or "grads" not in cases[0].inputs:
+    if "grads" not in cases[0].inputs or cases[0].inputs.get("behind"):
+        return ()
+    if recipe is None and not type(optimizer).__module__.startswith("torch.optim"):
+        recipe = read_off(sides.optimizer, cases[0].inputs["theta"], cases[0].inputs["learning rate"])
+    if recipe is None:
         return ()
     with np.errstate(all="ignore"):
         if not _sound(recipe, cases):
