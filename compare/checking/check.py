@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from compare.checking.inputs import (
 )
 from compare.checking.kinks import KINKS
 from compare.checking.listeners import LISTENERS, RAISES
+from compare.checking.more_draws import evaluate_more
 from compare.checking.reproducer import reproduce
 from compare.diagnosis.causes import Case
 from compare.errors import UsageError
@@ -123,7 +125,8 @@ def run(title: str, sides: Sides, inputs: dict[str, Arrays]) -> Report:
         forward_differs = any(
             not found[n].verdict.agrees for found in results.values() for n in ("output", "loss") if n in found
         )
-        findings = [_finding(sides, name, results, forward_differs) for name in names]
+        more = cache(lambda: evaluate_more(sides, inputs))
+        findings = [_finding(sides, name, results, forward_differs, more=more) for name in names]
         if KINKS in inputs:
             findings = _at_kinks(sides, findings, inputs[KINKS])
     return Report(title, tuple(findings))
@@ -154,8 +157,9 @@ def _at_kinks(sides: Sides, findings: list[Finding], inputs: Arrays) -> list[Fin
 
 
 def _finding(
-    sides: Sides, name: str, results: dict[str, dict[str, Evaluation]], forward_differs: bool, draws: int = 0
-) -> Finding:
+    sides: Sides, name: str, results: dict[str, dict[str, Evaluation]], forward_differs: bool, draws: int = 0,
+    more: Callable[[], list[dict[str, Evaluation]]] = list,
+) -> Finding:  # fmt: skip
     seen = {label: found[name] for label, found in results.items() if name in found}
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
@@ -163,7 +167,8 @@ def _finding(
     draws = draws or len(seen)
     if worst.case is not None and (said := _at_special_points(sides, worst.case, draw)):
         return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
-    ordered = [worst, *(e for e in seen.values() if e is not worst)]
+    further = [found[name] for found in more() if name in found]
+    ordered = [worst, *further, *(e for e in seen.values() if e is not worst)]
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
