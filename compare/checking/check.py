@@ -125,7 +125,8 @@ def run(title: str, sides: Sides, inputs: dict[str, Arrays]) -> Report:
         forward_differs = any(
             not found[n].verdict.agrees for found in results.values() for n in ("output", "loss") if n in found
         )
-        more = cache(lambda: evaluate_more(sides, inputs))
+        right = {n for n in names if all(found[n].verdict.agrees for found in results.values() if n in found)}
+        more = cache(lambda: evaluate_more(sides, inputs, right))
         findings = [_finding(sides, name, results, forward_differs, more=more) for name in names]
         if KINKS in inputs:
             findings = _at_kinks(sides, findings, inputs[KINKS])
@@ -168,11 +169,11 @@ def _finding(
     if worst.case is not None and (said := _at_special_points(sides, worst.case, draw)):
         return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
     further = [found[name] for found in more() if name in found]
-    ordered = [worst, *further, *(e for e in seen.values() if e is not worst)]
+    ordered = [worst, *(e for e in seen.values() if e is not worst), *further]
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
-            agreeing = [e.case for e in ordered if e.case is not None and e.verdict.agrees]
+            agreeing = [e.case for e in reversed(ordered) if e.case is not None and e.verdict.agrees]
             diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"), agreeing)
         causes = tuple(c.name for c in diagnosis.causes)
     else:

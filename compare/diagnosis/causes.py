@@ -151,8 +151,8 @@ def constants(case: Case) -> list[Labelled]:
         (12, "NK times too small: averaged over every number where the sum belongs", 1 / (N * K)),
         (12, "N² times too large: summed over the batch twice", N * N),
         (12, "N² times too small: the 1/N is applied twice", 1 / (N * N)),
-        (12, "K/N times what it should be: averaged over the batch where the outputs belong", K / N),
-        (12, "N/K times what it should be: averaged over the outputs where the batch belongs", N / K),
+        (14, "K/N times what it should be: averaged over the batch where the outputs belong", K / N),
+        (14, "N/K times what it should be: averaged over the outputs where the batch belongs", N / K),
     ]
     if case.learning_rate:
         named.append((11, "the learning rate is multiplied in", case.learning_rate))

@@ -20,7 +20,7 @@ from compare.diagnosis.graph.mutants import mutants
 from compare.diagnosis.graph.record import record
 from compare.diagnosis.graph.rerun import Mutant, Rerun, filled
 from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import called, operation
+from compare.diagnosis.graph.words import MADE, called, operation
 
 def softmax(dy: Any, x: Any, p: Any, axes: list[int]) -> Any:
     return p * (dy - (dy * p).sum(axes, keepdim=True))
@@ -65,6 +65,7 @@ def _is_centred(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
     return _is_scaled(x - x.mean(axes, keepdim=True), y, axes)
 
 
+BESIDE = 4  # other quantities that may stand in a closed form
 # what y is called, the closed form of its derivative by x, and whether it may be that
 FORMS: tuple[tuple[str, Callable[..., Any], Callable[..., bool]], ...] = (
     ("p", softmax, _is_softmax),
@@ -80,10 +81,24 @@ def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
     for form in CLOSED.get(node.op, ()):
         values = [trace.nodes[s].value for s in node.sources()]
         leaves = {"δ": up.detach(), called(trace, node.sources()[0]): values[0].detach()}
-        args, kwargs = filled(node, [*leaves.values()][1:] + values[1:])
-        made = recorded(partial(form, leaves["δ"], *args, **kwargs), leaves)
+        args, kwargs = filled(node, [leaves[called(trace, node.sources()[0])], *values[1:]])
+        beside = _beside(trace, node, values[0]) if len(values) == 1 else {}
+        made = recorded(partial(form, leaves["δ"], *args, **kwargs), {**beside, **leaves})
         if made is not None:
             yield node.sources()[0], made
+
+
+def _beside(trace: Trace, node: Node, x: Tensor) -> dict[str, Tensor]:
+    """Other quantities of the shape, by their names: what may stand in the form for something else."""
+    found: dict[str, Tensor] = {}
+    for other in sorted(trace.nodes, key=lambda n: abs(n.index - node.index)):
+        v, name = other.value, called(trace, other.index)
+        alike = isinstance(v, torch.Tensor) and v.shape == x.shape and v.is_floating_point()
+        if alike and operation(other) not in MADE and not torch.equal(v, x) and name != called(trace, node.sources()[0]):
+            found.setdefault(name, v.detach())
+        if len(found) == BESIDE:
+            break
+    return found
 
 
 def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor) -> Iterator[Trace]:

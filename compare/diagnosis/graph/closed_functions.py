@@ -33,6 +33,16 @@ def gelu(dy: Any, x: Any, *, approximate: str = "none") -> Any:
     return dy * (label(0.5 * (number(1) + torch.erf(x / math.sqrt(2))), "Φ(x)") + x * phi)
 
 
+def sigmoid(dy: Any, x: Any) -> Any:
+    s = label(torch.sigmoid(x), "σ")
+    return dy * (s * (number(1) - s))
+
+
+def tanh(dy: Any, x: Any) -> Any:
+    t = label(torch.tanh(x), "tanh")
+    return dy * (number(1) - t * t)
+
+
 def silu(dy: Any, x: Any) -> Any:
     s = label(torch.sigmoid(x), "σ(x)")
     return dy * (s + x * s * (number(1) - s))
@@ -114,6 +124,8 @@ def normed(dy: Any, x: Any, ord: float = 2, dim: Any = None, keepdim: bool = Fal
 CLOSED: dict[Any, tuple[Callable[..., Any], ...]] = {
     aten.logsumexp.default: (logsumexp,),
     aten.gelu.default: (gelu,),
+    aten.sigmoid.default: (sigmoid,),
+    aten.tanh.default: (tanh,),
     aten.silu.default: (silu, silu_by_y),
     aten.softplus.default: (softplus, softplus_by_y),
     aten.mish.default: (mish,),

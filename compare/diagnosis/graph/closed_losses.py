@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from compare.diagnosis.graph.closed_forms import recorded
-from compare.diagnosis.graph.labels import QUANTITY, decoy, label, number
+from compare.diagnosis.graph.labels import QUANTITY, decoy, label, number, weights
 from compare.diagnosis.graph.textbook_losses import one_hot, smoothed_target
 from compare.diagnosis.graph.trace import Call, Tensor, Trace, is_ref
 from compare.diagnosis.graph.words import called
@@ -22,14 +22,15 @@ from compare.diagnosis.graph.words import called
 def _reduced(dy: Any, g: Any, reduction: str, count: Any) -> Any:
     if reduction == "none":
         return dy * g
+    if isinstance(count, int):
+        count = quantity(count, "the count of all numbers")
     return dy * (g / count if reduction == "mean" else g)
 
 
-def _weights(weight: Tensor, z: Any) -> Any:
-    """The weights of the classes along axis 1, as a quantity of the formula."""
-    w = label(weight.to(z.dtype).reshape(-1, *[1] * (z.dim() - 2)), "w")
-    setattr(w, QUANTITY, True)
-    return w
+def _own_weight(weight: Tensor, z: Any, y: Any, axis: int) -> Any:
+    """The weight of every row's own class."""
+    w = weights(weight.to(z.dtype), (-1, *[1] * (z.dim() - 2)))
+    return label((w * y).sum(axis, keepdim=True), "w_y")
 
 
 def _cross_entropy(spread: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
@@ -46,7 +47,7 @@ def _cross_entropy(spread: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
         keep = label((t != o["ignore_index"]).to(z.dtype).unsqueeze(axis), "the mask of the rows that count")
         if o["weight"] is not None or o["label_smoothing"]:
             return NotImplemented
-        decoy(y.sum(), "N")
+        decoy(label(y, "y of all rows").sum(), "N, with the rows that do not count,")
         return _reduced(dy, keep * (p - y), o["reduction"], label(keep.sum(), "the number of rows that count"))
     q = smoothed_target(y, o["label_smoothing"], z.shape[axis]) if o["label_smoothing"] else y
     if o["weight"] is None:
@@ -54,9 +55,9 @@ def _cross_entropy(spread: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     if o["label_smoothing"]:
         return NotImplemented
     decoy(y.sum(), "N")
-    own = label((_weights(o["weight"], z) * y).sum(axis, keepdim=True), "w_y")
+    own = _own_weight(o["weight"], z, y, axis)
     g = own * p - own * y if spread else own * (p - y)
-    return _reduced(dy, g, o["reduction"], label(own.sum(), "the sum of w_y") if mean else 1)
+    return _reduced(dy, g, o["reduction"], label(own.sum(), "the sum of w_y") if mean else 1.0)
 
 
 def _nll(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
@@ -67,7 +68,7 @@ def _nll(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     if o["weight"] is None:
         return _reduced(dy, -y, o["reduction"], label(y.sum(), "N"))
     decoy(y.sum(), "N")
-    own = label((_weights(o["weight"], z) * y).sum(1, keepdim=True), "w_y")
+    own = _own_weight(o["weight"], z, y, 1)
     return _reduced(dy, -(own * y), o["reduction"], label(own.sum(), "the sum of w_y"))
 
 
@@ -84,7 +85,7 @@ def _multi_margin(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
         count = label(m.sum(1, keepdim=True), "their sum")
     g = m - y * count
     if o["weight"] is not None:
-        g = label((_weights(o["weight"], z) * y).sum(1, keepdim=True), "w_y") * g
+        g = _own_weight(o["weight"], z, y, 1) * g
     dy = dy.unsqueeze(1) if o["reduction"] == "none" else dy
     return _reduced(dy, g / z.shape[1], o["reduction"], label(y.sum(), "N"))
 

@@ -86,10 +86,12 @@ def _other_constant(trace: Trace) -> Iterator[tuple[str, Factor]]:
     """Another constant of the twin, or one minus it, in the place of one."""
     own = {(a, divides): at for (a, divides), at in _own(trace).items() if at}
     for (a, divides), at in own.items():
-        others = {f"1 − {number(a)}": 1 - a} | {number(b): b for b, _ in own if abs(b) not in (a, -a)}
-        for words, b in others.items():
+        others = {number(abs(b)): (10, abs(b)) for b, _ in own}
+        others.setdefault(f"1 − {number(abs(a))}", (11, 1 - abs(a)))
+        for words, (complexity, b) in others.items():
             if b not in (0.0, 1.0, a, -a):
-                yield f"{words} stands for {number(a)}", Factor(12, a / b if divides else b / a, at)
+                value = abs(a) / b if divides else b / abs(a)
+                yield f"{words} stands for {number(abs(a))}", Factor(complexity, value, at)
 
 
 def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
@@ -100,7 +102,7 @@ def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
     """
     found: dict[str, Labelled] = {}
     for trace in traces:
-        leading = _scaling(trace, trace.leading_to(trace.inputs[target])) if target in trace.inputs else frozenset()
+        leading = scaling(trace, trace.leading_to(trace.inputs[target])) if target in trace.inputs else frozenset()
         for node in trace.nodes:
             if operation(node) not in ("mul", "div"):
                 continue
@@ -121,7 +123,7 @@ def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
     return sorted(found.values(), key=lambda f: "too" in f.names[0])
 
 
-def _scaling(trace: Trace, leading: frozenset[int]) -> frozenset[int]:
+def scaling(trace: Trace, leading: frozenset[int]) -> frozenset[int]:
     """The operations that the gradient passes, and those that are a factor of what it passes."""
     found = set(leading)
     for node in reversed(trace.nodes):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import called, formula, operation, role, spoken
+from compare.diagnosis.graph.words import MADE, called, formula, operation, role, spoken
 
 MOST_VALUES = 16  # other quantities that are tried in a place
 ROOTS = {"sqrt", "linalg_vector_norm", "std", "norm"}
@@ -78,6 +78,8 @@ class Place:
         for other in sorted(self.trace.nodes, key=lambda n: abs(n.index - self.node.index)):
             w = other.value
             if not isinstance(w, torch.Tensor) or w.shape != b.shape or not w.is_floating_point():
+                continue
+            if operation(other) in MADE:
                 continue
             if other.index != source and not torch.equal(w, b):
                 tried += 1

@@ -33,3 +33,11 @@ def decoy(x: Any, words: str) -> Any:
     """What a person may write in the place of something else of its shape."""
     setattr(label(x, words), DECOY, True)
     return x
+
+
+def weights(w: Any, shape: Any) -> Any:
+    """The weights of classes as a quantity of the formula, and their sum for comparison."""
+    w = label(w.reshape(shape).clone(), "w")
+    setattr(w, QUANTITY, True)
+    decoy(w.sum(), "the sum of w")
+    return w

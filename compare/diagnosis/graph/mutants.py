@@ -13,7 +13,7 @@ import torch
 
 from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
+from compare.diagnosis.graph.words import COMPARED, INFIX, MADE, called, formula, number, operation, spoken
 
 aten = torch.ops.aten
 MOST_VALUES = 8  # other quantities that are tried in a place
@@ -22,6 +22,7 @@ SHAPES = {
     "cat", "stack", "_to_copy", "full_like", "ones_like", "zeros_like", "index", "embedding", "arange", "one_hot",
     "split", "split_with_sizes", "unsafe_split", "unbind", "constant_pad_nd",
 }  # fmt: skip
+BOUNDED, HUGE = {"hardtanh", "clamp", "clamp_min", "clamp_max"}, 1e300
 SAFE = {"float", "number", "Scalar", "Tensor"}  # types of arguments that may have any value, if they are numbers
 NAMED = {"dim", "dims", "axis", "diagonal", "correction", "unbiased", "is_causal"}  # and names of some that may, too
 CALLED = {"eps": "ε", "negative_slope": "the negative slope", "self": "", "other": "", "value": "the constant"}
@@ -97,6 +98,10 @@ def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
             yield from _axes(trace, node, place, value)
         elif isinstance(value, (int, float)):
             text = f"{what or 'the constant'} {number(value)}" if what != "ε" else "ε"
+            if operation(node) in BOUNDED:
+                words = f"the bound {number(value)} is left out of {here}"
+                none = -HUGE if argument in ("min", "min_val") else HUGE
+                yield Mutant(node.index, (place, "no bound"), 10, words, with_number(trace, node, place, none))
             for complexity, words, other in _other_numbers(value):
                 yield Mutant(
                     node.index, (place, words), complexity, f"{text} is {words} in {here}",
@@ -124,8 +129,10 @@ def _other_numbers(value: float) -> Iterator[tuple[int, str, float]]:
         found.append((13, "squared", value * value))
     if float(value).is_integer():
         found += [(12, "one too large", value + 1), (12, "one too small", value - 1)]
+    tried = {float(value)}
     for complexity, words, other in found:
-        if other != value and (isinstance(value, float) or float(other).is_integer()):
+        if float(other) not in tried and (isinstance(value, float) or float(other).is_integer()):
+            tried.add(float(other))
             yield complexity, words, other
 
 
@@ -240,10 +247,15 @@ def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
 
 def _of_quantity(node: Node, p: int, source: Node, here: str) -> Iterator[Mutant]:
     """A number with a name, α or K, that is another number here."""
-    value = float(source.value)
+    value, name = float(source.value), source.name
+    said = name if name == number(value) or value.is_integer() else f"{name} = {number(value)}"
+    tried = {value}
     for complexity, words, other in (*_other_numbers(value), (12, "one minus itself", 1 - value)):
-        shifted = {"one too large": f"{source.name} + 1", "one too small": f"{source.name} − 1"}.get(words)
-        what = f"{shifted} stands for {source.name}" if shifted else f"{source.name} is {words}"
+        if other in tried:
+            continue
+        tried.add(other)
+        shifted = {"one too large": f"{name} + 1", "one too small": f"{name} − 1"}.get(words)
+        what = f"{shifted} stands for {name}" if shifted and name != number(value) else f"{said} is {words}"
 
         def made(given: list[Any], other: float = other) -> Any:
             return node_value(node, [torch.full_like(g, other) if q == p else g for q, g in enumerate(given)])
@@ -262,7 +274,7 @@ def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
         if not isinstance(b, torch.Tensor) or not b.is_floating_point():
             continue
         for other in reversed(trace.nodes[: node.index]):
-            alike = _is_like(other.value, b) and other.index not in (s, narrow.index)
+            alike = _is_like(other.value, b) and other.index not in (s, narrow.index) and operation(other) not in MADE
             if tried == MOST_VALUES or not alike or torch.equal(other.value, b) or (b.dim() == 0 and other.name == "δ"):
                 continue
             tried += 1
@@ -280,7 +292,8 @@ def _as_wide(trace: Trace, node: Node, p: int, wide: Any, here: str) -> Iterator
     for other in reversed(trace.nodes[: node.index]):
         if tried < MOST_VALUES and isinstance(other.value, torch.Tensor) and other.value.is_floating_point():
             name = called(trace, other.index)
-            if other.value.shape == wide and other.index not in node.sources() and name != right:
+            other_than = other.index not in node.sources() and name != right and operation(other) not in MADE
+            if other.value.shape == wide and other_than:
                 tried += 1
                 words = f"{name} stands for {right} in {here}"
                 yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))

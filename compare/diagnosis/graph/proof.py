@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.constants import Factor
+from compare.diagnosis.graph.constants import Factor, scaling
 from compare.diagnosis.graph.edge import Slip, named_term, path, rule_of
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
@@ -140,19 +140,22 @@ class Room:
 
     def labels(self, factor: float, near: float, edge: Edge | None = None) -> list[str]:
         """The names of a factor: before what flows along an edge, or before the whole."""
-        way = self.leading if edge is None else self.way(edge)
+        way = scaling(self.trace, self.leading) if edge is None else self.way(edge)
         near *= max(1.0, abs(factor))
         return [k for k, f in self.named.items() if abs(f.value - factor) <= near and f.fits(way)][:4]
 
     def way(self, edge: Edge) -> frozenset[int]:
-        """The operations that the paths along an edge go through, from the output to the target."""
+        """The operations that the paths along an edge go through, from the output to the target, and their factors."""
         late, _, early = edge
         for index in (late, -1 - early):
             if index not in self._ways:
                 below = self._before(early) if index < 0 else set()
                 above = {i for i in self.leading if i >= late and late in self._before(i)} if index >= 0 else set()
                 self._ways[index] = frozenset(below & self.leading if index < 0 else above)
-        return self._ways[late] | self._ways[-1 - early]
+        key = -1 - early - len(self.trace.nodes) * (late + 1)
+        if key not in self._ways:
+            self._ways[key] = scaling(self.trace, self._ways[late] | self._ways[-1 - early])
+        return self._ways[key]
 
 
 def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:

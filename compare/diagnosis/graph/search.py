@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,22 +85,34 @@ class TheTwin:
 
     def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
         found: list[Found] = []
+        kinds: set[Any] = set()  # what was found in a twin that is taken apart less is only said again
         for depth, (rooms, made) in enumerate(self.rooms()):  # what is taken apart the least is likelier
+            new: set[Any] = set()
             here, main = list(_whole(rooms)) if singles in sources else [], _main(rooms)
             for source in sources:
                 theories = _first(_said_plainly(main, t) for t in source(main, made))
-                here += [f for t in theories if (f := prove(rooms, t)) is not None]
+                proven = [(t, f) for t in theories if _kind(t) not in kinds and (f := prove(rooms, t)) is not None]
+                here += [f for _, f in proven]
+                new |= {_kind(t) for t, _ in proven}
                 if here:
                     break
             found += [f._replace(complexity=f.complexity + depth) for f in here]
+            kinds |= new
         simplest: dict[tuple[str, ...], Found] = {}
         for f in sorted(found, key=lambda f: f.complexity):
             simplest.setdefault(f.words, f)
         return list(simplest.values())
 
 
+def _kind(theory: Theory) -> Any:
+    """What is wrong, wherever it is."""
+    return tuple((part.key[0] if isinstance(part.key, tuple) else part.key, part.label) for part in theory.parts)
+
+
 def _main(rooms: list[Room]) -> Room:
-    return max(rooms, key=lambda r: int(r.case.where().sum()))
+    """The one that tells the most, of the sizes that the first has: its numbers are the ones that are named."""
+    alike = [r for r in rooms if r.case.manual.shape == rooms[0].case.manual.shape]
+    return max(alike, key=lambda r: int(r.case.where().sum()))
 
 
 def _whole(rooms: list[Room]) -> Iterator[Found]:

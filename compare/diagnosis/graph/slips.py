@@ -15,8 +15,8 @@ import torch
 from compare.diagnosis.graph.closed_forms import as_of_a_softmax, by_pattern, changed, closed
 from compare.diagnosis.graph.closed_losses import closed_losses
 from compare.diagnosis.graph.edge import Edge, Place, Slip, path
-from compare.diagnosis.graph.slips_of_functions import PLAIN, of_a_choice, of_a_function
-from compare.diagnosis.graph.slips_of_places import of_places, of_upstream
+from compare.diagnosis.graph.slips_of_functions import MIXING, PLAIN, of_a_choice, of_a_function, of_elsewhere
+from compare.diagnosis.graph.slips_of_places import of_places, of_quantities, of_upstream
 from compare.diagnosis.graph.slips_of_products import of_a_product, of_a_stride
 from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_pool, of_a_sum, of_an_extreme
 from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
@@ -65,8 +65,10 @@ def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
         yield from of_a_choice(here)
     elif name in ("amax", "amin"):
         yield from of_an_extreme(here)
-    elif name == "logsumexp":
-        yield from of_a_logsumexp(here)
+    elif name in MIXING:
+        yield from of_elsewhere(here)
+        if name == "logsumexp":
+            yield from of_a_logsumexp(here)
     elif name in ("embedding", "index", "index_select"):
         yield from of_a_lookup(here)
     elif name in ("sum", "mean"):
@@ -78,6 +80,7 @@ def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
         words = f"δ is put through {name} as it is, not reversed"
         yield here.slip("forward", 11, words, lambda up: here.node.op(up, *here.node.args[1:]))
     if not likely:
+        yield from of_quantities(here)
         yield from of_places(here)
         yield from of_upstream(here)
 

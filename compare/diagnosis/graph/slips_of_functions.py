@@ -19,6 +19,8 @@ PLAIN = {
     "log_sigmoid_forward", "hardswish", "hardsigmoid", "sign", "square", "round", "floor", "ceil", "trunc", "celu",
     "leaky_relu", "detach", "softshrink", "hardshrink",
 }  # fmt: skip
+# Functions of several numbers whose derivative depends on where it is evaluated.
+MIXING = {"_softmax", "_log_softmax", "logsumexp", "linalg_vector_norm", "prod", "cumprod", "std", "var", "logcumsumexp"}
 MASKS = {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold", "softshrink", "hardshrink"}
 
 
@@ -38,12 +40,8 @@ def of_a_function(here: Place) -> Iterator[Slip]:
     yield here.slip("twice", 12, f"{of} is applied twice", here.after(here.right))
     words = f"{of} is evaluated at {here.here} itself, where {here.at} belongs"
     yield here.slip("at y", 11, words, here.with_other(p, y))
-    for other in here.others_like(x, here.edge[2]):
-        if called(here.trace, other.index) == here.at:
-            continue
-        words = f"{of} is evaluated at {called(here.trace, other.index)}, where {here.at} belongs"
-        yield here.slip(("at", other.index), 13, words, here.with_other(p, other.value))
-    yield here.slip("at −x", 11, f"{of} is evaluated at −({here.at})", here.with_other(p, -x))
+    yield from of_elsewhere(here)
+    yield here.slip("at −x", 11, f"{of} is evaluated at {_minus(here.at)}", here.with_other(p, -x))
     words = f"{of} is divided by where it should be multiplied with"
     yield here.slip("divided", 13, words, lambda up: up * up / here.right(up))
     own = here.right(torch.ones_like(here.up))
@@ -59,6 +57,19 @@ def of_a_function(here: Place) -> Iterator[Slip]:
         yield here.slip(("times", text), 14 + extra, words, here.after(partial(torch.mul, value)))
         words = f"{of} lacks a factor {text}, {where}"
         yield here.slip(("over", text), 14 + extra, words, here.after(partial(torch.mul, 1 / value)))
+
+
+def _minus(text: str) -> str:
+    return text[1:] if text.startswith("−") and " " not in text else f"−({text})" if " " in text else f"−{text}"
+
+
+def of_elsewhere(here: Place) -> Iterator[Slip]:
+    """The right derivative at another quantity than the argument."""
+    for other in here.others_like(here.x, here.edge[2]):
+        name = called(here.trace, other.index)
+        if name != here.at:
+            words = f"the derivative of {here.here} is evaluated at {name}, where {here.at} belongs"
+            yield here.slip(("at", other.index), 13, words, here.with_other(here.place, other.value))
 
 
 def of_a_choice(here: Place) -> Iterator[Slip]:

@@ -7,11 +7,12 @@ from functools import partial
 
 import torch
 
-from compare.diagnosis.graph.edge import MOST_VALUES, Place, Slip
+from compare.diagnosis.graph.edge import MOST_VALUES, Place, Slip, path
 from compare.diagnosis.graph.slips_of_functions import PLAIN
 from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import called
+from compare.diagnosis.graph.words import MADE, called, operation
 
+MEETING = {"slice", "select", "split", "chunk", "expand", "stack", "cat"}
 ELEMENTWISE = PLAIN | {"add", "sub", "mul"}
 
 
@@ -33,6 +34,38 @@ def of_places(here: Place) -> Iterator[Slip]:
             for kind, reduce in (("summed", torch.sum), ("averaged", torch.mean)):
                 words = f"{what} is {kind} over axis {axis} too"
                 yield here.slip((kind, axis), 13, words, here.after(partial(_reduced, reduce, axis)))
+
+
+def of_quantities(here: Place) -> Iterator[Slip]:
+    """What flows on with a quantity of the derivation too much, or without it, where it is not the rule's own."""
+    way = path(here.trace, here.edge)
+    for index in _quantities(here):
+        name, q = called(here.trace, index), here.trace.nodes[index].value.detach()
+        for key, value, words in (
+            ("×", q, f"{way} has a factor {name} too much"),
+            ("÷", 1 / q, f"{way} lacks a factor {name}, or is divided by it"),
+            ("×√", q.abs().sqrt(), f"{way} has a factor √({name}) too much"),
+            ("÷√", 1 / q.abs().sqrt(), f"{way} lacks a factor √({name}), or is divided by it"),
+        ):
+            if bool(torch.isfinite(value).all()):
+                yield here.slip((key, index), 14 + ("√" in key), words, here.after(partial(torch.mul, value)))
+
+
+def _quantities(here: Place) -> Iterator[int]:
+    """The arguments and the result of the operation, and, where several paths meet, what is near."""
+    found = dict.fromkeys([*here.node.sources(), here.node.index])
+    several = sum(here.edge[2] in n.sources() for n in here.trace.nodes) > 1 or here.name in MEETING
+    if several:
+        near = sorted(here.trace.nodes, key=lambda n: abs(n.index - here.node.index))
+        found |= dict.fromkeys(n.index for n in near[: 2 * MOST_VALUES])
+    for index in found:
+        node = here.trace.nodes[index]
+        q = node.value
+        fits = isinstance(q, torch.Tensor) and q.is_floating_point() and q.dim() <= here.x.dim()
+        if fits and operation(node) not in MADE and q.numel() > 1:
+            sizes = zip(q.shape[::-1], here.x.shape[::-1], strict=False)
+            if all(a in (1, b) for a, b in sizes):
+                yield index
 
 
 def _turned(g: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two numbers of the twin that stand in each other's place, or one minus them: τ and 1 − τ, α and β."""
+"""Changes of the twin in several places at once: τ and 1 − τ swapped, a number left out everywhere, 1 − t for t."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Swapped = tuple[str, dict[int, Mutant]]
 
 
 def swaps(trace: Trace) -> Iterator[tuple[Any, Swapped]]:
-    """(key, (words, the operations changed)) of every two numbers swapped, and of a ↔ 1 − a; signs stay."""
+    """(key, (words, the operations changed)) of numbers swapped, a ↔ 1 − a, or others everywhere; signs stay."""
     sizes: dict[float, None] = {}
     places = []
     for node in trace.nodes:
@@ -34,6 +34,9 @@ def swaps(trace: Trace) -> Iterator[tuple[Any, Swapped]]:
     changes += [
         (("1 −", a), f"{number(a)} and 1 − {number(a)} are swapped", partial(_complemented, a)) for a in some if a < 1
     ]
+    for a in some:
+        for what, b in (("left out (taken as 1)", 1.0), ("doubled", 2 * a), ("halved", a / 2)):
+            changes.append((("all", a, what), f"{number(a)} is {what} everywhere", {a: b}.get))
     for key, words, other in changes:
         wrong: dict[int, Mutant] = {}
         for node, place, value in places:
@@ -41,7 +44,7 @@ def swaps(trace: Trace) -> Iterator[tuple[Any, Swapped]]:
             if size is not None and node.index not in wrong:
                 made = with_number(trace, node, place, size if value > 0 else -size)
                 wrong[node.index] = Mutant(node.index, key, 11, words, made)
-        if wrong:
+        if len(wrong) > (key[0] == "all"):
             yield key, (words, wrong)
 
 
@@ -51,3 +54,19 @@ def _exchanged(a: float, b: float, size: float) -> float | None:
 
 def _complemented(a: float, size: float) -> float | None:
     return 1 - size if size == a or abs(size - (1 - a)) < 1e-12 else None
+
+
+def of_inputs(trace: Trace, target: int) -> Iterator[tuple[Any, Swapped]]:
+    """The same of every input that is not differentiated by: the target of a loss, another parameter."""
+    for name, index in trace.inputs.items():
+        v = trace.nodes[index].value
+        if index == target or not v.is_floating_point():
+            continue
+        for words, other in ((f"1 − {name} stands", 1 - v), (f"−{name} stands", -v), (f"{name}² stands", v * v)):
+            made = partial(_instead, other)
+            text = f"{words} for {name} everywhere"
+            yield (name, words), (text, {index: Mutant(index, words, 11, text, made)})
+
+
+def _instead(other: Any, given: list[Any]) -> Any:
+    return other

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.labels import decoy, label, number, quantity
+from compare.diagnosis.graph.labels import decoy, label, number, quantity, weights
 
 aten = torch.ops.aten
 
@@ -49,15 +49,17 @@ def binary_cross_entropy_with_logits(
 def nll_loss(x: Any, target: Any, weight: Any, reduction: int, ignore_index: int) -> Any:
     if x.dim() != 2:
         return NotImplemented
-    y = one_hot(target, x.shape[1], x.dtype)
+    y, count = one_hot(target, x.shape[1], x.dtype), "N"
     if bool((target == ignore_index).any()):
+        decoy(label(y, "y of all rows").sum(), "N, with the rows that do not count,")
         y = y * label((target != ignore_index).to(x.dtype), "the mask of the rows that count")[:, None]
+        count = "the number of rows that count"
     y = label(y, "y")
     if weight is None:
-        each, total = -(y * x).sum(1), label(y.sum(), "N")
+        each, total = -(y * x).sum(1), label(y.sum(), count)
     else:
-        decoy(y.sum(), "N")
-        own = label((y * label(weight.view_as(weight), "w")).sum(1), "w_y")
+        decoy(y.sum(), count)
+        own = label((y * weights(weight, (-1,))).sum(1), "w_y")
         each, total = -(own * (y * x).sum(1)), label(own.sum(), "the sum of w_y")
     return (each if reduction == 0 else each.sum() / total if reduction == 1 else each.sum()), total
 
@@ -100,7 +102,7 @@ def multi_margin_loss(
     excess = torch.relu(margin - (z * y).sum(1, keepdim=True) + z)
     value = (number(1) - y) * (excess if p == 1 else excess * excess)
     if weight is not None:
-        value = value * label((weight * y).sum(1, keepdim=True), "w_y")
+        value = value * label((weights(weight, (-1,)) * y).sum(1, keepdim=True), "w_y")
     return _reduced(value.sum(1) / z.shape[1], reduction)
 
 

@@ -19,6 +19,8 @@ SILENT = {
     "view", "_unsafe_view", "reshape", "expand", "clone", "unsqueeze", "squeeze", "detach", "alias", "contiguous",
     "lift_fresh", "_to_copy",
 }  # fmt: skip
+# What is made of a shape alone.
+MADE = {"full", "full_like", "zeros_like", "ones_like", "empty_like", "fill", "new_zeros", "new_ones", "scalar_tensor"}
 TURNS = {"t", "permute", "transpose"}
 PLAIN = {
     "_scaled_dot_product_flash_attention_for_cpu": "attention", "native_layer_norm": "layer_norm",
