@@ -11,7 +11,7 @@ import torch
 import manual
 from compare.checking.findings import Finding, Report
 from compare.errors import UsageError
-from compare.judge.agreement import Disagreement, StageRow, Verdict, judge, mismatched
+from compare.judge.agreement import Disagreement, Verdict, judge, mismatched
 from compare.judge.ladder import RUNG
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
@@ -35,7 +35,7 @@ class RateJudge:
             return
         stage = f"learning rate · {type(self.schedule).__name__}"
         verdict = self.verdict(step, theirs)
-        run.rows.setdefault(stage, StageRow(stage)).add(step, "η", verdict)
+        run.row(stage).add(step, "η", verdict)
         if not verdict.agrees and all(d.stage != stage for d in run.disagreements):
             run.disagreements.append(Disagreement(step, stage, "η", verdict))
 

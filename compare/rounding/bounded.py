@@ -284,7 +284,8 @@ def settled(p: Precision, value: Any, error: Any, exactly_infinite: Any = None) 
         laid_out = np.empty_like(value, dtype=np.float64, subok=False)
         laid_out[...] = error
         error = laid_out
-    if error.size and not error.max() < p.unit * p.largest:  # a value that overflowed has a larger bound than this
+    largest = np.maximum.reduce(error, axis=None, initial=0)
+    if not largest < p.unit * p.largest:  # a value that overflowed has a larger bound than this
         error[np.isnan(error) | np.isinf(value)] = np.inf
         if exactly_infinite is not None:
             error[exactly_infinite()] = 0
