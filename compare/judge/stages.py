@@ -155,7 +155,7 @@ class StepJudge:
             if not unbounded:
                 try:
                     return function(*args), False
-                except NoRoundingRule:
+                except (NoRoundingRule, FloatingPointError):  # the latter from code within np.errstate(all="raise")
                     pass
             return function(*(a.cache if isinstance(a, Unbounded) else plain(a) for a in args)), True
         except Exception as error:

@@ -45,7 +45,7 @@ def judge_whole_step(
                 run.network, run.loss_sides.loss, run.optimizer_sides.rule, _apart(theta, theirs.theta, p), start,
                 exact(theirs.x, p), exact(theirs.target, p), _rates_apart(rate, theirs.learning_rate, p),
             )  # fmt: skip
-        except NoRoundingRule:
+        except (NoRoundingRule, FloatingPointError):
             row.unjudged += 1  # no bound reaches through this network; its stages are judged one by one
             return
     for name, value, bound, torch in _tensors(ours, bounds, theirs):

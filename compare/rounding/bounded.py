@@ -37,6 +37,8 @@ class Bounded(NDArrayOperatorsMixin):
     The precision is that of the run, not of the value: code that drops to a lower precision on the way is not
     excused for it.
 
+    Run code on Bounded arrays under np.errstate(all="ignore"): a bound that overflows is an answer and no accident.
+
     A view keeps a reference to the array it is a view of, so that an error that either of them comes by later,
     when one is changed in place, is known to both.
 
