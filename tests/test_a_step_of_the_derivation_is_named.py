@@ -140,7 +140,7 @@ def test_the_right_gradient_of_another_function_is_told_as_such() -> None:
         return functional.huber_loss(x, torch.zeros_like(x), reduction="none", delta=0.5)
 
     (cause,) = causes(forward, backward, twin, x=(6, 5))["input gradient"]
-    assert cause.startswith("it is the gradient of another function: delta 0.5 is left out (taken as 1)")
+    assert cause.startswith("it is the gradient of the twin with one change: delta 0.5 is left out (taken as 1)")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def _misused_parameters(sides: Sides, case: Case, forward: bool) -> Iterator[Can
             yield from _again(sides, case, 10, f"{name} is subtracted or negated", {key: -value})
             yield from _again(sides, case, 11, f"{name} is doubled (added twice)", {key: 2 * value})
             yield from _again(sides, case, 11, f"{name} is halved", {key: value / 2})
-        matrix = 3 * (np.ndim(value) > 1)  # of a matrix ones are no identity: it is likelier that something else is wrong
+        matrix = 3 * (np.ndim(value) > 1)  # ones are no identity of a matrix: something else is likelier
         words = f"{name} is left out (taken as 1)"
         yield from _again(sides, case, 10 + matrix, words, {key: np.ones_like(value)})
         yield from _again(sides, case, 11, f"{name} is applied twice", {key: value * value})

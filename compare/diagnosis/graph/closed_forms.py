@@ -22,6 +22,7 @@ from compare.diagnosis.graph.rerun import Mutant, Rerun, filled
 from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
 from compare.diagnosis.graph.words import MADE, called, operation
 
+
 def softmax(dy: Any, x: Any, p: Any, axes: list[int]) -> Any:
     return p * (dy - (dy * p).sum(axes, keepdim=True))
 
@@ -94,7 +95,12 @@ def _beside(trace: Trace, node: Node, x: Tensor) -> dict[str, Tensor]:
     for other in sorted(trace.nodes, key=lambda n: abs(n.index - node.index)):
         v, name = other.value, called(trace, other.index)
         alike = isinstance(v, torch.Tensor) and v.shape == x.shape and v.is_floating_point()
-        if alike and operation(other) not in MADE and not torch.equal(v, x) and name != called(trace, node.sources()[0]):
+        if (
+            alike
+            and operation(other) not in MADE
+            and not torch.equal(v, x)
+            and name != called(trace, node.sources()[0])
+        ):
             found.setdefault(name, v.detach())
         if len(found) == BESIDE:
             break
@@ -140,7 +146,7 @@ def recorded(form: Callable[[], Any], leaves: dict[str, Tensor]) -> Trace | None
     """What a closed form does; None where it is none for these arguments."""
     try:
         return record(form, leaves, 0)
-    except (RuntimeError, TypeError, ValueError, IndexError):
+    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError):
         return None
 
 

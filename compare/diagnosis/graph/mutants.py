@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
-from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import COMPARED, INFIX, MADE, called, formula, number, operation, spoken
+from compare.diagnosis.graph.mutants_of_arguments import is_like, of_constants, of_others, other_numbers
+from compare.diagnosis.graph.rerun import Mutant, filled, node_value
+from compare.diagnosis.graph.trace import Node, Trace, is_ref
+from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
 
 aten = torch.ops.aten
-MOST_VALUES = 8  # other quantities that are tried in a place
 SHAPES = {
     "view", "_unsafe_view", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select", "clone",
     "cat", "stack", "_to_copy", "full_like", "ones_like", "zeros_like", "index", "embedding", "arange", "one_hot",
@@ -49,8 +49,8 @@ def mutants(trace: Trace) -> Iterator[Mutant]:
         elif node.value.is_floating_point():
             yield from _numbers(trace, node)
             yield from _terms(trace, node)
-            yield from _constants(trace, node)
-            yield from _others(trace, node)
+            yield from of_constants(trace, node)
+            yield from of_others(trace, node)
 
 
 def with_number(trace: Trace, node: Node, place: Any, value: Any) -> Callable[[list[Any]], Any]:
@@ -102,7 +102,7 @@ def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
                 words = f"the bound {number(value)} is left out of {here}"
                 none = -HUGE if argument in ("min", "min_val") else HUGE
                 yield Mutant(node.index, (place, "no bound"), 10, words, with_number(trace, node, place, none))
-            for complexity, words, other in _other_numbers(value):
+            for complexity, words, other in other_numbers(value):
                 yield Mutant(
                     node.index, (place, words), complexity, f"{text} is {words} in {here}",
                     with_number(trace, node, place, type(value)(other)), (place, float(value)),
@@ -121,25 +121,10 @@ def _axes(trace: Trace, node: Node, place: Any, value: Any) -> Iterator[Mutant]:
         yield Mutant(node.index, (place, *axes), 11, words, with_number(trace, node, place, given))
 
 
-def _other_numbers(value: float) -> Iterator[tuple[int, str, float]]:
-    found = [(11, "left out (taken as 0)", 0.0), (11, "left out (taken as 1)", 1.0)]
-    found += [(12, "doubled", 2 * value), (12, "halved", value / 2), (11, "of the wrong sign", -value)]
-    if value:
-        found.append((13, "inverted (1 / it)", 1 / value))
-        found.append((13, "squared", value * value))
-    if float(value).is_integer():
-        found += [(12, "one too large", value + 1), (12, "one too small", value - 1)]
-    tried = {float(value)}
-    for complexity, words, other in found:
-        if float(other) not in tried and (isinstance(value, float) or float(other).is_integer()):
-            tried.add(float(other))
-            yield complexity, words, other
-
-
 def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
     """A term or a factor left out; an operation left out; a sign; another operation of the kind."""
     name, here, i = operation(node), formula(trace, node.index), node.index
-    floats = [p for p, s in enumerate(node.sources()) if _is_like(trace.nodes[s].value, node.value)]
+    floats = [p for p, s in enumerate(node.sources()) if is_like(trace.nodes[s].value, node.value)]
     if name in INFIX:
         for p in floats:
             left = [called(trace, s) for q, s in enumerate(node.sources()) if q != p]
@@ -210,94 +195,3 @@ def _called_as(other: str, node: Node, given: list[Any]) -> Any:
     args, kwargs = filled(node, given)
     function = getattr(torch, other, None) or getattr(torch.nn.functional, other)
     return function(*args, **kwargs)
-
-
-def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
-    """A mask, a weight, a table of the twin's own, left out or turned round."""
-    here, sources = formula(trace, node.index), node.sources()
-    for p, s in enumerate(sources):
-        source = trace.nodes[s]
-        c = source.value
-        if source.op is not None or source.args or not isinstance(c, torch.Tensor) or s in trace.inputs.values():
-            continue
-        changes: list[tuple[str, Callable[[Tensor], Tensor]]] = []
-        if c.dtype == torch.bool:
-            changes = [("left out (true throughout)", torch.ones_like), ("inverted", torch.logical_not)]
-            changes += [("left out (false throughout)", torch.zeros_like)]
-        elif c.is_floating_point():
-            changes = [("left out (taken as 1)", torch.ones_like), ("left out (taken as 0)", torch.zeros_like)]
-            changes += [
-                ("inverted (1 − it)", lambda v: 1 - v),
-                ("of the wrong sign", torch.neg),
-                ("squared", torch.square),
-            ]
-        if c.dim() == 0 and source.name and c.is_floating_point():
-            yield from _of_quantity(node, p, source, here)
-            continue
-        if c.dim() >= 2 and c.shape[-1] == c.shape[-2]:
-            changes.append(("transposed", lambda v: v.transpose(-1, -2)))
-        what = source.name
-        for words, change in changes:
-
-            def made(given: list[Any], p: int = p, change: Any = change) -> Any:
-                return node_value(node, [change(g) if q == p else g for q, g in enumerate(given)])
-
-            yield Mutant(node.index, (p, words), 11, f"{what} is {words} in {here}", made)
-
-
-def _of_quantity(node: Node, p: int, source: Node, here: str) -> Iterator[Mutant]:
-    """A number with a name, α or K, that is another number here."""
-    value, name = float(source.value), source.name
-    said = name if name == number(value) or value.is_integer() else f"{name} = {number(value)}"
-    tried = {value}
-    for complexity, words, other in (*_other_numbers(value), (12, "one minus itself", 1 - value)):
-        if other in tried:
-            continue
-        tried.add(other)
-        shifted = {"one too large": f"{name} + 1", "one too small": f"{name} − 1"}.get(words)
-        what = f"{shifted} stands for {name}" if shifted and name != number(value) else f"{said} is {words}"
-
-        def made(given: list[Any], other: float = other) -> Any:
-            return node_value(node, [torch.full_like(g, other) if q == p else g for q, g in enumerate(given)])
-
-        yield Mutant(node.index, (p, words), complexity, f"{what} in {here}", made)
-
-
-def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
-    """Another quantity where an argument belongs; for what was broadcast, another that is broadcast likewise."""
-    here = formula(trace, node.index)
-    for p, s in enumerate(node.sources()):
-        source = trace.nodes[s]
-        wide = source.value.shape if operation(source) == "expand" else None
-        narrow = trace.nodes[source.sources()[0]] if wide is not None else source
-        b, tried = narrow.value, 0
-        if not isinstance(b, torch.Tensor) or not b.is_floating_point():
-            continue
-        for other in reversed(trace.nodes[: node.index]):
-            alike = _is_like(other.value, b) and other.index not in (s, narrow.index) and operation(other) not in MADE
-            if tried == MOST_VALUES or not alike or torch.equal(other.value, b) or (b.dim() == 0 and other.name == "δ"):
-                continue
-            tried += 1
-            name, right = called(trace, other.index), called(trace, s)
-            if name != right:
-                words = f"{name} stands for {right} in {here}"
-                yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index, wide))
-        if wide is not None:
-            yield from _as_wide(trace, node, p, wide, here)
-
-
-def _as_wide(trace: Trace, node: Node, p: int, wide: Any, here: str) -> Iterator[Mutant]:
-    """What is not broadcast, but has the shape all the same."""
-    right, tried = called(trace, node.sources()[p]), 0
-    for other in reversed(trace.nodes[: node.index]):
-        if tried < MOST_VALUES and isinstance(other.value, torch.Tensor) and other.value.is_floating_point():
-            name = called(trace, other.index)
-            other_than = other.index not in node.sources() and name != right and operation(other) not in MADE
-            if other.value.shape == wide and other_than:
-                tried += 1
-                words = f"{name} stands for {right} in {here}"
-                yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))
-
-
-def _is_like(a: Any, b: Any) -> bool:
-    return isinstance(a, torch.Tensor) and a.shape == b.shape and a.is_floating_point()

@@ -20,7 +20,17 @@ PLAIN = {
     "leaky_relu", "detach", "softshrink", "hardshrink",
 }  # fmt: skip
 # Functions of several numbers whose derivative depends on where it is evaluated.
-MIXING = {"_softmax", "_log_softmax", "logsumexp", "linalg_vector_norm", "prod", "cumprod", "std", "var", "logcumsumexp"}
+MIXING = {
+    "_softmax",
+    "_log_softmax",
+    "logsumexp",
+    "linalg_vector_norm",
+    "prod",
+    "cumprod",
+    "std",
+    "var",
+    "logcumsumexp",
+}
 MASKS = {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold", "softshrink", "hardshrink"}
 
 

@@ -47,7 +47,14 @@ def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
         ("one", 11, f"{which} {what} is left out", torch.ones_like),
         ("twice", 12, f"{which} {what} is applied twice", torch.square),
         ("inverse", 13, f"{what} is divided by where it should be multiplied with, or the reverse", torch.reciprocal),
-        ("root", 13, f"the division is by the root of {what}, not by {what}" if divides else f"the root of {what} stands for {what}", lambda v: v.abs().sqrt()),
+        (
+            "root",
+            13,
+            f"the division is by the root of {what}, not by {what}"
+            if divides
+            else f"the root of {what} stands for {what}",
+            lambda v: v.abs().sqrt(),
+        ),
         ("absolute", 13, f"|{what}| stands for {what}", torch.abs),
         ("sign of", 13, f"the sign of {what} stands for {what}", torch.sign),
         ("complement", 13, f"1 − {what} stands for {what}", lambda v: 1 - v),

@@ -29,7 +29,8 @@ def swaps(trace: Trace) -> Iterator[tuple[Any, Swapped]]:
                 sizes.setdefault(abs(value))
     some = list(sizes)[:MOST]
     changes: list[tuple[Any, str, Callable[[float], float | None]]] = [
-        ((a, b), f"{number(a)} and {number(b)} are swapped", partial(_exchanged, a, b)) for a, b in combinations(some, 2)
+        ((a, b), f"{number(a)} and {number(b)} are swapped", partial(_exchanged, a, b))
+        for a, b in combinations(some, 2)
     ]
     changes += [
         (("1 −", a), f"{number(a)} and 1 − {number(a)} are swapped", partial(_complemented, a)) for a in some if a < 1

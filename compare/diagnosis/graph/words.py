@@ -27,8 +27,8 @@ PLAIN = {
     "native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "max_pool2d_with_indices": "max_pool",
     "max_pool3d_with_indices": "max_pool", "nll_loss_forward": "nll_loss", "linalg_vector_norm": "norm",
     "linalg_inv_ex": "inverse", "convolution": "conv", "log_sigmoid_forward": "log_sigmoid", "_softmax": "softmax",
-    "_log_softmax": "log_softmax", "avg_pool2d": "avg_pool", "_prelu_kernel": "prelu", "clamp_min": "max", "_cdist_forward": "cdist",
-    "cdist_forward": "cdist", "amax": "max", "amin": "min", 
+    "_log_softmax": "log_softmax", "avg_pool2d": "avg_pool", "_prelu_kernel": "prelu", "clamp_min": "max",
+    "_cdist_forward": "cdist", "amax": "max", "amin": "min",
 }  # fmt: skip
 ALONG = {"sum", "mean", "amax", "amin", "max", "min", "prod", "cumsum", "logsumexp", "_softmax", "_log_softmax", "flip"}
 TIGHT = {"·": 2, "@": 2, "/": 2, "+": 1, "−": 1}

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case, Cause
-from compare.diagnosis.rules.mutants import Change, Units, changes, numbers, units, worded
+from compare.diagnosis.rules.change import Change, Units
+from compare.diagnosis.rules.mutants import changes, numbers, units, worded
 from compare.diagnosis.rules.read_off import read_off
 from compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
 from compare.judge.sides import Arrays

@@ -1,0 +1,22 @@
+"""A change of a recipe, and how its lines are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Units = list[Any]  # the compiled lines of a rule; None for one that is left out
+
+
+class Change(NamedTuple):
+    """A change of a recipe: the lines that it touches, for pairs; how unlikely it is; the words; and itself."""
+
+    touches: frozenset[str]
+    complexity: int
+    words: str
+    apply: Callable[[Units, dict[str, Any]], None]  # changes both in place
+
+
+def compiled(text: str) -> Any:
+    """A line, ready to be run."""
+    return compile(text, "<recipe>", "exec")
