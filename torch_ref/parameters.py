@@ -31,13 +31,13 @@ def load(model: nn.Module, theta: Tensor) -> None:
 def flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """The optimizer's state, each entry concatenated over the parameters: {"exp_avg": (size,), "step": int, …}.
 
-    Empty before the first step, and where the optimizer keeps none.
+    Empty before the first step, and where the optimizer keeps none; without plain numbers other than the step count.
     """
     states = [optimizer.state[p] for group in optimizer.param_groups for p in group["params"]]
     flat: dict[str, Any] = {}
     for name in states[0] if states else ():
-        if states[0][name] is None:
-            continue
+        if states[0][name] is None or (name != "step" and not isinstance(states[0][name], torch.Tensor)):
+            continue  # a counter that a rule of one's own keeps as a plain number
         if name == "step":
             flat[name] = int(states[0][name])
         else:

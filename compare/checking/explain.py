@@ -76,7 +76,9 @@ def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -
     if found or not cases:
         return Diagnosis(found)
     single = single_element(list(cases))
-    if single is not None:
+    beside = [out for case in cases for out in case.beside.values() if out.manual.shape == out.torch.shape]
+    one = all(np.count_nonzero(~(np.abs(out.manual - out.torch) <= out.allowed)) <= 1 for out in beside)
+    if single is not None and one:
         return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
     lower = lower_precision(sides, cases)
     if lower:

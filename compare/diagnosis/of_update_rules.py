@@ -77,7 +77,7 @@ def explain_update(sides: Any, cases: Sequence[Case]) -> tuple[Cause, ...]:
     hand; a slip that does nothing to this output is then not a cause of it.
     """
     cases = [_as_trajectory(c) for c in cases if c.manual.shape == c.torch.shape]
-    if not cases or single_element(list(cases)) is not None:
+    if not cases or (single_element(list(cases)) is not None and len(cases[0].beside) < 2):
         return ()
     right = settings_of(sides, cases[0].inputs)
     return (

@@ -15,12 +15,16 @@ def of_expression(recipe: Recipe, text: str) -> Iterator[Made]:
     """(how unlikely, the words, the changed line) of every change."""
     statement = ast.parse(text).body[0]
     assert isinstance(statement, ast.Assign)
+    around = {id(inner): outer for outer in ast.walk(statement.value) for inner in ast.iter_child_nodes(outer)}
+    names = [node.id for node in ast.walk(statement.value) if isinstance(node, ast.Name)]
     for node in ast.walk(statement.value):
         if isinstance(node, ast.expr):
             assert node.end_col_offset is not None
             before, after = text[: node.col_offset], text[node.end_col_offset :]
+            several = isinstance(node, ast.Name) and names.count(node.id) > 1 and id(node) in around
+            where = f" in {ast.unparse(around[id(node)])}," if several else ""  # which of its places
             for complexity, words, instead in _of_node(recipe, node):
-                yield complexity, words, f"{before}({instead}){after}"
+                yield complexity, words + where, f"{before}({instead}){after}"
 
 
 def target(line: Line) -> str:
@@ -35,6 +39,7 @@ def _of_node(recipe: Recipe, node: ast.expr) -> Iterator[Made]:
             yield from _of_sum(node, left, right)
         elif isinstance(node.op, ast.Mult):
             yield from _of_product(left, right)
+            yield from _of_terms(node, left, right)
         elif isinstance(node.op, ast.Div):
             yield from _of_quotient(left, right)
         elif isinstance(node.op, ast.Pow):
@@ -84,11 +89,22 @@ def _of_product(left: str, right: str) -> Iterator[Made]:
     yield 12, f"the factor {right} is applied twice", f"({left}) * ({right}) * ({right})"
 
 
+def _of_terms(node: ast.BinOp, left: str, right: str) -> Iterator[Made]:
+    """A factor of a sum that only one of its terms has."""
+    for sums, factor in ((node.left, right), (node.right, left)):
+        if isinstance(sums, ast.BinOp) and isinstance(sums.op, (ast.Add, ast.Sub)):
+            a, b = ast.unparse(sums.left), ast.unparse(sums.right)
+            sign = "+" if isinstance(sums.op, ast.Add) else "-"
+            yield 11, f"the factor {factor} is left out before {b}", f"({a}) * ({factor}) {sign} ({b})"
+            yield 11, f"the factor {factor} is left out before {a}", f"({a}) {sign} ({b}) * ({factor})"
+
+
 def _of_quotient(left: str, right: str) -> Iterator[Made]:
     yield 10, f"the division by {right} is left out", left
     yield 11, f"multiplied with {right}, not divided by it,", f"({left}) * ({right})"
     yield 12, f"the root of {right} stands where {right} belongs", f"({left}) / sqrt({right})"
     yield 12, f"divided by {right} twice", f"({left}) / ({right}) / ({right})"
+    yield 12, f"{left} / {right} is inverted", f"({right}) / ({left})"
     yield 12, f"1 / {right} stands where {left} / {right} belongs", f"1 / ({right})"
 
 

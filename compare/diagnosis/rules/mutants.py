@@ -17,9 +17,12 @@ LETTERS = {
 }  # fmt: skip
 
 
-def worded(change: Change) -> str:
+def worded(change: Change, recipe: Recipe) -> str:
     """Its words, in a paper's letters, without the roundings to float32 that torch has of its own."""
     words = change.words
+    for name in dict.fromkeys(re.findall(r"\ba\d+\b", words)):  # a value that has no name but that of the reader
+        line = next(line.text for line in recipe.lines if target(line) == name)
+        words += "" if line in words else f", with {line}"
     while "narrow(" in words:
         words, before = re.sub(r"narrow\(((?:[^()]|\([^()]*\))*)\)", r"\1", words), words
         if words == before:

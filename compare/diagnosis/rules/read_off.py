@@ -34,6 +34,7 @@ FORMULAS = {
     "lerp": "(1 - ({2})) * ({0}) + ({2}) * ({1})", "fill": "0 * ({0}) + ({1})",
     "zero": "0 * ({0})", "zeros_like": "0 * ({0})", "ones_like": "0 * ({0}) + 1",
 }  # fmt: skip
+APART = ("sign(", "tanh(", "clip(")  # what keeps a line of its own: a quantity with a meaning
 UNLIKE = 1.2345678912345  # times the learning rate: the one that the lines are read off at
 
 
@@ -52,18 +53,38 @@ def read_off(optimizer: Callable[[list[Any], float], Any], theta: np.ndarray, lr
     steps = []
     for t in (1, 2, 3):
         p.grad = torch.from_numpy(rng.normal(0, 1, theta.shape)).to(p.dtype)
-        state = {_name(k): v for k, v in made.state[p].items() if isinstance(v, torch.Tensor) and v.shape == p.shape}
-        with _Recorder({"theta": p, "g": p.grad, **state}, hyper, t) as recorder:
+        before = _arrays(made.state[p], p)
+        with _Recorder({"theta": p, "g": p.grad, **before}, hyper, t) as recorder:
             made.step()
-        steps.append(recorder.lines if recorder.understood else None)
+        recorder.kept_for_the_next(before, _arrays(made.state[p], p))
+        steps.append(recorder)
     names = {_name(k): k for k, v in made.state[p].items() if isinstance(v, torch.Tensor) and v.shape == p.shape}
-    lines = steps[1]
-    if not lines or lines != steps[2]:
+    lines = _agreed(steps[1], steps[2])
+    if not lines:
         return None
     tidy = [Line(text, _purpose(text, names)) for text in _tidied(lines, {"theta", *names})]
     if hyper.get("lr") == odd:
         hyper["lr"] = lr
     return Recipe(tuple(tidy), hyper, names, dict.fromkeys(names, 0.0))
+
+
+def _arrays(state: Any, p: Any) -> dict[str, Any]:
+    return {_name(k): v for k, v in state.items() if isinstance(v, torch.Tensor) and v.shape == p.shape}
+
+
+def _agreed(one: _Recorder, other: _Recorder) -> list[tuple[str, str]] | None:
+    """The lines of two steps with what every number of theirs is in both."""
+    if not (one.understood and other.understood and one.lines == other.lines):
+        return None
+    numbers = []
+    for here, there in zip(one.numbers, other.numbers, strict=True):
+        both = [text for text in here if text in there]
+        if not both:
+            return None
+        numbers.append(both[0])
+    lines = [(name, re.sub(r"NUMBER(\d+)_", lambda m: numbers[int(m[1])], right)) for name, right in one.lines]
+    new = {right: f"new_{name}" for name, right in lines if re.fullmatch(r"a\d+", right)}  # kept for the next step
+    return [(new.get(name, name), re.sub(r"\ba\d+\b", lambda m: new.get(m[0], m[0]), right)) for name, right in lines]
 
 
 def _name(key: Any) -> str:
@@ -93,12 +114,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         self.names = {v.data_ptr(): name for name, v in named.items()}
         self.hyper, self.t, self.understood = hyper, t, True
         self.lines: list[tuple[str, str]] = []  # (what is assigned to, the right side)
+        self.numbers: list[list[str]] = []  # what each may be; NUMBER0_ stands for the first in the lines
         self.kept: list[Any] = list(named.values())  # so that no memory is used twice
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         known = [isinstance(a, torch.Tensor) and a.data_ptr() in self.names for a in args]
-        name, texts = op._schema.name.partition("::")[2], [self._text(a) for a in args]
+        name = op._schema.name.partition("::")[2]
+        texts = [self._text(a) for a in args] if any(known) else []
         result = op(*args, **kwargs)
         self.kept.append(result)
         if not any(known) or not isinstance(result, torch.Tensor):
@@ -121,6 +144,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         self._assign(self._new(result) if there is None else self.names.get(there.data_ptr(), ""), right)
         return result
 
+    def kept_for_the_next(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Results that the optimizer keeps as its state, where it does not write into the old ones."""
+        for name, v in after.items():
+            made = self.names.get(v.data_ptr(), "")
+            if name in before and made != name:
+                self._assign(name if made else "", made)
+
     def _new(self, result: Any) -> str:
         self.names[result.data_ptr()] = f"a{len(self.lines)}"
         return self.names[result.data_ptr()]
@@ -135,18 +165,24 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
                 return self.names[a.data_ptr()]
             return self._text(float(a)) if a.numel() == 1 else "unknown"
         if isinstance(a, (int, float)) and not isinstance(a, bool):
-            return _number(float(a), self.hyper, self.t)
+            self.numbers.append(list(dict.fromkeys(_number(float(a), self.hyper, self.t))))
+            return f"NUMBER{len(self.numbers) - 1}_"
         return str(a)
 
 
-def _number(v: float, hyper: dict[str, float], t: int) -> str:
-    """A number in the hyperparameters' terms where it is one: -lr, 1 - beta1, 1 - beta1 ** t."""
+def _number(v: float, hyper: dict[str, float], t: int) -> Iterator[str]:
+    """What a number may be in the hyperparameters' terms: -lr, 1 - beta1, 1 - beta1 ** t; or as it stands."""
     if v in (0.0, 1.0, -1.0, 2.0, 0.5):
-        return f"{v:g}"
-    for text, value in _terms(hyper, t):
-        if math.isclose(v, value, rel_tol=1e-13):
-            return text
-    return (_with_lr(v, hyper["lr"]) if hyper.get("lr") else "") or repr(v)
+        yield f"{v:g}"
+    yield from (text for text, value in _terms(hyper, t) if math.isclose(v, value, rel_tol=1e-13))
+    if hyper.get("lr"):
+        yield from _with_lr(v, hyper["lr"])
+    yield repr(v)
+    for form, power in (("{:g} ** t", v), ("1 - {:g} ** t", 1 - v), ("sqrt(1 - {:g} ** t)", 1 - v * v)):
+        if 0 < power < 1 and t > 1:
+            root = power ** (1 / t)
+            if math.isclose(root, float(f"{root:.4g}"), rel_tol=1e-12):
+                yield form.format(root)
 
 
 def _terms(hyper: dict[str, float], t: int) -> Iterator[tuple[str, float]]:
@@ -165,13 +201,12 @@ def _terms(hyper: dict[str, float], t: int) -> Iterator[tuple[str, float]]:
             yield from ((f"lr / (1 - {k} ** t)", lr / power), (f"-lr / (1 - {k} ** t)", -lr / power))
 
 
-def _with_lr(v: float, lr: float) -> str:
-    """The learning rate times a round number, or 1 minus that; empty where it is neither."""
+def _with_lr(v: float, lr: float) -> Iterator[str]:
+    """The learning rate times a round number, or 1 minus that."""
     for form, times in (("lr * {:g}", v / lr), ("1 - lr * {:g}", (1 - v) / lr)):
         round_one = float(f"{times:.4g}")
         if math.isclose(times, round_one, rel_tol=1e-11) and abs(round_one) > 1e-6:
-            return form.format(round_one)
-    return ""
+            yield form.format(round_one)
 
 
 def _tidied(lines: list[tuple[str, str]], lasting: set[str]) -> list[str]:
@@ -201,7 +236,7 @@ def _may_move(work: list[tuple[str, str]], k: int, later: int, lasting: set[str]
     there, text = work[later]
     if len(re.findall(rf"\b{name}\b", text)) != 1 or name == "theta":
         return False
-    if name in lasting and not (there == name and later == k + 1):
+    if (name in lasting and not (there == name and later == k + 1)) or right.startswith(APART):
         return False
     if any(_uses(work[j][0], right) for j in range(k + 1, later)):
         return False
@@ -216,6 +251,7 @@ def _uses(name: str, right: str) -> bool:
 
 def _simple(text: str) -> str:
     """Without the factors 1 and the double signs of the general formulas."""
+    text = re.sub(r"\+ \(-(\d[\w.]*)\) \* ", r"- (\1) * ", text)
     text = text.replace("(1) * ", "").replace("+ (-1) * ", "- ").replace("- (-1) * ", "+ ")
     text = re.sub(r"\(?1 - \(1 - (\w+)\)\)?", r"(\1)", text)
     return re.sub(r"\+ \(-([^()]*)\) \* ", r"- (\1) * ", text)

@@ -189,7 +189,7 @@ def _fitting(
         except (NameError, ValueError, ZeroDivisionError, OverflowError, TypeError):
             continue
         if worst <= 1:
-            found.append((sum(c.complexity for c in together), worst, tuple(worded(c) for c in together)))
+            found.append((sum(c.complexity for c in together), worst, tuple(worded(c, recipe) for c in together)))
     return found
 
 
