@@ -19,8 +19,8 @@ WIDER = 2  # so much longer is every axis
 def evaluate_more(sides: Sides, inputs: dict[str, Arrays], right: set[str]) -> list[dict[str, Evaluation]]:
     """What becomes of the further draws.
 
-    None of those that one side does not take, or where something differs that is `right` on every draw: there the
-    derivation has another fault.
+    None of those that one side does not take, or where a shape, or something that is `right` on every draw, differs:
+    there the derivation has another fault.
     """
     found = []
     for arrays in _more(sides, inputs) if "large" in inputs else ():  # drawn from a shape: any numbers will do
@@ -28,7 +28,8 @@ def evaluate_more(sides: Sides, inputs: dict[str, Arrays], right: set[str]) -> l
             made = evaluate(sides, arrays)
         except Exception:
             continue
-        if all(name in made and made[name].verdict.agrees for name in right):
+        alike = all(e.case is not None and e.case.manual.shape == e.case.torch.shape for e in made.values())
+        if alike and all(name in made and made[name].verdict.agrees for name in right):
             found.append(made)
     return found
 

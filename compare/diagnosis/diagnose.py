@@ -113,7 +113,7 @@ def diagnose(sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = ())
     found = _simplest(sides, cases, [lambda: _guarded(lambda: twin().two_slips())], own)
     if found is not None:
         return found
-    early = [EARLY] if twin().stopped_early else []
+    early = _guarded(lambda: [EARLY] if twin().stopped_early else [])
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]), *early))
 
 

@@ -42,6 +42,14 @@ def of_loss_gradient(case: Case) -> Iterator[Candidate]:
     yield Candidate(12, ("only the other classes' terms, y = 0, are left",), np.where(y > 0, 0, t))
     kind, scale = kind_of(case, y)
     s, p = sigmoid(z), softmax(z)
+    for other, formula in KINDS.items():
+        if other != kind and not (other == "cross-entropy of probabilities" and not ((z > 0) & (z < 1)).all()):
+            for c, of in (
+                (1 / len(z), "the batch"),
+                (1 / z.size, "every number"),
+                (2 / z.size, "every number, times 2"),
+            ):
+                yield Candidate(13, (f"it is the gradient of the {other}, over {of}",), c * formula(z, y))
     if not kind:
         return
     error = KINDS[kind](z, y)

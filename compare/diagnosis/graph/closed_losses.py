@@ -95,16 +95,24 @@ def _logistic(joint: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     if o.get("pos_weight") is None:
         g = s - t
     else:
-        w = label(o["pos_weight"].to(z.dtype).expand(z.shape).clone(), "pos_weight")
-        setattr(w, QUANTITY, True)
+        w = label(_elementwise(o["pos_weight"], z), "pos_weight")
         g = (w * t + (one - t)) * s - w * t if joint else (one - t) * s - w * t * (one - s)
-    g = g if o["weight"] is None else o["weight"] * g
+    if o["weight"] is not None:
+        w = _elementwise(o["weight"], z)
+        g = w * s - w * t if joint and o.get("pos_weight") is None else w * g
     return _reduced(dy, g, o["reduction"], z.numel())
+
+
+def _elementwise(weight: Any, z: Any) -> Any:
+    """Weights of the numbers as a quantity of the formula."""
+    w = label(weight.to(z.dtype).expand(z.shape).clone(), "w")
+    setattr(w, QUANTITY, True)
+    return w
 
 
 def _of_probabilities(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     g = (z - t) / (z * (number(1) - z))
-    return _reduced(dy, g if o["weight"] is None else o["weight"] * g, o["reduction"], z.numel())
+    return _reduced(dy, g if o["weight"] is None else _elementwise(o["weight"], z) * g, o["reduction"], z.numel())
 
 
 def _mse(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
@@ -142,7 +150,7 @@ def _soft_margin(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
 
 def _multilabel(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     g = torch.sigmoid(z) - t
-    return _reduced(dy, g if o["weight"] is None else o["weight"] * g, o["reduction"], z.numel())
+    return _reduced(dy, g if o["weight"] is None else _elementwise(o["weight"], z) * g, o["reduction"], z.numel())
 
 
 FORMS: dict[str, tuple[Callable[..., Any], ...]] = {

@@ -70,16 +70,16 @@ def constants_of(case: Case, trace: Trace) -> dict[str, Factor]:
 
 def _left_out(trace: Trace) -> Iterator[tuple[str, Factor]]:
     """A constant of the twin left out, applied twice, or applied where it does not belong."""
+    everywhere: dict[float, frozenset[int]] = {}
     for (a, divides), at in _own(trace).items():
-        if not at:  # it is no factor anywhere: a threshold, an exponent
-            yield f"multiplied with {number(a)}, which does not belong here", Factor(12, a)
-            yield f"divided by {number(a)}, which does not belong here", Factor(12, 1 / a)
-            continue
-        what = f"the division by {number(a)}" if divides else f"the constant {number(a)}"
-        factor = 1 / a if divides else a
-        yield f"{what} is left out", Factor(9, 1 / factor, at)
-        yield f"{what} is applied twice", Factor(10, factor, at)
-        yield f"{what} is applied here too, where it does not belong", Factor(11, factor, at, inside=False)
+        everywhere[a] = everywhere.get(a, frozenset()) | at
+        if at:  # otherwise it is no factor anywhere: a threshold, an exponent
+            what = f"the division by {number(a)}" if divides else f"the constant {number(a)}"
+            yield f"{what} is left out", Factor(9, a if divides else 1 / a, at)
+            yield f"{what} is applied twice", Factor(10, 1 / a if divides else a, at)
+    for a, at in everywhere.items():
+        yield f"multiplied with {number(a)}, which does not belong there", Factor(11, a, at, inside=False)
+        yield f"divided by {number(a)}, which does not belong there", Factor(11, 1 / a, at, inside=False)
 
 
 def _other_constant(trace: Trace) -> Iterator[tuple[str, Factor]]:

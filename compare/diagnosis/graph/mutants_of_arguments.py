@@ -22,7 +22,8 @@ def other_numbers(value: float) -> Iterator[tuple[int, str, float]]:
         found.append((13, "inverted (1 / it)", 1 / value))
         found.append((13, "squared", value * value))
     if float(value).is_integer():
-        found += [(12, "one too large", value + 1), (12, "one too small", value - 1)]
+        unlikely = 12 if abs(value) > 2 else 13  # a 2 is more often that of a square than a size
+        found += [(unlikely, "one too large", value + 1), (unlikely, "one too small", value - 1)]
     tried = {float(value)}
     for complexity, words, other in found:
         if float(other) not in tried and (isinstance(value, float) or float(other).is_integer()):

@@ -171,7 +171,7 @@ def trace(sides: Sides, inputs: Arrays, depth: int) -> Trace | None:
         upstream = torch.from_numpy(inputs["dy"].copy()).double() if "dy" in inputs else None
     elif isinstance(sides, LossSides):
         twin, params, upstream = sides.module, {}, None
-        leaves = {"ŷ": _leaf(inputs["output"]), "target": _leaf(inputs["target"])}
+        leaves = {"ŷ": _leaf(inputs["output"]), "target": _leaf(inputs["target"]).detach()}
     else:
         return None
     if not isinstance(twin, nn.Module):
@@ -197,7 +197,9 @@ def record(
         node.value = tree_map(lambda v: v.detach() if isinstance(v, Tensor) else v, node.value)
     up = torch.ones_like(nodes[y].value) if upstream is None else upstream
     called = [moved(c, nodes, order) for c in calls if c.at in order]
-    return Trace(kept, {name: k for k, name in enumerate(leaves)}, order[y], up, calls=called)
+    moving = {k for k, v in enumerate(leaves.values()) if v.requires_grad}
+    still = frozenset(range(len(leaves))) - moving if moving else frozenset()
+    return Trace(kept, {name: k for k, name in enumerate(leaves)}, order[y], up, calls=called, still=still)
 
 
 def _leaf(v: Any) -> Tensor:

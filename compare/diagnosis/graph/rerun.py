@@ -65,9 +65,18 @@ class Rerun:
                     self.values[node.index] = trace.run(node, self.values.__getitem__)[0]
         self.leaf: Tensor | None = self.values.get(trace.inputs.get(target, -1))
 
-    def output(self, wrong: dict[int, Mutant], inputs: dict[int, Tensor] | None = None) -> Tensor | None:
+    def values_with(self, wrong: dict[int, Mutant]) -> dict[int, Any] | None:
+        """All results that are others with these operations changed; None where that does not fit."""
+        changed: dict[int, Any] = {}
+        found = self.output(wrong, changed=changed)
+        return None if found is None else {k: v.detach() for k, v in changed.items() if isinstance(v, torch.Tensor)}
+
+    def output(
+        self, wrong: dict[int, Mutant], inputs: dict[int, Tensor] | None = None, changed: dict[int, Any] | None = None
+    ) -> Tensor | None:
         """The output with these operations changed, and other inputs; None where that does not fit."""
-        changed: dict[int, Any] = dict(inputs or {})
+        changed = {} if changed is None else changed
+        changed |= inputs or {}
 
         def look(k: int) -> Any:
             return changed[k] if k in changed else self.values[k]

@@ -18,6 +18,7 @@ from compare.diagnosis.graph.edge import Edge, Place, Slip, path
 from compare.diagnosis.graph.slips_of_functions import MIXING, PLAIN, of_a_choice, of_a_function, of_elsewhere
 from compare.diagnosis.graph.slips_of_places import of_places, of_quantities, of_upstream
 from compare.diagnosis.graph.slips_of_products import of_a_product, of_a_stride
+from compare.diagnosis.graph.slips_of_recomputing import of_recomputing
 from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_pool, of_a_sum, of_an_extreme
 from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
@@ -43,7 +44,10 @@ def slips(
         for place, source in enumerate(node.sources()):
             value = trace.nodes[source].value
             if source in leading and isinstance(value, torch.Tensor) and value.is_floating_point():
-                yield from _of_edge(Place(trace, flows, node, place, source), likely)
+                here = Place(trace, flows, node, place, source)
+                yield from _of_edge(here, likely)
+                if not likely:
+                    yield from of_recomputing(here, leading)
         if not likely:
             yield from _closed(trace, node, up)
             yield from _jumps(trace, node, up, leading)

@@ -74,9 +74,11 @@ class Trace:
     leaves: dict[int, tuple[list[Any], Any]] = field(default_factory=dict)
     formulas: dict[int, str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    still: frozenset[int] = frozenset()  # inputs that nothing is differentiated by, as the target of a loss
+    kept: dict[Any, Any] = field(default_factory=dict)  # what was worked out from it once
 
     def __post_init__(self) -> None:
-        self.variable = set(self.inputs.values())  # what depends on the inputs
+        self.variable = set(self.inputs.values()) - self.still  # what depends on the others
         for node in self.nodes:
             if any(s in self.variable for s in node.sources()):
                 self.variable.add(node.index)
