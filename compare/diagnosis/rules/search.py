@@ -69,6 +69,8 @@ class Trajectory:
         worst = 0.0 if self.wanted else np.inf
         for name, variable, out in self.wanted:
             made = space.get(variable) if variable else thetas[int(name.split()[-1]) - 1]
+            if made is not None and np.ndim(made) == 0:  # a state that no line changes
+                made = np.full(out.manual.shape, made)
             if made is None or np.shape(made) != out.manual.shape:
                 return np.inf
             size = np.abs(self.inputs["theta"]) if not variable else np.abs(made)
