@@ -13,7 +13,8 @@ from compare.checking.evaluate import Evaluation, evaluate
 from compare.judge.sides import Arrays, LossSides, Sides, is_float, parameters_among
 
 SMALL = 0.5  # times the numbers of a draw
-WIDER = 2  # so much longer is every axis
+WIDER = 2  # times the length of every axis but the first, so that windows and halves still fit
+LARGEST = 4096  # numbers of a wider draw
 
 
 def evaluate_more(sides: Sides, inputs: dict[str, Arrays], right: set[str]) -> list[dict[str, Evaluation]]:
@@ -39,18 +40,26 @@ def _more(sides: Sides, inputs: dict[str, Arrays]) -> list[Arrays]:
     if isinstance(sides, LossSides):
         z, t = one["output"], one["target"]
         found = [{"output": SMALL * z, "target": t}]
-        size = tuple(n + WIDER for n in z.shape)
-        if "other batch" in inputs and z.shape[: t.ndim] == t.shape:
+        size = _wider(z.shape)
+        if "other batch" in inputs and z.size <= LARGEST and z.shape[: t.ndim] == t.shape:
             wanted = _drawn(rng, size[: t.ndim], t) if is_float(t) else rng.integers(0, size[-1], size[: t.ndim])
             found.append({"output": _drawn(rng, size, z), "target": wanted})
         return found
     if parameters_among(one) or "x" not in one or "other batch" not in inputs:
         return []
-    x = _drawn(rng, tuple(n + WIDER for n in one["x"].shape), one["x"])
+    x = _drawn(rng, _wider(one["x"].shape), one["x"])
     found = [{**one, "x": SMALL * one["x"]}]
-    if one["dy"].shape == one["x"].shape:
-        found.append({"x": x, "dy": _drawn(rng, x.shape, x)})
+    if x.size > LARGEST:
+        return found
+    try:
+        found.append({"x": x, "dy": _drawn(rng, sides.torch({"x": x})["output"].shape, x)})
+    except Exception:  # a twin that takes one size only costs a draw
+        return found
     return found
+
+
+def _wider(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0] + 1, *(n * WIDER for n in shape[1:]))
 
 
 def _drawn(rng: np.random.Generator, shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
