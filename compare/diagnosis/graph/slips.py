@@ -24,6 +24,7 @@ from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
 
 PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
+SHORT = {"sigmoid", "tanh"}  # functions whose derivative, y (1 − y) or 1 − y², is said better as a whole
 RESHAPED = {"permute", "transpose", "t", "view", "_unsafe_view", "clone"}
 
 
@@ -93,9 +94,10 @@ def _closed(trace: Trace, node: Node, up: Tensor) -> Iterator[Slip]:
     """Slips in the closed form of an operation's derivative."""
     for k, (source, form) in enumerate(closed(trace, node, up)):
         if _same(trace.pull(node.index, up)[0], form.nodes[form.output].value):
+            more = 2 if operation(node) in SHORT else 0
             for key, complexity, words, rule in changed(form):
                 text = f"in the derivative of {formula(trace, node.index)}: {words}"
-                yield Slip((node.index, 0, source), ("closed", k, key), complexity, text, rule)
+                yield Slip((node.index, 0, source), ("closed", k, key), complexity + more, text, rule)
 
 
 def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Iterator[Slip]:

@@ -97,7 +97,8 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
         return f"{left} {sign} {right}", tight
     if name in TURNS:
         below = _turned_from(trace, node)
-        turned = _axes(trace.nodes[below].value.shape) != _axes(node.value.shape)
+        one, other = (trace.nodes[i].value.squeeze() for i in (below, index))
+        turned = one.shape != other.shape or not torch.equal(one, other)
         text, tight = _formula(trace, below, depth)
         return (f"({text})ᵀ" if tight < 9 else f"{text}ᵀ", 9) if turned else (text, tight)
     if name == "rsub":
@@ -125,11 +126,6 @@ def _turned_from(trace: Trace, node: Node) -> int:
     while operation(node) in SILENT | TURNS and not node.name:
         node = trace.nodes[node.sources()[0]]
     return node.index
-
-
-def _axes(shape: Any) -> list[int]:
-    """The sizes of a shape that has more than one number along them."""
-    return [int(n) for n in shape if n != 1]
 
 
 def _indexed(node: Node, name: str) -> str:
