@@ -42,6 +42,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
     except Exception as problem:
         return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
+    plain = {k: v for k, v in plain.items() if k in theirs or not _is_state(sides, k)}  # a rule's own need be no array
     odd = {name: text for name, value in plain.items() if (text := _no_floats(name, value, theirs.get(name)))}
     if odd:
         sizes = {name: np.size(theirs.get(name, ())) for name in odd}
