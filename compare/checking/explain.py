@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compare.checking import referee
+from compare.checking.referee import UNDECIDED
 from compare.diagnosis.causes import Case, Cause
 from compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
 from compare.diagnosis.noise import lower_precision
@@ -16,6 +17,10 @@ from compare.judge.ladder import DRAWS
 from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
 from compare.judge.torch_rounding import TorchRounding
 
+# A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
+FEW_BOUNDS = 2.0**10
+FEW_ULPS = 2.0**12
+
 
 def explain(
     sides: Sides, cases: Sequence[Case], forward_differs: bool = False, agreeing: Sequence[Case] = ()
@@ -24,6 +29,12 @@ def explain(
     by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
     if by_rounding:
         return Diagnosis((Cause(by_rounding, 0.0),)), [f"cause: {by_rounding}"]
+    worst = next((c for c in cases if c.differs()), None)
+    opinion = None if worst is None else second_opinion(sides, worst)
+    said = [] if opinion is None else [str(opinion)]
+    undecided = opinion is not None and opinion.side() == UNDECIDED
+    if small := rounding_size(cases, undecided):
+        return Diagnosis((), facts=(small,)), [small, *said]
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
@@ -35,17 +46,35 @@ def explain(
         diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
         return diagnosis, diagnosis.lines()
     diagnosis = diagnose(sides, cases, agreeing)
-    lines = diagnosis.lines()
-    worst = next((c for c in cases if c.differs()), None)
-    if worst is not None:
-        opinion = second_opinion(sides, worst)
-        if opinion is not None:
-            lines.append(str(opinion))
-            if forward_differs and opinion.side() == "it agrees with manual":
-                lines.append("the forward passes already differ: this gradient is right, for another function")
-        elif forward_differs and "gradient" in worst.output:
-            lines.append("the forward passes already differ: this gradient may be right for another function")
+    lines = [*diagnosis.lines(), *said]
+    if forward_differs and opinion is not None and opinion.side() == "it agrees with manual":
+        lines.append("the forward passes already differ: this gradient is right, for another function")
+    elif forward_differs and opinion is None and worst is not None and "gradient" in worst.output:
+        lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def rounding_size(cases: Sequence[Case], undecided: bool) -> str:
+    """The words for a difference of the size of rounding, of which no cause can be told; nothing for a larger one.
+
+    `undecided` says that the referee cannot tell the two sides apart.
+    """
+    times = digits = 0.0
+    for case in cases:
+        if case.manual.shape != case.torch.shape or case.manual.dtype != case.torch.dtype:
+            return ""
+        where, gap = case.where(), np.abs(case.manual - case.torch)
+        with np.errstate(all="ignore"):
+            times = max(times, float(np.max((gap / case.allowed)[where], initial=0)))
+            digits = max(digits, float(np.max((gap / np.abs(case.torch))[where], initial=0)))
+    unit = float(np.finfo(cases[0].torch.dtype).eps) if cases else 0.0
+    if not 1 < times <= FEW_BOUNDS or not (digits <= FEW_ULPS * unit or (undecided and digits < 1)):
+        return ""
+    wider = "" if unit < 1e-10 else ': dtype="float64" can tell more'
+    return (
+        f"this is of the size of rounding, {times:.3g} times the bound: both sides are right to "
+        f"{int(-np.log10(digits))} digits, and no cause can be told from so little{wider}"
+    )
 
 
 def _no_number_by_rounding(sides: Sides, case: Case) -> str:
