@@ -161,14 +161,16 @@ def _finding(
     if worst.verdict.agrees:
         return Finding(name, worst.verdict, draw, len(seen), notes=_unseen(name, seen), reason=worst.reason)
     draws = draws or len(seen)
-    if worst.case is not None and (said := _at_special_points(sides, worst.case, draw)):
+    if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
         return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
     ordered = [worst, *(e for e in seen.values() if e is not worst)]
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
     if cases:
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
             agreeing = [e.case for e in ordered if e.case is not None and e.verdict.agrees]
-            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"), agreeing)
+            diagnosis, lines = explain(
+                sides, cases, forward_differs and name not in ("output", "loss"), agreeing, worst.verdict.at
+            )
         causes = tuple(c.name for c in diagnosis.causes)
     else:
         problem = worst.verdict.problem
@@ -189,13 +191,15 @@ def _unseen(name: str, seen: dict[str, Evaluation]) -> tuple[str, ...]:
     return (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
 
 
-def _at_special_points(sides: Sides, case: Case, draw: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def _at_special_points(
+    sides: Sides, case: Case, draw: str, at: tuple[int, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
     found = kinks.places(sides, case)
     if not found:
         said = kinks.jumps(case) if draw == KINKS else []
         return (tuple(said), tuple(f"cause: {text}" for text in said)) if said else None
     causes = tuple(place.cause() for place in found)
-    opinion = second_opinion(sides, case)
+    opinion = second_opinion(sides, case, at)
     lines = [*(f"cause: {cause}" for cause in causes), *(place.advice() for place in found)]
     return causes, (*lines, *([str(opinion)] if opinion is not None else []))

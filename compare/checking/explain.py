@@ -23,14 +23,21 @@ FEW_ULPS = 2.0**12
 
 
 def explain(
-    sides: Sides, cases: Sequence[Case], forward_differs: bool = False, agreeing: Sequence[Case] = ()
+    sides: Sides,
+    cases: Sequence[Case],
+    forward_differs: bool = False,
+    agreeing: Sequence[Case] = (),
+    at: tuple[int, ...] | None = None,
 ) -> tuple[Diagnosis, list[str]]:
-    """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so."""
+    """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so.
+
+    `at` is the element of the first case that the report shows, where the referee looks.
+    """
     by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
     if by_rounding:
         return Diagnosis((Cause(by_rounding, 0.0),)), [f"cause: {by_rounding}"]
     worst = next((c for c in cases if c.differs()), None)
-    opinion = None if worst is None else second_opinion(sides, worst)
+    opinion = None if worst is None else second_opinion(sides, worst, at if worst is cases[0] else None)
     said = [] if opinion is None else [str(opinion)]
     undecided = opinion is not None and opinion.side() == UNDECIDED
     if small := rounding_size(cases, undecided):
@@ -113,15 +120,15 @@ def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
-def second_opinion(sides: Sides, case: Case) -> referee.Opinion | None:
-    """The referee's opinion at the worst element; None where the output is no gradient of a forward pass."""
+def second_opinion(sides: Sides, case: Case, at: tuple[int, ...] | None = None) -> referee.Opinion | None:
+    """The referee's opinion at the element `at`, or at the worst; None where the output is no gradient of a forward."""
     if case.manual.shape != case.torch.shape:
         return None
     wrt, output = differentiated(case.output, case.inputs)
     if wrt is None:
         return None
-    k = np.unravel_index(int(_gap(case).argmax()), case.torch.shape)
-    index = tuple(int(i) for i in k)
+    worst = np.unravel_index(int(_gap(case).argmax()), case.torch.shape)
+    index = tuple(int(i) for i in worst) if at is None or len(at) != case.torch.ndim else at
     try:
         return referee.opinion(
             sides, case.inputs, wrt, output, index,
