@@ -28,6 +28,7 @@ from compare.checking.reproducer import reproduce
 from compare.diagnosis.causes import Case
 from compare.errors import UsageError
 from compare.judge import rate
+from compare.judge.agreement import EXCUSED, LADDER
 from compare.judge.sides import Arrays, Sides
 from compare.run.experiment import CHOICES, choose, require_seed
 
@@ -159,7 +160,8 @@ def _finding(
     seen = {label: found[name] for label, found in results.items() if name in found}
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
-        return Finding(name, worst.verdict, draw, len(seen), notes=_unseen(name, seen), reason=worst.reason)
+        notes = _unseen(name, seen) + _loosely(seen)
+        return Finding(name, worst.verdict, draw, len(seen), notes=notes, reason=worst.reason)
     draws = draws or len(seen)
     if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
         return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
@@ -189,6 +191,26 @@ def _unseen(name: str, seen: dict[str, Evaluation]) -> tuple[str, ...]:
             "give inputs for which the function is defined"
         )
     return (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
+
+
+def _loosely(seen: dict[str, Evaluation]) -> tuple[str, ...]:
+    """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
+    draw, e = max(seen.items(), key=lambda item: item[1].verdict.looseness)
+    kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
+    by_ladder = next((f"judged by the precision ladder: {e.reason}" for e in seen.values() if e.reason), "")
+    if v.looseness <= np.sqrt(kind.eps / 2):
+        return (by_ladder,) if by_ladder else ()
+    if v.vacuous:
+        said = "the tolerance is as large as the tensor, so that agreement says nothing"
+    else:
+        said = f"it agrees to only {int(-np.log10(v.looseness))} digits"
+    if v.rule == LADDER:
+        why = by_ladder
+    elif v.rule == EXCUSED:
+        why = "torch's own result is no more exact"
+    else:
+        why = f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"
+    return (f"{draw}: {said}: {why}",)
 
 
 def _at_special_points(

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from compare.checking import referee
+from compare.checking.evaluate import evaluate
 from compare.checking.referee import UNDECIDED
 from compare.diagnosis.causes import Case, Cause
 from compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
 from compare.diagnosis.noise import lower_precision
 from compare.diagnosis.of_update_rules import explain_update
 from compare.diagnosis.regions import region_name, single_element
+from compare.errors import UsageError
 from compare.judge.ladder import DRAWS
-from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
+from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float, parameter
 from compare.judge.torch_rounding import TorchRounding
 
 # A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
@@ -52,13 +54,36 @@ def explain(
     if any(case.manual.size == 0 < case.torch.size for case in cases):
         diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
         return diagnosis, diagnosis.lines()
-    diagnosis = diagnose(sides, cases, agreeing)
+    confirmed = _with_another(sides, cases)
+    if not confirmed:
+        alone = "one number alone has no cause: any constant makes it, and other inputs did not confirm one"
+        return Diagnosis((), facts=(alone,)), [alone, *said]
+    diagnosis = diagnose(sides, confirmed, agreeing)
     lines = [*diagnosis.lines(), *said]
     if forward_differs and opinion is not None and opinion.side() == "it agrees with manual":
         lines.append("the forward passes already differ: this gradient is right, for another function")
     elif forward_differs and opinion is None and worst is not None and "gradient" in worst.output:
         lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def _with_another(sides: Sides, cases: Sequence[Case]) -> Sequence[Case]:
+    """The cases, and where all of them hold one and the same number, another at inputs nearby; none if there is none.
+
+    A constant can be found that makes one number of any other.
+    """
+    numbers = {(float(c.manual.flat[0]), float(c.torch.flat[0])) for c in cases if c.manual.size == c.torch.size == 1}
+    if len(numbers) != 1 or any(c.manual.size != 1 for c in cases):
+        return cases
+    first = cases[0]
+    nearby = {k: v * 0.8125 if is_float(v) and k != "target" else v for k, v in first.inputs.items()}
+    try:
+        found = evaluate(sides, nearby).get(first.output)
+    except UsageError:
+        return ()
+    if found is None or found.case is None or not found.case.differs():
+        return ()
+    return (*cases, found.case)
 
 
 def rounding_size(cases: Sequence[Case], undecided: bool) -> str:
