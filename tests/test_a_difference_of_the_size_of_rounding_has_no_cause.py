@@ -60,3 +60,18 @@ def test_in_float32_a_finer_check_is_advised() -> None:
 )
 def test_what_is_larger_keeps_its_cause(slope: Any, cause: str) -> None:
     assert cause in finding(slope).causes[0]
+
+
+@pytest.mark.parametrize(("off", "told"), [(8e-15, True), (1e-11, False)])
+def test_nor_where_the_referee_cannot_tell_the_sides_apart(off: float, told: bool) -> None:
+    """eˣ − 1 for a small x has lost half of its digits: a difference in the tenth of them is not told from rounding."""
+    x = np.linspace(1e-6, 2e-6, 6).reshape(2, 3)
+    with pytest.raises(CheckFailed) as caught:
+        check(
+            (lambda x: np.exp(x) - x, lambda dy, x: dy * (np.exp(x) - 1 + off)), lambda x: torch.exp(x) - x, x=x,
+            dy=np.ones((2, 3)),
+        )  # fmt: skip
+    found = next(f for f in caught.value.report.findings if not f.agrees)
+    assert ("of the size of rounding" in found.notes[0]) is told
+    assert ("cannot tell the two apart" in found.notes[-1]) is told
+    assert not (told and found.causes)
