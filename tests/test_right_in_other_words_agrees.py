@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,12 @@ import manual
 from compare.checking import check as checking
 from compare.checking.evaluate import evaluate
 from compare.judge.agreement import EXCUSED
-from compare.judge.sides import Arrays, FunctionSides, Sides, TrajectorySides
-from compare.rounding.bounded import Bounded
+from compare.judge.sides import Arrays, FunctionSides, TrajectorySides
 from compare.rounding.model import Precision, unseen_rounding
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.rewritten import Case, cases
+from benchmarks.rewritten import Case, Off, cases, main
 
 ALL = [*cases("float64", (1e-6, 10.0, 1e6)), *cases("float32", (10.0,))]
 PARTS = 12
@@ -35,21 +35,6 @@ def test_it_agrees(part: int) -> None:
         assert report.agrees, str(report)
 
 
-class Off(TrajectorySides):
-    """The same sides, but for one element of one output."""
-
-    def __init__(self, sides: Sides, output: str, error: float) -> None:
-        self.__dict__ |= {"sides": sides, "output": output, "error": error, "torch": sides.torch}
-
-    def manual(self, inputs: Arrays) -> Arrays:
-        out = dict(self.sides.manual(inputs))
-        y = out[self.output]
-        value = y.value if isinstance(y, Bounded) else y
-        factor = np.ones(value.shape)
-        factor.flat[int(np.abs(value).argmax())] += self.error
-        return out | {self.output: y * factor}
-
-
 SMOOTH = [case for case in cases("float64", (1.0,)) if "theta" not in case.inputs]
 RULES = [case for case in cases("float64", (1.0,)) if "theta" in case.inputs]
 
@@ -59,6 +44,13 @@ def test_a_small_fault_in_it_differs(case: Case) -> None:
     for output in list(case.sides.torch(case.inputs))[:2]:
         with np.errstate(all="ignore"):
             assert not evaluate(Off(case.sides, output, 1e-11), case.inputs)[output].verdict.agrees, output
+
+
+def test_the_benchmark_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "tanh", "--seeds", "1"]) == 0
+    assert re.search(
+        r"^\d+ evaluations of 7 forms, 0 differ; of \d+ faults of 1e-11, 0 agree$", capsys.readouterr().out
+    )
 
 
 # --- what they taught ------------------------------------------------------------------------------------------
