@@ -194,13 +194,14 @@ def test_taken_apart_torch_computes_the_same(name: str) -> None:
 
 def test_a_rounded_constant_moves() -> None:
     mode = RandomRounding(0)
-    assert {mode._rounded(0.1) for _ in range(16)} == {np.nextafter(0.1, 0), np.nextafter(0.1, 1)}
+    assert {mode._rounded(0.3) for _ in range(16)} == {np.nextafter(0.3, 0), np.nextafter(0.3, 1)}
+    assert min(mode._rounded(1 - 0.99) for _ in range(16)) < 0.01  # which has lost digits, and is above it
     assert [mode._rounded(x) for x in (0.5, 3, -2.0, 0.0)] == [0.5, 3, -2.0, 0.0]
     with mode:
         assert len({float(torch.mul(X, 0.1)[0, 0]) for _ in range(16)}) > 2  # and so does the product
 
 
-@pytest.mark.parametrize(("betas", "least", "most"), [((0.5, 0.5), 0.0, 1e-15), ((0.9, 0.999), 1e-14, 1e-13)])
+@pytest.mark.parametrize(("betas", "least", "most"), [((0.5, 0.5), 0.0, 1e-15), ((0.9, 0.999), 1e-14, 1e-12)])
 def test_an_optimizers_constants_move_and_what_it_makes_of_them(
     betas: tuple[float, float], least: float, most: float
 ) -> None:

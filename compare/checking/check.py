@@ -11,7 +11,7 @@ import numpy as np
 
 from compare.checking import kinks
 from compare.checking.evaluate import Evaluation, evaluate
-from compare.checking.explain import explain, second_opinion
+from compare.checking.explain import explain, rounding_size, second_opinion
 from compare.checking.findings import CheckFailed, Finding, Report
 from compare.checking.inputs import (
     describe,
@@ -217,6 +217,8 @@ def _at_special_points(
     sides: Sides, case: Case, draw: str, at: tuple[int, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
+    if rounding_size([case]):
+        return None
     found = kinks.places(sides, case)
     if not found:
         said = kinks.jumps(case) if draw == KINKS else []

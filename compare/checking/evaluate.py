@@ -74,7 +74,8 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if rounds_nowhere:
             verdict, error = judge(value, torch)._replace(rule=EXACT), None
         elif why:
-            verdict, error = ladder.unfollowed(value, torch, tolerances.get(name, 0.0), precision)
+            also = partial(arbiter.kept_in_float32, name)
+            verdict, error = ladder.unfollowed(value, torch, tolerances.get(name, 0.0), precision, also)
         else:
             verdict, error = ladder.arbitrated(Bounded(value, bound, precision), torch, partial(arbiter.widened, name))
         allowed = np.zeros(value.shape) if rounds_nowhere else _allowed(value, error, precision)

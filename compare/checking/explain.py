@@ -22,18 +22,24 @@ from compare.judge.torch_rounding import TorchRounding
 # A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
 FEW_BOUNDS = 2.0**10
 FEW_ULPS = 2.0**12
+WITH_MANUAL = "it agrees with manual"
+NOT_OF_TORCH = (
+    "this gradient is that of the forward pass, in which both sides agree, and torch's is not: it may have a path "
+    "detached, a backward pass of its own, or a constant in float32"
+)
 
 
 def explain(
     sides: Sides,
     cases: Sequence[Case],
-    forward_differs: bool = False,
+    forward_differs: bool | None = None,
     agreeing: Sequence[Case] = (),
     at: tuple[int, ...] | None = None,
 ) -> tuple[Diagnosis, list[str]]:
     """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so.
 
-    `at` is the element of the first case that the report shows, where the referee looks.
+    `at` is the element of the first case that the report shows, where the referee looks. `forward_differs` may be
+    unknown.
     """
     by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
     if by_rounding:
@@ -44,6 +50,8 @@ def explain(
     undecided = opinion is not None and opinion.side() == UNDECIDED
     if small := rounding_size(cases, undecided):
         return Diagnosis((), facts=(small,)), [small, *said]
+    if forward_differs is False and opinion is not None and opinion.side() == WITH_MANUAL:
+        return Diagnosis((), facts=(NOT_OF_TORCH,)), [NOT_OF_TORCH, *said]
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
@@ -60,7 +68,7 @@ def explain(
         return Diagnosis((), facts=(alone,)), [alone, *said]
     diagnosis = diagnose(sides, confirmed, agreeing)
     lines = [*diagnosis.lines(), *said]
-    if forward_differs and opinion is not None and opinion.side() == "it agrees with manual":
+    if forward_differs and opinion is not None and opinion.side() == WITH_MANUAL:
         lines.append("the forward passes already differ: this gradient is right, for another function")
     elif forward_differs and opinion is None and worst is not None and "gradient" in worst.output:
         lines.append("the forward passes already differ: this gradient may be right for another function")
@@ -86,7 +94,7 @@ def _with_another(sides: Sides, cases: Sequence[Case]) -> Sequence[Case]:
     return (*cases, found.case)
 
 
-def rounding_size(cases: Sequence[Case], undecided: bool) -> str:
+def rounding_size(cases: Sequence[Case], undecided: bool = False) -> str:
     """The words for a difference of the size of rounding, of which no cause can be told; nothing for a larger one.
 
     `undecided` says that the referee cannot tell the two sides apart.

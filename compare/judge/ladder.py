@@ -92,11 +92,17 @@ class Arbiter:
                 allowed = bound + self._of_torch(name, double, draws)
                 if (difference > (allowed + tiny) * np.sqrt(RUNG)).any():
                     break
-            if ours.precision.dtype == np.float64:
+            return self.kept_in_float32(name, Bounded(ours.value, allowed, ours.precision))
+
+    def kept_in_float32(self, name: str, ours: Bounded, torch: Any = None) -> np.ndarray:
+        """The bound, and where the manual result is within it of torch's without its float32 numbers, these besides."""
+        here, allowed = self.as_it_is[name], np.asarray(ours.error)
+        if ours.precision.dtype == np.float64 and here.shape == ours.shape:
+            with np.errstate(all="ignore"):
                 for other in self._without_float32(name, here):
-                    if (np.abs(ours.value - other) <= allowed + tiny).all():
+                    if (np.abs(ours.value - other) <= allowed + ours.precision.tiny).all():
                         return np.asarray(allowed + np.abs(here - other))
-            return allowed
+        return allowed
 
     def _of_manual(self, name: str, ours: Bounded) -> np.ndarray:
         """The bound itself, or where it is larger the one with constants that may have been computed out of sight."""
@@ -173,10 +179,15 @@ def arbitrated(ours: Bounded, torch: np.ndarray, widened: Widen) -> tuple[Verdic
     return verdict._replace(beyond=second.beyond), error  # counted as the diagnosis and the pictures of it count
 
 
-def unfollowed(ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision) -> tuple[Verdict, np.ndarray]:
+def unfollowed(
+    ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision, widened: Widen | None = None
+) -> tuple[Verdict, np.ndarray]:
     """The verdict on a result that has no bound, and the error that the ladder's tolerance allows."""
-    error = np.full(ours.shape, allowed)
-    return judge(Bounded(ours, error, precision), torch)._replace(rule=LADDER), error
+    bounded = Bounded(ours, np.full(ours.shape, allowed), precision)
+    if widened is None or judge(bounded, torch).agrees:
+        return judge(bounded, torch)._replace(rule=LADDER), bounded.error
+    verdict, error = arbitrated(bounded, torch, widened)
+    return (verdict if verdict.agrees else verdict._replace(rule=LADDER)), error
 
 
 def tolerance(sides: Sides, inputs: Arrays) -> dict[str, float]:

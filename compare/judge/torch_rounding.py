@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.judge.sides import Arrays, Sides, is_float
-from compare.rounding.model import is_short
+from compare.rounding.model import Precision, is_short, lost_digit
 
 SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
 # The core operations of torch are one step each, but for these.
@@ -142,10 +142,11 @@ class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         return PythonNumber(self._rounded(x), self._rounded) if isinstance(x, float) else x
 
     def _rounded(self, x: Any) -> Any:
-        """A Python number that stands for a real one, up or down by one ulp; anything else as it is."""
+        """A Python number that stands for a real one, up or down by its rounding; anything else as it is."""
         if self.generator is None or not isinstance(x, float) or is_short(x):
             return x
-        return math.nextafter(x, self.chance.choice((-math.inf, math.inf)))
+        off = max(math.ulp(x), float(lost_digit(Precision.of(np.float64), x)) if math.isfinite(x) else 0.0)
+        return x + self.chance.choice((-off, off))
 
     def _moved(self, t: Any) -> Any:
         """Each number of a float64 tensor up or down by one ulp; 0 and ∞, and anything else, as they are."""

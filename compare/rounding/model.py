@@ -53,11 +53,16 @@ def unseen_rounding(p: Precision, x: Any) -> Any:
     """
     x = np.abs(np.where(np.isfinite(x), x, 0.0).astype(np.float64))
     mantissa, exponent = np.frexp(x)
+    short = (mantissa * 2048 == np.rint(mantissa * 2048)) & (exponent >= -13) & (exponent <= 16)
+    return np.where(short, 0.0, np.maximum(2 * p.unit * x, lost_digit(p, x)))
+
+
+def lost_digit(p: Precision, x: Any) -> Any:
+    """The last bit that is set in a finite float64 number, where it may be the last one of a number up to 2; or 0."""
+    mantissa, exponent = np.frexp(np.abs(x))
     whole = (mantissa * 2.0**53).astype(np.int64)  # exactly
     last = np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
-    off = np.maximum(2 * p.unit * x, np.where(last <= 2 * p.unit, last, 0.0))
-    short = (mantissa * 2048 == np.rint(mantissa * 2048)) & (exponent >= -13) & (exponent <= 16)
-    return np.where(short, 0.0, off)
+    return np.where(last <= 2 * p.unit, last, 0.0)
 
 
 def is_short(x: float) -> bool:
