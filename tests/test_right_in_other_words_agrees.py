@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.rewritten import Case, Off, cases, main
 
-ALL = [*cases("float64", (1e-6, 10.0, 1e6)), *cases("float32", (10.0,))]
-PARTS = 12
+ALL = [*cases("float64", (1e-6, 10.0)), *cases("float32", (10.0,))]  # all scales: benchmarks/rewritten.py
+PARTS = 6
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -39,7 +39,7 @@ SMOOTH = [case for case in cases("float64", (1.0,)) if "theta" not in case.input
 RULES = [case for case in cases("float64", (1.0,)) if "theta" in case.inputs]
 
 
-@pytest.mark.parametrize("case", [*SMOOTH[::9], RULES[0]], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*SMOOTH[::15], RULES[0]], ids=lambda case: case.name)
 def test_a_small_fault_in_it_differs(case: Case) -> None:
     for output in list(case.sides.torch(case.inputs))[:2]:
         with np.errstate(all="ignore"):
