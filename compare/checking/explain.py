@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+import torch
 
 from compare.checking import referee
 from compare.diagnosis.causes import Case, Cause
@@ -17,6 +19,18 @@ from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, 
 from compare.judge.torch_rounding import TorchRounding
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: thousands of small operations are made, and threads that wait for work burn the others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def explain(
     sides: Sides, cases: Sequence[Case], forward_differs: bool = False, agreeing: Sequence[Case] = ()
 ) -> tuple[Diagnosis, list[str]]:
