@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
         else:
             found.append((9, 1 / a, f"the constant {number(a)} is left out"))
             found.append((10, a, f"the constant {number(a)} is applied twice"))
+    found += [(9, n, words) for words, n in _windows(trace)]
     for n in _sizes(trace):
         if not any(abs(n - v) < 1e-9 for v in known):
             found.append((12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"))
@@ -51,6 +53,8 @@ def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
     found: dict[str, Labelled] = {}
     for trace in traces:
         leading = _scaling(trace, trace.leading_to(trace.inputs[target])) if target in trace.inputs else frozenset()
+        for words, n in _windows(trace):
+            found.setdefault(words, Labelled(9, (words,), n))
         for node in trace.nodes:
             if operation(node) not in ("mul", "div"):
                 continue
@@ -97,6 +101,26 @@ def _own(trace: Trace) -> list[tuple[float, bool]]:
         if _is_number(node) and float(node.value) not in (2.0, 0.5):
             own.setdefault((float(node.value), False))
     return [(a, d) for a, d in own if a not in (0.0, 1.0, -1.0) and np.isfinite(a) and 1e-6 < abs(a) < 1e6]
+
+
+def _windows(trace: Trace) -> Iterator[tuple[str, float]]:
+    """(words, factor) for the size of what a mean is taken over: a pool's window, or several axes, or one of them."""
+    for node in trace.nodes:
+        name, here = operation(node), formula(trace, node.index)
+        if name.startswith("avg_pool"):
+            sizes, what = [int(k) for k in node.args[1]], "the size of the window"
+        elif name == "mean" and len(node.args) > 1 and isinstance(node.args[1], (list, tuple)):
+            shape = trace.nodes[node.sources()[0]].value.shape
+            sizes, what = [int(shape[a]) for a in node.args[1]], "the number of elements of the mean"
+        else:
+            continue
+        whole = math.prod(sizes)
+        if name.startswith("avg_pool") or sum(k > 1 for k in sizes) > 1:
+            yield f"not divided by {whole}, {what}, in {here}", float(whole)
+            yield f"divided by {whole}, {what}, twice, in {here}", 1 / whole
+        for k in dict.fromkeys(sizes):
+            if 1 < k < whole:
+                yield f"divided by {k} only, not by {whole}, {what}, in {here}", float(whole // k)
 
 
 def _sizes(trace: Trace) -> list[float]:

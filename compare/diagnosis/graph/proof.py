@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.edge import Slip, named_term, path, rule_of
+from compare.diagnosis.graph.edge import Slip, named_term, path, rule_of, scaled
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
 from compare.diagnosis.graph.words import called, formula
@@ -184,12 +184,11 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
 
 
 def _made(room: Room, wrong: Mapping[Edge, tuple[Rule, str]], fitted: float) -> np.ndarray | None:
-    def scaled(rule: Rule, label: str) -> Rule:
-        factor = fitted if label == FITTED else room.value(label)
-        return lambda up: factor * rule(up) if factor else 0 * rule(up)
+    def factor(label: str) -> float:
+        return fitted if label == FITTED else room.value(label)
 
     with np.errstate(all="ignore"):
-        return room.result({edge: scaled(rule, label) for edge, (rule, label) in wrong.items()})
+        return room.result({edge: scaled(rule, factor(label)) for edge, (rule, label) in wrong.items()})
 
 
 def gap(

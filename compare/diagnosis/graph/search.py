@@ -11,6 +11,7 @@ import torch
 from compare.diagnosis.causes import Case, Labelled
 from compare.diagnosis.graph.constants import constants_of, own_constants
 from compare.diagnosis.graph.functions import another_function
+from compare.diagnosis.graph.other_values import other_values
 from compare.diagnosis.graph.proof import Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
 from compare.diagnosis.graph.theories import Budget, Made, loops, nested, pairs, singles
@@ -77,6 +78,10 @@ class TheTwin:
         if min((f.complexity for f in found), default=99) > LIKELIEST:
             found += another_function(self.cases, self.traces, self.target)
         return found
+
+    def forward_slip(self) -> list[Found]:
+        """A slip of the forward pass whose values the gradient is worked out with."""
+        return other_values(self.cases, self.traces, self.target) if self.target else []
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""

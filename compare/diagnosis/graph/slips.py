@@ -15,8 +15,9 @@ from compare.diagnosis.graph.closed_forms import as_of_a_softmax, by_pattern, ch
 from compare.diagnosis.graph.edge import Edge, Place, Slip, path
 from compare.diagnosis.graph.slips_of_functions import PLAIN, of_a_choice, of_a_function
 from compare.diagnosis.graph.slips_of_places import of_places, of_upstream
-from compare.diagnosis.graph.slips_of_products import of_a_product, of_a_stride
-from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_pool, of_a_sum, of_an_extreme
+from compare.diagnosis.graph.slips_of_products import of_a_product
+from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_sum, of_an_extreme
+from compare.diagnosis.graph.slips_of_windows import of_a_pool, of_a_window
 from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
 
@@ -52,8 +53,7 @@ def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
     if not isinstance(here.y, torch.Tensor):
         return
     name = here.name
-    if name == "convolution":
-        yield from of_a_stride(here)
+    yield from of_a_window(here)
     if name in PLAIN and sum(isinstance(a, torch.Tensor) for a in here.arguments) == 1:
         yield from of_a_function(here)
     elif name in PRODUCTS:

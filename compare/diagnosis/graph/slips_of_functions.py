@@ -38,11 +38,11 @@ def of_a_function(here: Place) -> Iterator[Slip]:
     yield here.slip("twice", 12, f"{of} is applied twice", here.after(here.right))
     words = f"{of} is evaluated at {here.here} itself, where {here.at} belongs"
     yield here.slip("at y", 11, words, here.with_other(p, y))
-    for other in here.others_like(x, here.edge[2]):
+    for other, value in here.others_like(x, here.edge[2]):
         if called(here.trace, other.index) == here.at:
             continue
         words = f"{of} is evaluated at {called(here.trace, other.index)}, where {here.at} belongs"
-        yield here.slip(("at", other.index), 13, words, here.with_other(p, other.value))
+        yield here.slip(("at", other.index), 13, words, here.with_other(p, value))
     yield here.slip("at −x", 11, f"{of} is evaluated at −({here.at})", here.with_other(p, -x))
     words = f"{of} is divided by where it should be multiplied with"
     yield here.slip("divided", 13, words, lambda up: up * up / here.right(up))

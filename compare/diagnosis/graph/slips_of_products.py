@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 
@@ -28,12 +27,19 @@ def of_a_product(here: Place) -> Iterator[Slip]:
         if here.name == "convolution" and b.dim() >= 3:
             words = f"{here.of}, {what} is flipped (reversed along its taps) where it should not be, or the reverse"
             yield here.slip(("flipped", p), 11, words, here.with_other(p, b.flip(tuple(range(2, b.dim())))))
-        for other in here.others_like(b, source):
+        if here.name in ("mm", "bmm"):
+            words = f"{here.of}, {what} is left out (taken as 1)"
+            yield here.slip(("one", p), 12, words, here.with_other(p, torch.ones_like(b)))
+            yield from _of_one_hot(here, b, what)
+        if here.name in ("mul", "mm", "bmm") and (n := _probabilities(b)):
+            words = f"{here.of}, 1/{n} throughout stands where {what} belongs"
+            yield here.slip(("uniform", p), 12, words, here.with_other(p, torch.full_like(b, 1 / n)))
+        for other, value in here.others_like(b, source):
             name = called(here.trace, other.index)
             if name == what:
                 continue
             words = f"{here.of}, {name} stands where {what} belongs"
-            yield here.slip(("instead", p, other.index), 13, words, here.with_other(p, other.value))
+            yield here.slip(("instead", p, other.index), 13, words, here.with_other(p, value))
 
 
 def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
@@ -52,27 +58,19 @@ def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
         yield here.slip((key, p), complexity, f"{here.of}, {words}", here.with_other(p, change(b)))
 
 
-def of_a_stride(here: Place) -> Iterator[Slip]:
-    """δ of a convolution put back as if it had another stride or padding."""
-    args = list(here.node.args)
-    for k, what in ((3, "stride"), (4, "padding")):
-        if len(args) <= k or args[6:7] == [True]:
-            continue
-        for other in range(3):
-            if all(v == other for v in args[k]) or (k == 3 and other == 0):
-                continue
-            words = f"δ of {here.here} is put back as if the {what} were {other}, not {args[k][0]}"
-            yield here.slip((what, other), 11, words, partial(_restrided, here, k, other))
+def _probabilities(b: Tensor) -> int:
+    """How many numbers sum to one along an axis; 0 where they do not, or are all the same."""
+    if (b < 0).any() or float(b.max() - b.min()) < 1e-6:
+        return 0
+    sizes = [b.shape[k] for k in range(b.dim()) if b.shape[k] > 1 and bool(((b.sum(k) - 1).abs() < 1e-9).all())]
+    return sizes[-1] if sizes else 0
 
 
-def _restrided(here: Place, k: int, other: int, up: Tensor) -> Tensor:
-    with torch.enable_grad():
-        given = [a.detach() for a in here.arguments if isinstance(a, torch.Tensor)]
-        leaves = [a.requires_grad_(a.is_floating_point()) for a in given]
-        rest = list(here.node.args[3:])
-        rest[k - 3] = [other] * len(rest[k - 3])
-        y = here.node.op(leaves[0], leaves[1], leaves[2] if len(leaves) > 2 else None, *rest)
-    wide = torch.zeros_like(y)
-    part = tuple(slice(0, min(a, b)) for a, b in zip(y.shape, up.shape, strict=True))
-    wide[part] = up[part]
-    return torch.autograd.grad(y, leaves[here.place], wide)[0]
+def _of_one_hot(here: Place, b: Tensor, what: str) -> Iterator[Slip]:
+    """Of a product with rows that pick one row each: these are averaged where they should be added up."""
+    if here.name != "mm" or here.place != 1 or not bool(((b == 0) | (b == 1)).all()):
+        return
+    count = b.sum(0).clamp(min=1).reshape(-1, 1)
+    if bool((b.sum(1) == 1).all()) and bool((count > 1).any()):
+        words = f"{here.of}, what is looked up several times is averaged where it should be added up"
+        yield here.slip("averaged", 12, words, here.after(lambda g: g / count))

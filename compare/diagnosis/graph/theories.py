@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from compare.diagnosis.graph.edge import Slip
+from compare.diagnosis.graph.edge import Slip, scaled
 from compare.diagnosis.graph.proof import FITTED, Part, Room, Theory
-from compare.diagnosis.graph.trace import Edge, Node, Rule, Trace
+from compare.diagnosis.graph.trace import Edge, Node, Trace
 from compare.diagnosis.graph.words import formula, operation
 
 PROBES = 6  # random directions; two of them are used up by constants
@@ -174,7 +174,7 @@ def loops(room: Room, made: Made) -> Iterator[Theory]:
                         edges=tuple(s.edge for s in every), keys=tuple(s.key for s in every)
                     )
                     with np.errstate(all="ignore"):
-                        numbers = room.result({s.edge: _scaled(s.rule, room.value(label)) for s in every})
+                        numbers = room.result({s.edge: scaled(s.rule, room.value(label)) for s in every})
                     if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
                         yield Theory((part,))
 
@@ -207,10 +207,6 @@ def _turn(trace: Trace, node: Node) -> int:
     return sum(n.place == node.place and n.op is node.op for n in trace.nodes[: node.index])
 
 
-def _scaled(rule: Rule, factor: float) -> Rule:
-    return rule if factor == 1 else lambda up: factor * rule(up)
-
-
 @dataclass
 class Budget:
     """How much work is left: counted, not timed, so that the same check says the same on every machine."""
@@ -229,7 +225,7 @@ def nested(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
             continue
         seen.add(mark)
         edge = part.edges[0]
-        flows = room.flows_with({edge: _scaled(rules[edge, part.key], room.value(part.label))})
+        flows = room.flows_with({edge: scaled(rules[edge, part.key], room.value(part.label))})
         after = None if flows is None else Made.of(room, flows, below=edge[2])
         if after is None:
             continue
