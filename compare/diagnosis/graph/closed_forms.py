@@ -17,11 +17,12 @@ import torch
 from compare.diagnosis.graph.labels import label, number
 from compare.diagnosis.graph.mutants import mutants
 from compare.diagnosis.graph.record import record
-from compare.diagnosis.graph.rerun import Mutant, Rerun, filled
+from compare.diagnosis.graph.rerun import Mutant, Rerun, Swap, filled
 from compare.diagnosis.graph.textbook import aten
 from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
 from compare.diagnosis.graph.words import called, operation
 
+MOST_PLACES = 4  # of one quantity in a closed form
 ROOT_2PI = math.sqrt(2 * math.pi)
 
 
@@ -85,6 +86,13 @@ def logsumexp(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
     return dy * label(e / e.sum(dim, keepdim=True), "p")
 
 
+def logsumexp_shifted(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
+    e = label(torch.exp(x - x.amax(dim, keepdim=True)), "exp(x − max x)")
+    for axis in sorted(a % x.dim() for a in dim) if not keepdim else ():
+        dy = dy.unsqueeze(axis)
+    return dy * (e / e.sum(dim, keepdim=True))
+
+
 def gelu(dy: Any, x: Any, *, approximate: str = "none") -> Any:
     if approximate == "tanh":
         c = math.sqrt(2 / math.pi)
@@ -138,7 +146,7 @@ def normed(dy: Any, x: Any, ord: float = 2, dim: Any = None, keepdim: bool = Fal
 
 
 CLOSED: dict[Any, tuple[Callable[..., Any], ...]] = {
-    aten.logsumexp.default: (logsumexp,),
+    aten.logsumexp.default: (logsumexp, logsumexp_shifted),
     aten.gelu.default: (gelu,),
     aten.silu.default: (silu, silu_by_y),
     aten.softplus.default: (softplus,),
@@ -160,11 +168,13 @@ def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
             yield node.sources()[0], made
 
 
-def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor) -> Iterator[Trace]:
+def by_pattern(
+    x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor, others: dict[str, Tensor]
+) -> Iterator[Trace]:
     """The closed forms of y as a function of x, where y is x normalised or its softmax along some axes.
 
     Which it may be is read off the numbers, however the twin writes it; whether it is, is seen by the derivative,
-    which must be `right`.
+    which must be `right`. The others are what else may stand in it: the δ of a later operation.
     """
     if x.dim() == 0 or x.shape != y.shape:
         return
@@ -178,7 +188,7 @@ def by_pattern(x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor) -> It
                 if not torch.allclose(form(up, x, y, list(axes)), right, 1e-9, 1e-12):
                     continue
                 leaves = {"δ": up.detach(), name: x.detach(), symbol: y.detach()}
-                made = _recorded(partial(form, *leaves.values(), list(axes)), leaves)
+                made = _recorded(partial(form, *leaves.values(), list(axes)), {**leaves, **others})
                 if made is not None:
                     yield made
 
@@ -215,14 +225,31 @@ def changed(made: Trace) -> Iterator[tuple[Any, int, str, Rule]]:
 
         return rule
 
-    together: dict[Any, list[Mutant]] = {}
     moved = made.leading_to(made.inputs["δ"])
-    for m in mutants(made):
+    every = list(mutants(made))
+    for m in every:
         yield (m.at, m.key), m.complexity, m.words, rule_of(m)
-        axes_only = isinstance(m.key, tuple) and all(isinstance(k, int) for k in m.key)
-        if axes_only and m.at in moved and operation(made.nodes[m.at]) in ("mean", "sum"):
-            together.setdefault(m.key, []).append(m)
-    for key, many in together.items():
+    for key, many in _together([m for m in every if m.at in moved], made):
+        words = " and ".join(m.words for m in many)
+        yield key, many[0].complexity + 1, words, rule_of(*many)
+
+
+def _together(every: list[Mutant], made: Trace) -> Iterator[tuple[Any, list[Mutant]]]:
+    """The same change of all sums or means, and the same quantity for another one at several of its places."""
+    reduced: dict[Any, list[Mutant]] = {}
+    swapped: dict[Any, list[Mutant]] = {}
+    for m in every:
+        node = made.nodes[m.at]
+        if isinstance(m.made, Swap):
+            swapped.setdefault((node.sources()[m.made.place], m.made.other), []).append(m)
+        elif operation(node) in ("mean", "sum"):
+            reduced.setdefault((operation(node), m.key), []).append(m)
+    for key, many in reduced.items():
         if len(many) > 1:
-            words = " and ".join(m.words for m in many)
-            yield ("all", key), many[0].complexity + 1, words, rule_of(*many)
+            yield ("all", key), many
+    for key, many in swapped.items():
+        if len(many) <= MOST_PLACES:
+            for count in range(2, len(many) + 1):
+                for some in combinations(many, count):
+                    if len({m.at for m in some}) == count:
+                        yield ("places", key, tuple(m.at for m in some)), list(some)

@@ -5,6 +5,7 @@ A forward pass that differs may be such a function; and a gradient may be the ri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation
+from compare.diagnosis.graph.words import COMPARED, INFIX, PLAIN, called, formula, number, operation
 
 aten = torch.ops.aten
 MOST_VALUES = 8  # other quantities that are tried in a place
@@ -144,7 +145,9 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
             words = f"multiplied with, not divided by, {called(trace, node.sources()[1])} in {here}"
             yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
     elif len(floats) == 1 and len(node.sources()) == 1:
-        yield Mutant(i, "bypass", 12, f"{name} is left out of {here}", partial(_one_argument, 0, 1.0))
+        yield Mutant(
+            i, "bypass", 12, f"{PLAIN.get(name, name.strip('_'))} is left out of {here}", partial(_one_argument, 0, 1.0)
+        )
     for eps in _eps_under_a_root(trace, node):
         words = f"ε stands outside the root in {here}"
         yield Mutant(i, "ε outside", 11, words, partial(_outside, name == "rsqrt", eps))
@@ -161,6 +164,18 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
         if n > 1:
             words = f"divided by {n:g} − 1, not by {n:g}, in {here}"
             yield Mutant(i, "n − 1", 11, words, partial(_times, n / (n - 1), node))
+            yield from _sizes_of_a_mean(trace, node)
+
+
+def _sizes_of_a_mean(trace: Trace, node: Node) -> Iterator[Mutant]:
+    """A mean over several axes that is divided by the size of one of them."""
+    axes = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], (list, tuple)) else []
+    sizes = [trace.nodes[node.sources()[0]].value.shape[a] for a in axes]
+    whole = math.prod(sizes)
+    for k, size in enumerate(sizes):
+        if 1 < size < whole:
+            words = f"divided by {size} only, not by {whole}, in {formula(trace, node.index)}"
+            yield Mutant(node.index, ("size", k), 12, words, partial(_times, whole / size, node))
 
 
 def _only_compared(trace: Trace, index: int) -> bool:

@@ -45,7 +45,7 @@ def slips(
                 yield from _of_edge(Place(trace, flows, node, place, source), likely)
         if not likely:
             yield from _closed(trace, node, up)
-            yield from _jumps(trace, node, up, leading)
+            yield from _jumps(trace, node, up, leading, flows)
 
 
 def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
@@ -88,7 +88,7 @@ def _closed(trace: Trace, node: Node, up: Tensor) -> Iterator[Slip]:
                 yield Slip((node.index, 0, source), ("closed", k, key), complexity, text, rule)
 
 
-def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Iterator[Slip]:
+def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int], flows: dict[int, Any]) -> Iterator[Slip]:
     """Slips in the derivative of a longer formula by what it is a formula of."""
     for early in sorted(leading):
         x = trace.nodes[early].value
@@ -99,11 +99,28 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Ite
         edge, at = (node.index, JUMP, early), called(trace, early)
         right = _all_the_way(trace, edge, leading, up)
         if right is not None:
-            yield from _of_jump(trace, edge, leading, formula(trace, node.index), at, right, up)
+            others = _later(trace, flows, node)
+            yield from _of_jump(trace, edge, leading, formula(trace, node.index), at, right, up, others)
+
+
+def _later(trace: Trace, flows: dict[int, Any], node: Node) -> dict[str, Tensor]:
+    """The δ of what a result is multiplied to: a gain that is forgotten somewhere leaves it."""
+    for later in trace.nodes[node.index + 1 :]:
+        up = flows.get(later.index)
+        if operation(later) == "mul" and node.index in later.sources() and isinstance(up, torch.Tensor):
+            return {f"δ of {formula(trace, later.index)}": up.detach()} if up.shape == node.value.shape else {}
+    return {}
 
 
 def _of_jump(
-    trace: Trace, edge: Edge, leading: frozenset[int], here: str, at: str, right: Tensor, up: Tensor
+    trace: Trace,
+    edge: Edge,
+    leading: frozenset[int],
+    here: str,
+    at: str,
+    right: Tensor,
+    up: Tensor,
+    others: dict[str, Tensor],
 ) -> Iterator[Slip]:
     def true(up: Tensor) -> Tensor:
         found = _all_the_way(trace, edge, leading, up)
@@ -118,7 +135,7 @@ def _of_jump(
             f"in the derivative of {here} by {at}: p · (δ − sum(δ · p)), that of the softmax, stands for δ − p · sum(δ)"
         )
         yield Slip(edge, ("softmax's", axes), 11, text, rule)
-    for k, form in enumerate(by_pattern(x, y, up, at, right)):
+    for k, form in enumerate(by_pattern(x, y, up, at, right, others)):
         if _same(right, form.nodes[form.output].value):
             for key, complexity, words, rule in changed(form):
                 text = f"in the derivative of {here} by {at}: {words}"

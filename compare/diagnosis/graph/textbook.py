@@ -109,10 +109,10 @@ def batch_norm(
 
 def group_norm(x: Any, weight: Any, bias: Any, n: int, c: int, hw: int, groups: int, eps: float) -> Any:
     shape = (1, c) + (1,) * (x.dim() - 2)
-    y, mean, sigma = _normalized(x.reshape(n, groups, c // groups * hw), [-1], eps)
+    y, mean, sigma = _normalized(x.reshape(n, groups, c // groups, hw), [-2, -1], eps)
     y = y.reshape(x.shape)
     y = y if weight is None else y * weight.view(shape)
-    return (y if bias is None else y + bias.view(shape)), mean.squeeze(-1), 1 / sigma.squeeze(-1)
+    return (y if bias is None else y + bias.view(shape)), mean.view(n, groups), 1 / sigma.view(n, groups)
 
 
 def variance(x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
