@@ -24,14 +24,28 @@ from compare.judge.sides import Arrays, Sides, is_float
 SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
 # The core operations of torch are one step each, but for these.
 FUSED = ("gelu", "_softmax", "_log_softmax", "native_layer_norm", "native_group_norm", "_native_batch_norm_legit")
+ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
 
 
+def _attention(q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, **rest: Any) -> Any:
+    """Torch's own parts give the probabilities for the second result; the backward pass needs what the operation gives,
+    the logarithm of the sum.
+    """
+    output, _ = decomposition_table[ATTENTION](q, k, v, dropout_p, is_causal, **rest)
+    scale, mask = rest.get("scale"), rest.get("attn_mask")
+    scores = torch.matmul(q, k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        scores = scores.masked_fill(torch.ones_like(scores).tril() == 0, -torch.inf)
+    return output, torch.logsumexp(scores if mask is None else scores + mask, -1)
+
+
 # What optimizers are made of; torch takes these apart too, but ten times as slowly.
-PARTS: dict[str, Callable[..., torch.Tensor]] = {
+PARTS: dict[str, Callable[..., Any]] = {
     "lerp": lambda a, b, weight: a + weight * (b - a),
     "addcmul": lambda a, b, c, value=1: a + value * (b * c),
     "addcdiv": lambda a, b, c, value=1: a + value * (b / c),
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
 }
 
 
