@@ -148,6 +148,17 @@ def constants(case: Case) -> list[Labelled]:
     if summed > 1 and summed != N:
         what = "all the numbers that are added up for it: the mean of them where the sum belongs"
         named.append((10, f"divided by {what}", 1 / summed))
+    places = [n for s, _, n in sizes if s.startswith("K")][1:]
+    if len(places) > 1 and np.ndim(case.results.get("output")) > 3:
+        which = "all the places of the output (its axes from the third on)"
+        named.append(
+            (
+                11,
+                f"divided by the number of {which}: the mean over them where the sum belongs",
+                1 / float(np.prod(places)),
+            )
+        )
+        named.append((11, f"the number of {which} is not divided by", float(np.prod(places))))
     if case.learning_rate:
         named.append((11, "the learning rate is multiplied in", case.learning_rate))
         named.append((11, "divided by the learning rate", 1 / case.learning_rate))

@@ -109,15 +109,20 @@ def _windows(trace: Trace) -> Iterator[tuple[str, float]]:
         name, here = operation(node), formula(trace, node.index)
         if name.startswith("avg_pool"):
             sizes, what = [int(k) for k in node.args[1]], "the size of the window"
+        elif name.startswith("upsample"):
+            sizes, what = [math.prod(node.value.shape) // math.prod(trace.nodes[node.sources()[0]].value.shape)], ""
         elif name == "mean" and len(node.args) > 1 and isinstance(node.args[1], (list, tuple)):
             shape = trace.nodes[node.sources()[0]].value.shape
             sizes, what = [int(shape[a]) for a in node.args[1]], "the number of elements of the mean"
         else:
             continue
         whole = math.prod(sizes)
+        if name.startswith("upsample"):
+            yield f"averaged over the {whole} numbers that {here} makes of one, where their sum belongs", 1 / whole
+            continue
         if name.startswith("avg_pool") or sum(k > 1 for k in sizes) > 1:
             yield f"not divided by {whole}, {what}, in {here}", float(whole)
-            yield f"divided by {whole}, {what}, twice, in {here}", 1 / whole
+            yield f"divided by {whole}, {what}, once too often, in {here}", 1 / whole
         for k in dict.fromkeys(sizes):
             if 1 < k < whole:
                 yield f"divided by {k} only, not by {whole}, {what}, in {here}", float(whole // k)

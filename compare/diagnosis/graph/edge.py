@@ -10,7 +10,8 @@ import torch
 from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation, role, silent
 
-MOST_VALUES = 16  # other quantities that are tried in a place
+MOST_VALUES = 20  # other quantities that are tried in a place
+STEPS_BACK = 4  # to what a quantity is made of
 ROOTS = {"sqrt", "linalg_vector_norm", "std", "norm"}
 MOVES = {"expand", "unsqueeze", "view", "clamp_min"}
 TERMS = {
@@ -96,7 +97,9 @@ class Place:
         return rule
 
     def others_like(self, b: Tensor, source: int) -> Iterator[tuple[Node, Tensor]]:
-        """Other quantities of the derivation in the place of one, the nearest first; no numbers twice.
+        """Other quantities of the derivation in the place of one, the nearest first, or what it is made of.
+
+        No numbers come twice.
 
         What only moves the numbers about before they are used (k, transposed) is done to the other quantity too.
         """
@@ -106,7 +109,10 @@ class Place:
             source = moves[-1].sources()[0]
         shapes = {tuple(b.shape), tuple(self.trace.nodes[source].value.shape)}
         seen = [b]
-        for other in sorted(self.trace.nodes, key=lambda n: abs(n.index - self.node.index)):
+        made_of = self._made_of(source)
+        far = len(self.trace.nodes)
+        nearest = sorted(self.trace.nodes, key=lambda n: min(made_of.get(n.index, far), abs(n.index - self.node.index)))
+        for other in nearest:
             w = other.value
             if not isinstance(w, torch.Tensor) or tuple(w.shape) not in shapes or not w.is_floating_point():
                 continue
@@ -120,6 +126,15 @@ class Place:
                     yield other, moved
             if len(seen) > MOST_VALUES:
                 return
+
+    def _made_of(self, source: int) -> dict[int, int]:
+        """How many steps back what an operation is made of is, for a few steps."""
+        found, last = {source: 0}, {source}
+        for steps in range(1, STEPS_BACK + 1):
+            last = {s for i in last for s in self.trace.nodes[i].sources()}
+            for s in last:
+                found.setdefault(s, steps)
+        return found
 
     def _moved(self, w: Tensor, moves: list[Node]) -> Tensor:
         for node in reversed(moves):

@@ -21,8 +21,10 @@ PLAIN = ((3, "stride"), (4, "padding"), (5, "dilation"))  # a convolution's argu
 
 def of_a_window(here: Place) -> Iterator[Slip]:
     """All of this room but the largest of a window, whose results are several."""
-    if here.name == "convolution" and here.node.args[6:7] == (False,):
+    if here.name == "convolution" and not here.node.args[6]:
         yield from _of_a_convolution(here)
+    elif here.name == "convolution":
+        yield from _of_strides(here, ((3, "stride"), (5, "dilation")))
     elif here.name.startswith("avg_pool"):
         size = list(here.node.args[1])
         steps = list(here.node.args[2]) if len(here.node.args) > 2 and here.node.args[2] else size
@@ -35,12 +37,13 @@ def of_a_window(here: Place) -> Iterator[Slip]:
 
 def _of_a_convolution(here: Place) -> Iterator[Slip]:
     args = here.node.args
-    for k, what in PLAIN:
-        for other in range(3):
-            if all(v == other for v in args[k]) or (what != "padding" and other == 0):
-                continue
-            words = f"δ of {here.here} is put back as if the {what} were {other}, not {args[k][0]}"
-            yield here.slip((what, other), 11, words, partial(_as_if, here, k, other))
+    yield from _of_strides(here, PLAIN)
+    groups = args[8] if len(args) > 8 else 1
+    if groups > 1 and here.place == 0:
+        w = here.arguments[1].detach()
+        for by in dict.fromkeys((1, groups - 1)):
+            words = f"{here.of}, the kernels of another group stand where those of the group belong"
+            yield here.slip(("group", by), 12, words, here.with_other(1, w.roll(by * w.shape[0] // groups, 0)))
     kernel = here.arguments[1].shape[2:]
     if here.place == 0:
         reach = [d * (n - 1) + 1 for d, n in zip(args[5], kernel, strict=True)]
@@ -55,6 +58,16 @@ def _of_a_convolution(here: Place) -> Iterator[Slip]:
             yield here.slip(f"only the {which}", 11, words, here.before(partial(_only, which)))
 
 
+def _of_strides(here: Place, settings: tuple[tuple[int, str], ...]) -> Iterator[Slip]:
+    args = here.node.args
+    for k, what in settings:
+        for other in range(3):
+            if all(v == other for v in args[k]) or (what != "padding" and other == 0):
+                continue
+            words = f"δ of {here.here} is put back as if the {what} were {other}, not {args[k][0]}"
+            yield here.slip((what, other), 11, words, partial(_as_if, here, k, other))
+
+
 def _as_if(here: Place, k: int, other: int, up: Tensor) -> Tensor:
     """Put back with another stride, padding or dilation; what then lies beyond the input is cut off."""
     x, w, *rest = [a.detach() for a in here.arguments if isinstance(a, torch.Tensor)]
@@ -64,7 +77,7 @@ def _as_if(here: Place, k: int, other: int, up: Tensor) -> Tensor:
         (n - 1) * s + d * (m - 1) + 1
         for n, s, d, m in zip(up.shape[2:], others[0], others[2], w.shape[2:], strict=True)
     ]
-    more = [max(0, r - n) for r, n in zip(reach, x.shape[2:], strict=True)]
+    more = [0 for _ in reach] if here.node.args[6] else [max(0, r - n) for r, n in zip(reach, x.shape[2:], strict=True)]
     wide = torch.nn.functional.pad(x, [v for m in reversed(more) for v in (0, m)])
     with torch.enable_grad():
         leaves = [wide.requires_grad_(), w.requires_grad_()]
@@ -148,6 +161,49 @@ def of_a_pool(trace: Trace, node: Node) -> Iterator[Slip]:
     smallest = trace.at(node.index, {0: -value})
     words = f"δ of {here} goes to the smallest element of the window, not to the largest"
     yield Slip(edge, "min", 11, words, lambda up: cast(Tensor, trace.pull(node.index, up, smallest)[0]))
+    for key, text, rule in _routed(node, value):
+        yield Slip(edge, key, 11, f"δ of {here} {text}", rule)
     yield Slip(
         edge, "mean", 11, f"δ of {here} is spread evenly over the window, as for a mean", partial(spread, factor=1.0)
     )
+
+
+def _routed(node: Node, value: Tensor) -> Iterator[tuple[str, str, Any]]:
+    """(key, words, rule) of δ of a maximum sent to wrong places; of windows that are not padded or dilated."""
+    size = list(node.args[1])
+    step = list(node.args[2]) if len(node.args) > 2 and node.args[2] else size
+    if any(any(a) for a in node.args[3:4]) or any(d != 1 for a in node.args[4:5] for d in a):
+        return
+    index, wide = node.value[1], value.shape[-len(size) :]
+    # where in its window each maximum is, and where each window starts, along every axis
+    flat, at = index, []
+    for n in reversed(wide):
+        at.insert(0, flat % n)
+        flat = flat // n
+    starts = []
+    for k, s in enumerate(step):
+        shape = [1] * index.dim()
+        shape[index.dim() - len(step) + k] = -1
+        starts.append((torch.arange(index.shape[index.dim() - len(step) + k]) * s).reshape(shape))
+
+    def sent(places: list[Tensor], up: Any, add: bool) -> Tensor:
+        to = torch.zeros_like(index)
+        for place, n in zip(places, wide, strict=True):
+            to = to * n + (place + torch.zeros_like(index)).clamp(0, n - 1)
+        out = torch.zeros_like(value).flatten(-len(size))
+        to, up = to.flatten(-len(size)), up[0].flatten(-len(size))
+        if add:
+            return out.scatter_add(-1, to, up).reshape(value.shape)
+        for k in range(to.shape[-1]):
+            out = out.scatter(-1, to[..., k : k + 1], up[..., k : k + 1])
+        return out.reshape(value.shape)
+
+    text = "goes to the first element of each window, not to its largest"
+    yield "first", text, lambda up: sent(starts, up, add=True)
+    if any(s < k for s, k in zip(step, size, strict=True)):
+        text = "overwrites that of another window where the two should add up"
+        yield "overwrite", text, lambda up: sent(at, up, add=False)
+    if any(s != 1 for s in step):
+        moved = [a - s + s // t for a, s, t in zip(at, starts, step, strict=True)]
+        text = f"is put back as if the stride were 1, not {step[-1]}"
+        yield "stride", text, lambda up: sent(moved, up, add=True)

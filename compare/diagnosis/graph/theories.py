@@ -157,26 +157,24 @@ def loops(room: Room, made: Made) -> Iterator[Theory]:
         node = room.trace.nodes[slip.edge[0]]
         key = _as_seen_from(room.trace, slip)
         turns.setdefault((node.place, str(node.op), slip.edge[1]), {}).setdefault(key, []).append(slip)
-    tried = 0
-    for by_key, filled in ((by_key, filled) for filled in (False, True) for by_key in turns.values()):
-        most = len(by_key.get("true", ()))
-        if most < 2:
+    waiting: list[tuple[int, int, str, list[Slip], list[Slip]]] = []
+    for by_key in turns.values():
+        if len(by_key.get("true", ())) < 2:
             continue
         for key, slips in by_key.items():
             for label in ("missing", "the sign is flipped") if key == "true" else ("",):
-                if len(slips) < 2 or slips[0].complexity > LIKELY:
-                    continue
-                for every in _all_turns(slips, by_key, filled):
-                    tried += 1
-                    if tried > LOOPED:
-                        return
-                    part = Part.of(slips[0], label)._replace(
-                        edges=tuple(s.edge for s in every), keys=tuple(s.key for s in every)
-                    )
-                    with np.errstate(all="ignore"):
-                        numbers = room.result({s.edge: scaled(s.rule, room.value(label)) for s in every})
-                    if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
-                        yield Theory((part,))
+                if len(slips) >= 2 and slips[0].complexity <= LIKELY:
+                    for filled in (False, True):
+                        waiting += [
+                            (filled, Part.of(slips[0], label).complexity, label, slips, every)
+                            for every in _all_turns(slips, by_key, filled)
+                        ]
+    for _, _, label, slips, every in sorted(waiting, key=lambda w: w[:2])[:LOOPED]:
+        part = Part.of(slips[0], label)._replace(edges=tuple(s.edge for s in every), keys=tuple(s.key for s in every))
+        with np.errstate(all="ignore"):
+            numbers = room.result({s.edge: scaled(s.rule, room.value(label)) for s in every})
+        if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
+            yield Theory((part,))
 
 
 def _all_turns(slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:
