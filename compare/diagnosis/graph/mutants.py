@@ -145,12 +145,16 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
             words = f"multiplied with, not divided by, {called(trace, node.sources()[1])} in {here}"
             yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
     elif len(floats) == 1 and len(node.sources()) == 1:
-        yield Mutant(
-            i, "bypass", 12, f"{PLAIN.get(name, name.strip('_'))} is left out of {here}", partial(_one_argument, 0, 1.0)
-        )
+        words = f"{PLAIN.get(name, name.strip('_'))} is left out of {here}"
+        if name == "rsub":
+            words = f"{called(trace, node.sources()[0])} stands for {here}"
+        yield Mutant(i, "bypass", 12, words, partial(_one_argument, 0, 1.0))
     for eps in _eps_under_a_root(trace, node):
         words = f"ε stands outside the root in {here}"
         yield Mutant(i, "ε outside", 11, words, partial(_outside, name == "rsqrt", eps))
+    if name == "sigmoid":
+        words = f"1 − {here} stands for {here}"
+        yield Mutant(i, "complement", 11, words, lambda given: 1 - node_value(node, given))
     unlikely = 15 if _only_compared(trace, i) else 12
     yield Mutant(i, "sign", unlikely, f"{here} has the wrong sign", lambda given: -node_value(node, given))
     for p in floats if name == "where" else ():

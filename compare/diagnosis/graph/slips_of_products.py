@@ -8,7 +8,7 @@ import torch
 
 from compare.diagnosis.graph.edge import Place, Slip
 from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import called
+from compare.diagnosis.graph.words import called, operation
 
 
 def of_a_product(here: Place) -> Iterator[Slip]:
@@ -52,10 +52,19 @@ def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
         ("root", 13, f"{one}√({what}) stands where {one}({what}) belongs", lambda v: v.abs().sqrt()),
         ("absolute", 13, f"|{what}| stands for {what}", torch.abs),
         ("sign of", 13, f"the sign of {what} stands for {what}", torch.sign),
-        ("complement", 13, f"1 − {what} stands for {what}", lambda v: 1 - v),
+        ("complement", 13, _complement(here, p, what), lambda v: 1 - v),
     ]
     for key, complexity, words, change in changes:
         yield here.slip((key, p), complexity, f"{here.of}, {words}", here.with_other(p, change(b)))
+
+
+def _complement(here: Place, p: int, what: str) -> str:
+    trace, node = here.trace, here.trace.nodes[here.node.sources()[p]]
+    one_minus = operation(node) == "rsub" and node.args[1] == 1
+    if operation(node) == "sub" and len(node.sources()) == 2:
+        first = trace.nodes[node.sources()[0]]
+        one_minus = first.index not in trace.variable and bool((first.value == 1).all())
+    return f"{called(trace, node.sources()[-1]) if one_minus else f'1 − {what}'} stands where {what} belongs"
 
 
 def _probabilities(b: Tensor) -> int:
