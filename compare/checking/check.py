@@ -26,6 +26,7 @@ from compare.checking.kinks import KINKS
 from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.reproducer import reproduce
 from compare.diagnosis.causes import Case
+from compare.diagnosis.graph.search import Clues
 from compare.errors import UsageError
 from compare.judge import rate
 from compare.judge.sides import Arrays, Sides
@@ -123,7 +124,8 @@ def run(title: str, sides: Sides, inputs: dict[str, Arrays]) -> Report:
         forward_differs = any(
             not found[n].verdict.agrees for found in results.values() for n in ("output", "loss") if n in found
         )
-        findings = [_finding(sides, name, results, forward_differs) for name in names]
+        clues = Clues()
+        findings = [_finding(sides, name, results, forward_differs, clues=clues) for name in names]
         if KINKS in inputs:
             findings = _at_kinks(sides, findings, inputs[KINKS])
     return Report(title, tuple(findings))
@@ -154,7 +156,12 @@ def _at_kinks(sides: Sides, findings: list[Finding], inputs: Arrays) -> list[Fin
 
 
 def _finding(
-    sides: Sides, name: str, results: dict[str, dict[str, Evaluation]], forward_differs: bool, draws: int = 0
+    sides: Sides,
+    name: str,
+    results: dict[str, dict[str, Evaluation]],
+    forward_differs: bool,
+    draws: int = 0,
+    clues: Clues | None = None,
 ) -> Finding:
     seen = {label: found[name] for label, found in results.items() if name in found}
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
@@ -168,7 +175,9 @@ def _finding(
     if cases:
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
             agreeing = [e.case for e in ordered if e.case is not None and e.verdict.agrees]
-            diagnosis, lines = explain(sides, cases, forward_differs and name not in ("output", "loss"), agreeing)
+            diagnosis, lines = explain(
+                sides, cases, forward_differs and name not in ("output", "loss"), agreeing, clues
+            )
         causes = tuple(c.name for c in diagnosis.causes)
     else:
         problem = worst.verdict.problem

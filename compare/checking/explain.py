@@ -11,6 +11,7 @@ import torch
 from compare.checking import referee
 from compare.diagnosis.causes import Case, Cause
 from compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
+from compare.diagnosis.graph.search import Clues
 from compare.diagnosis.noise import lower_precision
 from compare.diagnosis.of_update_rules import explain_update
 from compare.diagnosis.regions import region_name, single_element
@@ -32,7 +33,11 @@ def one_thread() -> Iterator[None]:
 
 @one_thread()
 def explain(
-    sides: Sides, cases: Sequence[Case], forward_differs: bool = False, agreeing: Sequence[Case] = ()
+    sides: Sides,
+    cases: Sequence[Case],
+    forward_differs: bool = False,
+    agreeing: Sequence[Case] = (),
+    clues: Clues | None = None,
 ) -> tuple[Diagnosis, list[str]]:
     """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so."""
     by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
@@ -48,7 +53,7 @@ def explain(
     if any(case.manual.size == 0 < case.torch.size for case in cases):
         diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
         return diagnosis, diagnosis.lines()
-    diagnosis = diagnose(sides, cases, agreeing)
+    diagnosis = diagnose(sides, cases, agreeing, clues)
     lines = diagnosis.lines()
     worst = next((c for c in cases if c.differs()), None)
     if worst is not None:

@@ -20,7 +20,7 @@ from compare.diagnosis import noise
 from compare.diagnosis.candidates import candidates, fits
 from compare.diagnosis.causes import Candidate, Case, Cause, Labelled, constants
 from compare.diagnosis.graph.proof import Found
-from compare.diagnosis.graph.search import TheTwin
+from compare.diagnosis.graph.search import Clues, TheTwin
 from compare.diagnosis.regions import near_one, region, region_name, single_element
 from compare.judge.sides import Sides
 
@@ -78,11 +78,14 @@ Candidates = Callable[[Sides, Case, Callable[[tuple[str, ...]], bool]], Iterator
 T = TypeVar("T")
 
 
-def diagnose(sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = ()) -> Diagnosis:
+def diagnose(
+    sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = (), clues: Clues | None = None
+) -> Diagnosis:
     """Name the causes that explain the difference of one output on every one of the cases.
 
     All cases are of the same output; each holds the manual and the torch result and the bound of that case. A slip of
-    the twin's own operations must also leave the agreeing ones as they are.
+    the twin's own operations must also leave the agreeing ones as they are. The clues are what was found for other
+    outputs of the same check.
     """
     cases = [case for case in cases if case.differs() or case.manual.dtype != case.torch.dtype]
     if not cases:
@@ -98,7 +101,7 @@ def diagnose(sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = ())
         loose = "the bound is too large a part of these numbers for a cause to be told from others"
         return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]), loose))
     single = single_element(cases)
-    twin = cache(lambda: TheTwin(sides, cases, agreeing[:AGREEING]))
+    twin = cache(lambda: TheTwin(sides, cases, agreeing[:AGREEING], clues))
     own = _guarded(lambda: twin().own())[: len(cases)] or [[]] * len(cases)
     sources: list[Source] = [lambda: _known(sides, cases, own)]
     if single is None:

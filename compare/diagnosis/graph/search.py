@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from compare.diagnosis.causes import Case, Labelled
 from compare.diagnosis.graph.constants import constants_of, own_constants
 from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.other_values import other_values
-from compare.diagnosis.graph.proof import Found, Room, Theory, gap, prove
+from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
 from compare.diagnosis.graph.theories import Budget, Made, loops, nested, pairs, singles
 from compare.diagnosis.graph.trace import Trace
@@ -21,6 +22,7 @@ from compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
 LIKELIEST = 11  # no change of the twin is likelier
+LOOPED = 1200  # slips that are made in all turns of a loop at once, over all outputs of a check
 MOST = 16  # theories that are worked out in full
 
 
@@ -33,11 +35,29 @@ def target_of(sides: Sides, output: str) -> str:
     return output.removeprefix("gradient of ") if output.startswith("gradient of ") else ""
 
 
+@dataclass
+class Clues:
+    """What has been found for the outputs of a check so far, and the work that is left: for the outputs to come."""
+
+    theories: list[tuple[int, Theory]] = field(default_factory=list)
+    loops: Budget = field(default_factory=lambda: Budget(LOOPED))
+
+    def add(self, depth: int, theory: Theory) -> None:
+        """A slip, at the same edge of the same operation, may be seen in several gradients: first all of it."""
+        parts = [theory._replace(parts=(part,), overall="", more=0) for part in theory.parts]
+        for one in dict.fromkeys((theory, *parts)):
+            if (depth, one) not in self.theories and all(part.label != FITTED for part in one.parts):
+                self.theories.append((depth, one))
+
+
 class TheTwin:
     """The twin taken apart on every case, and what can be wrong with one or two of its steps."""
 
-    def __init__(self, sides: Sides, cases: Sequence[Case], agreeing: Sequence[Case] = ()) -> None:
+    def __init__(
+        self, sides: Sides, cases: Sequence[Case], agreeing: Sequence[Case] = (), clues: Clues | None = None
+    ) -> None:
         self.budget = Budget(BUDGET)
+        self.clues = Clues() if clues is None else clues
         self.cases = [*cases, *agreeing]
         self.target = target_of(sides, cases[0].output)
         fits = all(c.manual.shape == c.torch.shape for c in cases)
@@ -48,7 +68,8 @@ class TheTwin:
             if not self.traces and len(agreeing):  # the twin does something else there
                 self.cases = list(cases)
                 self.traces = traces(sides, [case.inputs for case in cases])
-        self._rooms: list[tuple[list[Room], Made]] | None = None
+        self._rooms: list[list[Room]] | None = None
+        self._made: dict[int, Made | None] = {}
 
     @property
     def stopped_early(self) -> bool:
@@ -59,25 +80,41 @@ class TheTwin:
         """The twin's own constant factors, for every case."""
         return [own_constants([many[k] for many in self.traces], self.target) for k in range(len(self.cases))]
 
-    def rooms(self) -> list[tuple[list[Room], Made]]:
-        """Every way of taking it apart that gives torch's own gradient, with all slips."""
+    def rooms(self) -> list[list[Room]]:
+        """Every way of taking it apart that gives torch's own gradient."""
         if self._rooms is None:
             self._rooms = []
             for many in self.traces if self.target else ():
                 pairs = zip(self.cases, many, strict=True)
                 rooms = [Room(case, trace, self.target, constants_of(case, trace)) for case, trace in pairs]
                 if all(room.sound() for room in rooms):
-                    made = Made.of(_main(rooms), _main(rooms).flows)
-                    if made is not None:
-                        self._rooms.append((rooms, made))
+                    self._rooms.append(rooms)
         return self._rooms
+
+    def _slips(self, depth: int) -> Made | None:
+        """All slips of the case that tells the most."""
+        if depth not in self._made:
+            main = _main(self.rooms()[depth])
+            self._made[depth] = Made.of(main, main.flows)
+        return self._made[depth]
 
     def one_slip(self) -> list[Found]:
         """Single slips of the derivation, and other functions, that explain every case."""
-        found = self._found(singles, loops)
+        found = self._as_elsewhere()
+        if found:
+            return found
+        found = self._found(singles, partial(loops, budget=self.clues.loops))
         if min((f.complexity for f in found), default=99) > LIKELIEST:
             found += another_function(self.cases, self.traces, self.target)
         return found
+
+    def _as_elsewhere(self) -> list[Found]:
+        """The slip that explains another output of the same check, if it explains this one too."""
+        rooms = self.rooms()
+        for depth, theory in self.clues.theories:
+            if depth < len(rooms) and (found := prove(rooms[depth], theory)) is not None:
+                return [found]
+        return []
 
     def forward_slip(self) -> list[Found]:
         """A slip of the forward pass whose values the gradient is worked out with."""
@@ -88,18 +125,25 @@ class TheTwin:
         return self._found(pairs, partial(nested, budget=self.budget))
 
     def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
-        found: list[Found] = []
-        for depth, (rooms, made) in enumerate(self.rooms()):  # what is taken apart the least is likelier
-            here, main = list(_whole(rooms)) if singles in sources else [], _main(rooms)
-            for source in sources:
+        proven: list[tuple[Found, int, Theory | None]] = []
+        for depth, rooms in enumerate(self.rooms()):  # what is taken apart the least is likelier
+            if min((f.complexity for f, _, _ in proven), default=99) <= LIKELIEST:
+                break  # nothing that is likelier can come
+            main, made = _main(rooms), self._slips(depth)
+            here: list[tuple[Found, Theory | None]] = []
+            if singles in sources:
+                here = [(f, None) for f in _whole(rooms)]
+            for source in sources if made is not None else ():
                 theories = _first(_said_plainly(main, t) for t in source(main, made))
-                here += [f for t in theories if (f := prove(rooms, t)) is not None]
+                here += [(f, t) for t in theories if (f := prove(rooms, t)) is not None]
                 if here:
                     break
-            found += [f._replace(complexity=f.complexity + depth) for f in here]
+            proven += [(f._replace(complexity=f.complexity + depth), depth, t) for f, t in here]
         simplest: dict[tuple[str, ...], Found] = {}
-        for f in sorted(found, key=lambda f: f.complexity):
+        for k, (f, depth, theory) in enumerate(sorted(proven, key=lambda p: p[0].complexity)):
             simplest.setdefault(f.words, f)
+            if k == 0 and theory is not None:
+                self.clues.add(depth, theory)
         return list(simplest.values())
 
 

@@ -25,7 +25,7 @@ ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by
 PAIRED = 600  # slips that are tried in pairs
 MATCHING = 64  # pairs that are looked at again
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
-LOOPED = 400  # slips that are made in all turns of a loop at once
+LOOPED = 150  # slips that are made in all turns of a loop at once, where a check has used up its share
 
 
 class Made(NamedTuple):
@@ -150,7 +150,7 @@ def pairs(room: Room, made: Made) -> Iterator[Theory]:
         yield Theory((chosen[a[k]][0], chosen[b[k]][0]))
 
 
-def loops(room: Room, made: Made) -> Iterator[Theory]:
+def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
     """The same slip in every turn of a loop."""
     turns: dict[Any, dict[Any, list[Slip]]] = {}
     for slip in made.slips:
@@ -169,7 +169,10 @@ def loops(room: Room, made: Made) -> Iterator[Theory]:
                             (filled, Part.of(slips[0], label).complexity, label, slips, every)
                             for every in _all_turns(slips, by_key, filled)
                         ]
-    for _, _, label, slips, every in sorted(waiting, key=lambda w: w[:2])[:LOOPED]:
+    for tried, (_, _, label, slips, every) in enumerate(sorted(waiting, key=lambda w: w[:2])):
+        budget.left -= 1
+        if tried >= LOOPED and budget.left <= 0:
+            return
         part = Part.of(slips[0], label)._replace(edges=tuple(s.edge for s in every), keys=tuple(s.key for s in every))
         with np.errstate(all="ignore"):
             numbers = room.result({s.edge: scaled(s.rule, room.value(label)) for s in every})
