@@ -14,7 +14,7 @@ import torch
 
 from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import COMPARED, INFIX, PLAIN, called, formula, number, operation
+from compare.diagnosis.graph.words import COMPARED, INFIX, PLAIN, beside, called, constant, formula, number, operation
 
 aten = torch.ops.aten
 MOST_VALUES = 8  # other quantities that are tried in a place
@@ -238,18 +238,13 @@ def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
             ]
         if c.dim() >= 2 and c.shape[-1] == c.shape[-2]:
             changes.append(("transposed", lambda v: v.transpose(-1, -2)))
-        what = source.name if source.name not in ("", "a constant") else _shaped(c)
+        what = source.name or constant(c)
         for words, change in changes:
 
             def made(given: list[Any], p: int = p, change: Any = change) -> Any:
                 return node_value(node, [change(g) if q == p else g for q, g in enumerate(given)])
 
             yield Mutant(node.index, (p, words), 11, f"{what} is {words} in {here}", made)
-
-
-def _shaped(c: Tensor) -> str:
-    kind = "the mask" if c.dtype == torch.bool or bool(((c == 0) | (c == 1)).all()) else "the constant"
-    return f"{kind} of shape {tuple(c.shape)}" if c.dim() else f"the constant {float(c):.6g}"
 
 
 def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
@@ -267,9 +262,7 @@ def _others(trace: Trace, node: Node) -> Iterator[Mutant]:
                 and not torch.equal(other.value, b)
             ):
                 tried += 1
-                name, right = called(trace, other.index), called(trace, s)
-                if name == right:
-                    continue
+                name, right = beside(trace, other.index, s), called(trace, s)
                 words = f"{name} stands for {right} in {here}"
                 yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index))
 

@@ -12,11 +12,14 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from compare.diagnosis.graph import textbook
 from compare.diagnosis.graph.labels import LABEL, label
 from compare.diagnosis.graph.textbook import TEXTBOOK
 from compare.diagnosis.graph.trace import Node, Ref, Tensor, Trace, is_ref
+from compare.diagnosis.graph.words import constant
 from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
+TEXTBOOK_FILE = textbook.__file__
 DEEPEST = 4  # textbook forms within textbook forms
 LONGEST = 400  # operations of a twin that is looked at
 # Operations whose arguments are broadcast; here that is an operation of its own, with a derivative of its own (a sum).
@@ -63,7 +66,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         if not isinstance(x, Tensor):
             return x
         if id(x) not in self.known:  # a mask, a class weight: a node of its own, without operation or source
-            self._add(None, (), {}, x, getattr(x, LABEL, "a constant"))
+            self._add(None, (), {}, x, getattr(x, LABEL, "") or _variable(x) or constant(x))
         return Ref(self.known[id(x)])
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -72,12 +75,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
             value = op(*args, **kwargs)
             self.kept.append(value)
             return value
-        textbook = TEXTBOOK.get(op)
-        if textbook is not None and self.depth > 0:
+        form = TEXTBOOK.get(op)
+        if form is not None and self.depth > 0:
             self.depth -= 1
             try:
                 with self:
-                    result = textbook(*args, **kwargs)
+                    result = form(*args, **kwargs)
             finally:
                 self.depth += 1
             if result is not NotImplemented:
@@ -131,6 +134,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
     def _refs(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         return tree_map(self._refer, args), tree_map(self._refer, kwargs)
+
+
+def _variable(x: Tensor) -> str:
+    """What the twin's own code calls a tensor; empty where it has no name there."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name != "_recorded":
+        if frame.f_code.co_filename not in (__file__, TEXTBOOK_FILE):
+            names = [*frame.f_locals.items(), *((k, frame.f_globals.get(k)) for k in frame.f_code.co_names)]
+            for name, value in names if "torch" not in frame.f_globals.get("__name__", "").split(".")[0] else ():
+                if value is x and not name.startswith("_"):
+                    return str(name)
+        frame = frame.f_back
+    return ""
 
 
 def _place() -> int:

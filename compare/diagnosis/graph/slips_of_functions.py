@@ -10,7 +10,7 @@ import torch
 from compare.diagnosis.graph.edge import Place, Slip
 from compare.diagnosis.graph.formulas import formulas
 from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import called
+from compare.diagnosis.graph.words import beside
 
 PLAIN = {
     "tanh", "sigmoid", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf", "abs",
@@ -39,9 +39,7 @@ def of_a_function(here: Place) -> Iterator[Slip]:
     words = f"{of} is evaluated at {here.here} itself, where {here.at} belongs"
     yield here.slip("at y", 11, words, here.with_other(p, y))
     for other, value in here.others_like(x, here.edge[2]):
-        if called(here.trace, other.index) == here.at:
-            continue
-        words = f"{of} is evaluated at {called(here.trace, other.index)}, where {here.at} belongs"
+        words = f"{of} is evaluated at {beside(here.trace, other.index, here.edge[2])}, where {here.at} belongs"
         yield here.slip(("at", other.index), 13, words, here.with_other(p, value))
     yield here.slip("at −x", 11, f"{of} is evaluated at −({here.at})", here.with_other(p, -x))
     words = f"{of} is divided by where it should be multiplied with"

@@ -8,7 +8,7 @@ import torch
 
 from compare.diagnosis.graph.edge import Place, Slip
 from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import called, operation
+from compare.diagnosis.graph.words import beside, called, operation
 
 
 def of_a_product(here: Place) -> Iterator[Slip]:
@@ -35,15 +35,15 @@ def of_a_product(here: Place) -> Iterator[Slip]:
             words = f"{here.of}, 1/{n} throughout stands where {what} belongs"
             yield here.slip(("uniform", p), 12, words, here.with_other(p, torch.full_like(b, 1 / n)))
         for other, value in here.others_like(b, source):
-            name = called(here.trace, other.index)
-            if name == what:
-                continue
-            words = f"{here.of}, {name} stands where {what} belongs"
+            words = f"{here.of}, {beside(here.trace, other.index, source)} stands where {what} belongs"
             yield here.slip(("instead", p, other.index), 13, words, here.with_other(p, value))
 
 
 def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
     divides = here.name == "div" and p == 1
+    if divides and here.place == 1:
+        yield from _of_a_denominator(here, b, what)
+        return
     which, one = ("the division by", "1 / ") if divides else ("the factor", "")
     changes: list[tuple[str, int, str, Callable[[Tensor], Tensor]]] = [
         ("one", 11, f"{which} {what} is left out", torch.ones_like),
@@ -56,6 +56,18 @@ def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
     ]
     for key, complexity, words, change in changes:
         yield here.slip((key, p), complexity, f"{here.of}, {words}", here.with_other(p, change(b)))
+
+
+def _of_a_denominator(here: Place, b: Tensor, what: str) -> Iterator[Slip]:
+    """The derivative of a / b by b, −a / b²."""
+    root = b.abs().sqrt()
+    changes = [
+        ("root", 11, f"it is divided by {what}, not by its square", root),
+        ("one", 12, f"it is not divided by the square of {what}", torch.ones_like(b)),
+        ("cubed", 12, f"it is divided by the cube of {what}, not by its square", b.abs() * root),
+    ]
+    for key, complexity, words, value in changes:
+        yield here.slip((key, 1), complexity, f"{here.of}, {words}", here.with_other(1, value))
 
 
 def _complement(here: Place, p: int, what: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch.utils._pytree import tree_leaves
 
 from compare.diagnosis.graph.trace import Node, Trace, is_ref
@@ -24,6 +25,7 @@ PLAIN = {
     "linalg_inv_ex": "inverse", "convolution": "conv", "log_sigmoid_forward": "log_sigmoid", "_softmax": "softmax",
     "_log_softmax": "log_softmax", "avg_pool2d": "avg_pool", "_prelu_kernel": "prelu", "clamp_min": "max",
 }  # fmt: skip
+MOVED = {"t", "permute", "transpose"}
 ALONG = {"sum", "mean", "amax", "amin", "max", "min", "prod", "cumsum", "logsumexp", "_softmax", "_log_softmax", "flip"}
 TIGHT = {"·": 2, "@": 2, "/": 2, "+": 1, "−": 1}
 
@@ -41,6 +43,18 @@ def number(v: float) -> str:
         if 1 < n < 10000 and math.isclose(power, n, rel_tol=1e-14):
             return ("−" if v < 0 and "√" in form else "") + form.format(n)
     return short
+
+
+def constant(v: Any) -> str:
+    """A number by its value, another constant by its shape."""
+    if isinstance(v, (int, float)):
+        return number(v)
+    if not isinstance(v, torch.Tensor):
+        return "a constant"
+    if v.numel() == 1:
+        return number(float(v))
+    kind = "mask" if v.dtype == torch.bool or bool(((v == 0) | (v == 1)).all()) else "constant"
+    return f"[{'×'.join(map(str, v.shape))} {kind}]"
 
 
 def operation(node: Node) -> str:
@@ -64,9 +78,9 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if node.name and (nested or node.op is None):
         return node.name, 9
     if node.op is None:
-        return _part(trace, node, depth) if node.item is not None else ("a constant", 9)
+        return _part(trace, node, depth) if node.item is not None else (constant(node.value), 9)
     name = operation(node)
-    if name in SILENT or (name in ("t", "permute", "transpose") and depth < 2):
+    if name in SILENT or (name in MOVED and depth < 2):
         return _formula(trace, node.sources()[0], depth)
     if depth == 0:
         return "…", 9
@@ -75,8 +89,8 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
         tight = TIGHT.get(sign, 0)
         left, right = (_argument(trace, a, depth, tight + (k and sign in "−/")) for k, a in enumerate(node.args[:2]))
         return f"{left} {sign} {right}", tight
-    if name in ("t", "permute", "transpose"):
-        return f"{_argument(trace, node.args[0], depth, 9)}ᵀ", 9
+    if name in MOVED:
+        return _transposed(trace, index, depth)
     if name == "rsub":
         left, right = _argument(trace, node.args[1], depth, 1), _argument(trace, node.args[0], depth, 2)
         return f"{left} − {right}", 1
@@ -95,6 +109,28 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
         axes = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]]
         inside.append(f"axis {', '.join(map(str, axes))}")
     return f"{PLAIN.get(name, name.strip('_'))}({', '.join(inside)})", 9
+
+
+def _transposed(trace: Trace, index: int, depth: int) -> tuple[str, int]:
+    """What is moved about, with one ᵀ for all the moves in a row, and none where they undo each other."""
+    order: list[int] | None = list(range(trace.nodes[index].value.dim()))
+    while operation(trace.nodes[index]) in SILENT | MOVED and not trace.nodes[index].name:
+        node = trace.nodes[index]
+        size = node.value.dim()
+        if operation(node) not in MOVED:
+            kept = trace.nodes[node.sources()[0]].value.shape == node.value.shape
+            order = order if kept else None
+        elif order is not None:
+            moves = list(node.args[1]) if operation(node) == "permute" else list(range(size))
+            if operation(node) != "permute":
+                a, b = node.args[1:3] if operation(node) == "transpose" else (0, size - 1)
+                moves[a], moves[b] = moves[b], moves[a]
+            order = [moves[k] % size for k in order]
+        index = node.sources()[0]
+    text, own = _formula(trace, index, depth - 1)
+    if order == sorted(order or [1, 0]) or text.endswith("ᵀ"):
+        return text, own
+    return (f"({text})ᵀ" if own < 9 else f"{text}ᵀ"), 9
 
 
 def _indexed(node: Node, name: str) -> str:
@@ -121,7 +157,7 @@ def _argument(trace: Trace, a: Any, depth: int, tight: int) -> str:
     if is_ref(a):
         text, own = _formula(trace, a.index, depth - 1)
         return f"({text})" if own < tight else text
-    return number(a) if isinstance(a, (int, float)) else "a constant"
+    return constant(a)
 
 
 def called(trace: Trace, index: int) -> str:
@@ -129,9 +165,21 @@ def called(trace: Trace, index: int) -> str:
     return trace.nodes[index].name or formula(trace, index)
 
 
+def beside(trace: Trace, index: int, right: int) -> str:
+    """What a result is called where it stands for another one: never the same name, though the short ones may be."""
+    name = called(trace, index)
+    if name != called(trace, right):
+        return name
+    here, there = trace.nodes[index], trace.nodes[right]
+    if here.place == there.place and here.op is there.op:
+        return f"that of {'a later' if index > right else 'an earlier'} turn of the loop"
+    whole = _formula(trace, index, 9, nested=False)[0]
+    return whole if whole != _formula(trace, right, 9, nested=False)[0] else f"another {name}"
+
+
 def silent(node: Node) -> bool:
     """Whether an operation only moves numbers about, and is not written in a formula."""
-    return operation(node) in SILENT | {"t", "permute", "transpose"}
+    return operation(node) in SILENT | MOVED
 
 
 def role(node: Node, place: int) -> str:
