@@ -167,7 +167,7 @@ def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
                     for filled in (False, True):
                         waiting += [
                             (filled, Part.of(slips[0], label).complexity, label, slips, every)
-                            for every in _all_turns(slips, by_key, filled)
+                            for every in _all_turns(room.trace, slips, by_key, filled)
                         ]
     for tried, (_, _, label, slips, every) in enumerate(sorted(waiting, key=lambda w: w[:2])):
         budget.left -= 1
@@ -180,10 +180,15 @@ def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
             yield Theory((part,))
 
 
-def _all_turns(slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:
+def _all_turns(
+    trace: Trace, slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool
+) -> Iterator[list[Slip]]:
     """The slips, one a turn; where another quantity of the turn before has none before the first, what may be there."""
     every = {s.edge: s for s in slips}
     if not filled:
+        for edge in (s.edge for s in by_key["true"] if s.edge not in every):
+            if (same := _same_numbers(trace, slips[0], edge, by_key)) is not None:
+                every[edge] = same
         yield list(every.values())
         return
     without = [s.edge for s in by_key["true"] if s.edge not in every]
@@ -193,6 +198,21 @@ def _all_turns(slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool
     for key, others in by_key.items():
         if key == "one" or (isinstance(key, tuple) and key[0] == kind):
             yield from ([*every.values(), s] for s in others if s.edge == without[0])
+
+
+def _same_numbers(trace: Trace, like: Slip, edge: Edge, by_key: Mapping[Any, list[Slip]]) -> Slip | None:
+    """The slip of another turn that has the same numbers in it: at the beginning several quantities may be alike."""
+    if not (isinstance(like.key, tuple) and like.key[0] in ("at", "instead")):
+        return None
+    here, other = trace.nodes[like.edge[0]], trace.nodes[like.key[-1]]
+    turn = _turn(trace, trace.nodes[edge[0]]) + _turn(trace, other) - _turn(trace, here)
+    wanted = [n for n in trace.nodes if n.place == other.place and n.op is other.op and _turn(trace, n) == turn]
+    for slips in by_key.values():
+        for s in slips:
+            kind = isinstance(s.key, tuple) and s.key[:-1] == like.key[:-1]
+            if wanted and kind and s.edge == edge and torch.equal(trace.nodes[s.key[-1]].value, wanted[0].value):
+                return s
+    return None
 
 
 def _as_seen_from(trace: Trace, slip: Slip) -> Any:
