@@ -39,6 +39,7 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
     if case.output == "input gradient" and y is not None and y.shape == x.shape:
         words = "δ is put through the layer as in the forward pass, where its transpose belongs"
         yield Candidate(11, (words,), partial(_put_through, sides, case))
+        yield from _of_pairs(sides, case)
     yield from _misused_parameters(sides, case, forward=False)
     yield from _misused(sides, case, "x", "x", 12)
     yield from _misused(sides, case, "dy", "the upstream gradient", 12)
@@ -55,6 +56,25 @@ def _of_another(case: Case) -> Iterator[Candidate]:
             yield Candidate(11, (f"it is the {name}",), value)
             if value.ndim == 2 and value.shape[0] != value.shape[1]:
                 yield Candidate(12, (f"it is the {name}", "it is transposed"), value.T)
+
+
+def _of_pairs(sides: Sides, case: Case) -> Iterator[Candidate]:
+    """Pairs of neighbours along an axis taken for pairs of its two halves, on both ends of the derivation."""
+    dy = case.inputs["dy"]
+    for axis, size in enumerate(dy.shape):
+        if size < 4 or size % 2:
+            continue
+        halves = np.arange(size).reshape(-1, 2).T.ravel()
+        for order, words in (
+            (halves, "neighbours are paired where i and i + n/2 belong together"),
+            (np.argsort(halves), "i and i + n/2 are paired where neighbours belong together"),
+        ):
+
+            def made(axis: int = axis, order: np.ndarray = order) -> np.ndarray | None:
+                found = again(sides, case, dy=dy.take(order, axis))
+                return None if found is None else found.take(np.argsort(order), axis)
+
+            yield Candidate(12, (f"along axis {axis}, {words}",), made)
 
 
 def _put_through(sides: Sides, case: Case) -> np.ndarray | None:

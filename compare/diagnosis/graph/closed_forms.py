@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -36,19 +36,15 @@ def log_softmax(dy: Any, x: Any, y: Any, axes: list[int]) -> Any:
     return dy - p * dy.sum(axes, keepdim=True)
 
 
-def centred(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
-    c = label(x - label(x.mean(axes, keepdim=True), "the mean"), "x − mean")
-    sigma = label((c * h).sum(axes, keepdim=True) / (h * h).sum(axes, keepdim=True), "σ")
+def centred(dy: Any, x: Any, h: Any, sigma: Any, axes: list[int]) -> Any:
     return (dy - dy.mean(axes, keepdim=True) - h * (dy * h).mean(axes, keepdim=True)) / sigma
 
 
-def by_root_mean_square(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
-    r = label((x * h).sum(axes, keepdim=True) / (h * h).sum(axes, keepdim=True), "the root mean square")
+def by_root_mean_square(dy: Any, x: Any, h: Any, r: Any, axes: list[int]) -> Any:
     return (dy - h * (dy * h).mean(axes, keepdim=True)) / r
 
 
-def by_norm(dy: Any, x: Any, h: Any, axes: list[int]) -> Any:
-    r = label((x * h).sum(axes, keepdim=True) / (h * h).sum(axes, keepdim=True), "the norm")
+def by_norm(dy: Any, x: Any, h: Any, r: Any, axes: list[int]) -> Any:
     return (dy - h * (dy * h).sum(axes, keepdim=True)) / r
 
 
@@ -60,23 +56,47 @@ def _is_log_softmax(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
     return bool((torch.exp(y).sum(axes) - 1).abs().max() < 1e-6)
 
 
+def _scale(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """What x is divided by to make y."""
+    return (x * y).sum(axes, keepdim=True) / (y * y).sum(axes, keepdim=True)
+
+
 def _is_scaled(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
-    scale = (x * y).sum(axes, keepdim=True) / (y * y).sum(axes, keepdim=True)
-    return bool((x - scale * y).abs().max() <= 1e-9 * x.abs().max())
+    return bool((x - _scale(x, y, axes) * y).abs().max() <= 1e-9 * x.abs().max())
 
 
 def _is_centred(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
     return _is_scaled(x - x.mean(axes, keepdim=True), y, axes)
 
 
-# what y is called, the closed form of its derivative by x, and whether it may be that
-FORMS: tuple[tuple[str, Callable[..., Any], Callable[..., bool]], ...] = (
-    ("p", softmax, _is_softmax),
-    ("log p", log_softmax, _is_log_softmax),
-    ("x̂", centred, _is_centred),
-    ("x̂", by_root_mean_square, _is_scaled),
-    ("x̂", by_norm, _is_scaled),
+class Form(NamedTuple):
+    """A closed form: what y is called in it, the derivative by x, whether it may be that, and what x is divided by."""
+
+    symbol: str
+    derivative: Callable[..., Any]
+    may_be: Callable[..., bool]
+    scale: str = ""
+
+
+FORMS = (
+    Form("p", softmax, _is_softmax),
+    Form("log p", log_softmax, _is_log_softmax),
+    Form("x̂", centred, _is_centred, "σ"),
+    Form("x̂", by_root_mean_square, _is_scaled, "the root mean square"),
+    Form("x̂", by_norm, _is_scaled, "the norm"),
 )
+
+
+def _around(
+    form: Form, x: Tensor, y: Tensor, up: Tensor, axes: tuple[int, ...]
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """The scale that a form is written with, where it has one; and what is taken for another quantity in it."""
+    if not form.scale:
+        return [], {}
+    centre = x - x.mean(axes, keepdim=True)
+    if form.derivative is centred:
+        return [_scale(centre, y, axes)], {"x − mean": centre}
+    return [_scale(x, y, axes)], {"δ − mean(δ)": up - up.mean(axes, keepdim=True)}
 
 
 def logsumexp(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
@@ -182,13 +202,16 @@ def by_pattern(
         for axes in combinations(range(x.dim()), count):
             if math.prod(x.shape[a] for a in axes) < 2:
                 continue
-            for symbol, form, may_be in FORMS:
-                if not may_be(x, y, axes) or symbol == name:
+            for form in FORMS:
+                if not form.may_be(x, y, axes) or form.symbol == name:
                     continue
-                if not torch.allclose(form(up, x, y, list(axes)), right, 1e-9, 1e-12):
+                scale, near = _around(form, x, y, up, axes)
+                if not torch.allclose(form.derivative(up, x, y, *scale, list(axes)), right, 1e-9, 1e-12):
                     continue
-                leaves = {"δ": up.detach(), name: x.detach(), symbol: y.detach()}
-                made = _recorded(partial(form, *leaves.values(), list(axes)), {**leaves, **others})
+                leaves = {"δ": up.detach(), name: x.detach(), form.symbol: y.detach()}
+                leaves |= dict(zip([form.scale] if scale else [], scale, strict=True))
+                every = {**leaves, **near, **others}
+                made = _recorded(partial(form.derivative, *leaves.values(), list(axes)), every)
                 if made is not None:
                     yield made
 

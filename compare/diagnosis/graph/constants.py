@@ -69,10 +69,25 @@ def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
                 changes = [(9, f"the {what} is left out", 1 / factor), (9, f"the {what} is applied twice", factor)]
                 if node.index not in leading:
                     changes = [(9, f"the {what} is applied here too, where it does not belong", factor)]
+                changes += [
+                    (11, f"the {kind} {number(a)} of {formula(trace, node.index)} is {number(other)} here", value)
+                    for other, value in _other_sizes(trace, a, factor)
+                ]
                 for complexity, words, value in changes:
                     if all(abs(value - f.value) > 1e-9 * abs(value) for f in found.values()):
                         found[words] = Labelled(complexity, (words,), value)
     return sorted(found.values(), key=lambda f: "too" in f.names[0])
+
+
+def _other_sizes(trace: Trace, a: float, factor: float) -> Iterator[tuple[float, float]]:
+    """(the number, what the gradient is then multiplied with) for a number that is a power of another axis's size."""
+    for power in (0.5, -0.5, 1.0, -1.0):
+        if abs(a ** (1 / power) - round(a ** (1 / power))) < 1e-9 and a > 0:
+            for n in _sizes(trace):
+                other = n**power
+                if abs(other - a) > 1e-9:
+                    yield other, other / a if abs(factor - a) < 1e-12 * a else a / other
+            return
 
 
 def _scaling(trace: Trace, leading: frozenset[int]) -> frozenset[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.edge import Slip, named_term, path, rule_of, scaled
+from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, rule_of, scaled
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
 from compare.diagnosis.graph.words import called, formula
@@ -99,7 +99,11 @@ class Room:
         if edge[0] not in self._every:
             at = slips(self.trace, self.flows, self.target, at=edge[0])
             self._every[edge[0]] = {(s.edge, s.key): s for s in at}
-        return self._every[edge[0]].get((edge, key))
+        found = self._every[edge[0]].get((edge, key))
+        if found is None and isinstance(key, tuple) and key[0] == "δ of":
+            place = Place(self.trace, self.flows, self.trace.nodes[edge[0]], *edge[1:])
+            return place.slip(key, 13, "", Borrowed(place.right, -1, self.flows[key[1]]))
+        return found
 
     def probes(self, count: int) -> np.ndarray:
         """Random directions, the same for every room of the same shape."""
@@ -210,7 +214,7 @@ def gap(
 
 def _words(trace: Trace, part: Part, factor: float) -> str:
     edge = part.edges[0]
-    often = ", in every turn of the loop" if len(part.edges) > 1 else ""
+    often = ", in every turn of the loop" if len(part.edges) > 1 and part.key != "swapped" else ""
     if part.key == "true":
         way = path(trace, edge)
         if part.label == "missing" and (name := named_term(trace, edge)):

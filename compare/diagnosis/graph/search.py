@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.other_values import other_values
 from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
-from compare.diagnosis.graph.theories import Budget, Made, loops, nested, pairs, singles
+from compare.diagnosis.graph.theories import Budget, Made, loops, nested, pairs, singles, swaps
 from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import called, silent
+from compare.diagnosis.graph.words import called, operation, silent
 from compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
@@ -103,7 +104,7 @@ class TheTwin:
         found = self._as_elsewhere()
         if found:
             return found
-        found = self._found(singles, partial(loops, budget=self.clues.loops))
+        found = self._found(singles, swaps, partial(loops, budget=self.clues.loops))
         if min((f.complexity for f in found), default=99) > LIKELIEST:
             found += another_function(self.cases, self.traces, self.target)
         return found
@@ -132,7 +133,7 @@ class TheTwin:
             main, made = _main(rooms), self._slips(depth)
             here: list[tuple[Found, Theory | None]] = []
             if singles in sources:
-                here = [(f, None) for f in _whole(rooms)]
+                here = [(f, None) for f in (*_whole(rooms), *_late(rooms))]
             for source in sources if made is not None else ():
                 theories = _first(_said_plainly(main, t) for t in source(main, made))
                 here += [(f, t) for t in theories if (f := prove(rooms, t)) is not None]
@@ -169,6 +170,42 @@ def _whole(rooms: list[Room]) -> Iterator[Found]:
                     break
             if worst <= 1:
                 yield Found(complexity, (f"a factor {called(rooms[0].trace, node.index)} {words}",), worst)
+
+
+def _late(rooms: list[Room]) -> Iterator[Found]:
+    """A factor that is multiplied in at the end, after the derivative of something else that it does not pass."""
+    shape = rooms[0].case.torch.shape
+    for node in rooms[0].trace.nodes:
+        if operation(node) not in ("mul", "div") or len(node.sources()) != 2:
+            continue
+        for place, source in enumerate(node.sources() if operation(node) == "mul" else node.sources()[:1]):
+            p = 1 - place
+            other, worst = node.sources()[p], 0.0
+            if source not in rooms[0].leading or not _fits(rooms[0].trace.nodes[other].value, shape):
+                continue
+            for room in rooms:
+                slip = room.slip((node.index, place, source), ("one", p))
+                made = None if slip is None else room.result({slip.edge: slip.rule})
+                b = room.trace.nodes[other].value.numpy()
+                if made is not None:
+                    made = made * b if operation(node) == "mul" else made / b
+                fits = made is not None and np.isfinite(made).all()
+                worst = max(worst, gap(room.case, made)) if fits and made is not None else np.inf
+                if not worst <= 1:
+                    break
+            if worst <= 1:
+                what = called(rooms[0].trace, other)
+                how = "multiplied in" if operation(node) == "mul" else "divided by"
+                yield Found(
+                    13, (f"{what} is {how} at the end, after the rest of the derivative, not before it",), worst
+                )
+
+
+def _fits(b: Any, shape: tuple[int, ...]) -> bool:
+    """Whether it is no number, and can be broadcast to a shape."""
+    if not isinstance(b, torch.Tensor) or not b.is_floating_point() or not 1 < b.numel() or b.dim() > len(shape):
+        return False
+    return all(m in (1, n) for m, n in zip(b.shape[::-1], shape[::-1], strict=False))
 
 
 def _first(theories: Iterator[Theory]) -> list[Theory]:

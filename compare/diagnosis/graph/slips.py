@@ -104,11 +104,14 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int], flows:
 
 
 def _later(trace: Trace, flows: dict[int, Any], node: Node) -> dict[str, Tensor]:
-    """The δ of what a result is multiplied to: a gain that is forgotten somewhere leaves it."""
+    """What a result is multiplied to, and its δ: they are left where a gain is forgotten, or put where it was undone."""
     for later in trace.nodes[node.index + 1 :]:
         up = flows.get(later.index)
         if operation(later) == "mul" and node.index in later.sources() and isinstance(up, torch.Tensor):
-            return {f"δ of {formula(trace, later.index)}": up.detach()} if up.shape == node.value.shape else {}
+            if up.shape == node.value.shape:
+                here = formula(trace, later.index)
+                return {f"δ of {here}": up.detach(), here: later.value}
+            return {}
     return {}
 
 

@@ -13,6 +13,7 @@ from compare.diagnosis.graph.words import beside, called, operation
 
 def of_a_product(here: Place) -> Iterator[Slip]:
     """Of a product, a quotient, a matrix product, a convolution."""
+    yield from _as_in_training(here)
     for p, b in enumerate(here.arguments):
         if not (isinstance(b, torch.Tensor) and b.is_floating_point()) or (p == here.place and here.name != "div"):
             continue
@@ -56,6 +57,22 @@ def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
     ]
     for key, complexity, words, change in changes:
         yield here.slip((key, p), complexity, f"{here.of}, {words}", here.with_other(p, change(b)))
+
+
+def _as_in_training(here: Place) -> Iterator[Slip]:
+    """δ of what is divided by a constant deviation, as if that and the mean were those of the batch."""
+    if here.name != "div" or here.place != 0 or here.y.dim() < 2 or here.node.sources()[-1] in here.trace.variable:
+        return
+    axes = [a for a in range(here.y.dim()) if a != 1]
+
+    def rule(up: Tensor) -> Tensor:
+        projected = here.y * (up * here.y).mean(axes, keepdim=True)
+        return here.right(up - up.mean(axes, keepdim=True) - projected)
+
+    words = (
+        f"{here.of}, the means of δ and of δ · y are subtracted as in training, though mean and deviation are constant"
+    )
+    yield here.slip("as in training", 12, words, rule)
 
 
 def _of_a_denominator(here: Place, b: Tensor, what: str) -> Iterator[Slip]:

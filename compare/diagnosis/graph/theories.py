@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by
 PAIRED = 600  # slips that are tried in pairs
 MATCHING = 64  # pairs that are looked at again
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
+SWAPPED = 2000  # pairs of results whose δ may be swapped
 LOOPED = 150  # slips that are made in all turns of a loop at once, where a check has used up its share
 
 
@@ -150,6 +152,34 @@ def pairs(room: Room, made: Made) -> Iterator[Theory]:
         yield Theory((chosen[a[k]][0], chosen[b[k]][0]))
 
 
+def swaps(room: Room, made: Made) -> Iterator[Theory]:
+    """The δ of two results of the same shape, changed for one another."""
+    trace, tangents = room.trace, room.tangents(PROBES)
+    found: dict[Any, list[Node]] = {}
+    for node in trace.nodes:
+        if node.op is not None and isinstance(room.flows.get(node.index), torch.Tensor) and node.index in tangents[0]:
+            found.setdefault((tuple(node.value.shape), operation(node)), []).append(node)
+    scale = np.abs(made.manual).max() + np.abs(made.torch).max()
+    tried = 0
+    for alike in found.values():
+        for a, b in combinations(alike, 2):
+            tried += 1
+            if tried > SWAPPED:
+                return
+            gap = room.flows[b.index] - room.flows[a.index]
+            change = np.array([float(((t[a.index] - t[b.index]) * gap).sum()) for t in tangents])
+            if (np.abs(made.manual - made.torch - change) <= made.room + ALMOST * scale).all():
+                edges = [
+                    ((n.index, place, s), ("δ of", other.index))
+                    for n, other in ((a, b), (b, a))
+                    for place, s in enumerate(n.sources())
+                    if s in room.leading
+                ]
+                words = f"δ of {formula(trace, a.index)} and δ of {formula(trace, b.index)} are swapped"
+                keys = tuple(k for _, k in edges)
+                yield Theory((Part(tuple(e for e, _ in edges), "swapped", "", 11, words, keys),))
+
+
 def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
     """The same slip in every turn of a loop."""
     turns: dict[Any, dict[Any, list[Slip]]] = {}
@@ -180,9 +210,7 @@ def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
             yield Theory((part,))
 
 
-def _all_turns(
-    trace: Trace, slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool
-) -> Iterator[list[Slip]]:
+def _all_turns(trace: Trace, slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:
     """The slips, one a turn; where another quantity of the turn before has none before the first, what may be there."""
     every = {s.edge: s for s in slips}
     if not filled:
