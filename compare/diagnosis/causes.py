@@ -149,7 +149,7 @@ def constants(case: Case) -> list[Labelled]:
         what = "all the numbers that are added up for it: the mean of them where the sum belongs"
         named.append((10, f"divided by {what}", 1 / summed))
     places = [n for s, _, n in sizes if s.startswith("K")][1:]
-    if len(places) > 1 and np.ndim(case.results.get("output")) > 3:
+    if len(places) > 1 and "output" in case.results and case.results["output"].ndim > 3:
         which = "all the places of the output (its axes from the third on)"
         named.append(
             (

@@ -61,20 +61,18 @@ def _of_another(case: Case) -> Iterator[Candidate]:
 def _of_pairs(sides: Sides, case: Case) -> Iterator[Candidate]:
     """Pairs of neighbours along an axis taken for pairs of its two halves, on both ends of the derivation."""
     dy = case.inputs["dy"]
+    words = "pairs of neighbours and pairs of halves (i and i + n/2) are taken for each other along axis {}"
     for axis, size in enumerate(dy.shape):
         if size < 4 or size % 2:
             continue
         halves = np.arange(size).reshape(-1, 2).T.ravel()
-        for order, words in (
-            (halves, "neighbours are paired where i and i + n/2 belong together"),
-            (np.argsort(halves), "i and i + n/2 are paired where neighbours belong together"),
-        ):
+        for order in (halves, np.argsort(halves)):
 
             def made(axis: int = axis, order: np.ndarray = order) -> np.ndarray | None:
                 found = again(sides, case, dy=dy.take(order, axis))
                 return None if found is None else found.take(np.argsort(order), axis)
 
-            yield Candidate(12, (f"along axis {axis}, {words}",), made)
+            yield Candidate(12, (words.format(axis),), made)
 
 
 def _put_through(sides: Sides, case: Case) -> np.ndarray | None:

@@ -21,6 +21,9 @@ def constants_of(case: Case, trace: Trace) -> dict[str, tuple[int, float]]:
     found = [(c.complexity, c.value, c.names[0]) for c in constants(case) if len(c.names) == 1]
     known = [v for _, v, _ in found]
     for a, divides in _own(trace):
+        what = "division by" if divides else "constant"
+        for other, value in _other_sizes(trace, a, 1 / a if divides else a):
+            found.append((12, value, f"the {what} {number(a)} is {number(other)}"))
         if divides:
             found.append((9, a, f"the division by {number(a)} is left out"))
             found.append((10, 1 / a, f"the division by {number(a)} is applied twice"))

@@ -38,6 +38,10 @@ SWAPPED: dict[str, tuple[str, ...]] = {
 def mutants(trace: Trace) -> Iterator[Mutant]:
     """Every operation with one thing changed, from the output backwards."""
     for node in reversed(trace.nodes):
+        if operation(node) == "arange":
+            for by, words in ((1, "begins one too late"), (-1, "begins one too early")):
+                text = f"{formula(trace, node.index)} {words}"
+                yield Mutant(node.index, ("begins", by), 11, text, partial(_begun, node, by))
         if node.op is None or operation(node) in SHAPES:
             continue
         if not isinstance(node.value, torch.Tensor):
@@ -182,6 +186,10 @@ def _sizes_of_a_mean(trace: Trace, node: Node) -> Iterator[Mutant]:
             yield Mutant(node.index, ("size", k), 12, words, partial(_times, whole / size, node))
 
 
+def _begun(node: Node, by: int, given: list[Any]) -> Any:
+    return node_value(node, given) + by
+
+
 def _only_compared(trace: Trace, index: int) -> bool:
     used = [n for n in trace.nodes if index in n.sources()]
     return bool(used) and all(operation(n) in COMPARED for n in used)
@@ -223,7 +231,7 @@ def _constants(trace: Trace, node: Node) -> Iterator[Mutant]:
     for p, s in enumerate(sources):
         source = trace.nodes[s]
         c = source.value
-        if source.op is not None or source.args or not isinstance(c, torch.Tensor) or s in trace.inputs.values():
+        if s in trace.variable or source.item is not None or not isinstance(c, torch.Tensor):
             continue
         changes: list[tuple[str, Callable[[Tensor], Tensor]]] = []
         if c.dtype == torch.bool:

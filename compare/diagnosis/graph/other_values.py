@@ -1,9 +1,9 @@
 """A fault of the forward pass, carried on: its wrong values put into the right formula of the derivative.
 
 ε outside the root makes another x̂ and another σ; a derivation by hand puts these into the closed form that it knows.
-That is the gradient of no function. So the twin is run with one operation changed and differentiated by its own rules as
-they are, at the values that come out. Where the output shows the fault, only changes that give that output count, and
-another slip on the way back may come on top.
+That is the gradient of no function. So the twin is run with one operation changed, and differentiated by its own rules
+as they are, at the values that come out. Where the output shows the fault, only changes that give that output count,
+and another slip on the way back may come on top.
 """
 
 from __future__ import annotations

@@ -22,6 +22,12 @@ from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Si
 TEXTBOOK_FILE = textbook.__file__
 DEEPEST = 4  # textbook forms within textbook forms
 LONGEST = 400  # operations of a twin that is looked at
+# Operations that make a table of constants, or a mask, from nothing but numbers.
+FORMULAS = {
+    "arange", "linspace", "cos", "sin", "exp", "log", "sqrt", "pow", "mul", "div", "add", "sub", "rsub", "neg",
+    "reciprocal", "unsqueeze", "view", "slice", "tril", "triu", "detach", "alias", "expand", "t", "permute", "_to_copy",
+    "polar", "ones_like",
+}  # fmt: skip
 # Operations whose arguments are broadcast; here that is an operation of its own, with a derivative of its own (a sum).
 BROADCAST = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "atan2"}
 
@@ -67,14 +73,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
             return x
         if id(x) not in self.known:  # a mask, a class weight: a node of its own, without operation or source
             self._add(None, (), {}, x, getattr(x, LABEL, "") or _variable(x) or constant(x))
+        node = self.nodes[self.known[id(x)]]
+        if not node.name and node.index not in self.variable:
+            node.name = _variable(x)
         return Ref(self.known[id(x)])
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not any(self._tracked(a) for a in tree_leaves((args, kwargs))):
-            value = op(*args, **kwargs)
-            self.kept.append(value)
-            return value
+            return self._constant(op, args, kwargs)
         form = TEXTBOOK.get(op)
         if form is not None and self.depth > 0:
             self.depth -= 1
@@ -105,6 +112,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         value = op(*args, **kwargs)
         self._add(op, *self._refs(args, kwargs), value)
         return value
+
+    def _constant(self, op: Any, args: Any, kwargs: Any) -> Any:
+        """What does not depend on the inputs: written down where it is a formula, such as a table of angles."""
+        name = op._schema.name.partition("::")[2]
+        value = op(*args, **kwargs)
+        self.kept.append(value)
+        if name in FORMULAS and isinstance(value, Tensor):
+            self._add(op, *self._refs(args, kwargs), value)
+        elif name.endswith("_") and not name.endswith("__") and args and isinstance(args[0], Tensor):
+            self._forget(args[0])
+        return value
+
+    def _forget(self, x: Tensor) -> None:
+        """A constant that was changed in place, and its views, are no longer what was written down."""
+        memory = x.untyped_storage().data_ptr()
+        for k, i in list(self.known.items()):
+            v = self.nodes[i].value
+            if i not in self.variable and isinstance(v, Tensor) and v.untyped_storage().data_ptr() == memory:
+                self.nodes[i].value = v.detach().clone()
+                del self.known[k]
 
     def _keep_what_is_overwritten(self, x: Tensor) -> None:
         """Results so far that share the memory of a tensor that is about to change keep their own numbers."""

@@ -13,10 +13,11 @@ import torch
 from compare.diagnosis.causes import Case, Labelled
 from compare.diagnosis.graph.constants import constants_of, own_constants
 from compare.diagnosis.graph.functions import another_function
+from compare.diagnosis.graph.loops import loops
 from compare.diagnosis.graph.other_values import other_values
 from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
-from compare.diagnosis.graph.theories import Budget, Made, loops, nested, pairs, singles, swaps
+from compare.diagnosis.graph.theories import Budget, Made, nested, pairs, singles, swaps
 from compare.diagnosis.graph.trace import Trace
 from compare.diagnosis.graph.words import called, operation, silent
 from compare.judge.sides import LossSides, Sides
@@ -134,7 +135,9 @@ class TheTwin:
             here: list[tuple[Found, Theory | None]] = []
             if singles in sources:
                 here = [(f, None) for f in (*_whole(rooms), *_late(rooms))]
-            for source in sources if made is not None else ():
+            if made is None:
+                continue
+            for source in sources:
                 theories = _first(_said_plainly(main, t) for t in source(main, made))
                 here += [(f, t) for t in theories if (f := prove(rooms, t)) is not None]
                 if here:
@@ -203,7 +206,7 @@ def _late(rooms: list[Room]) -> Iterator[Found]:
 
 def _fits(b: Any, shape: tuple[int, ...]) -> bool:
     """Whether it is no number, and can be broadcast to a shape."""
-    if not isinstance(b, torch.Tensor) or not b.is_floating_point() or not 1 < b.numel() or b.dim() > len(shape):
+    if not isinstance(b, torch.Tensor) or not b.is_floating_point() or b.numel() < 2 or b.dim() > len(shape):
         return False
     return all(m in (1, n) for m, n in zip(b.shape[::-1], shape[::-1], strict=False))
 

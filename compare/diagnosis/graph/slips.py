@@ -104,7 +104,7 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int], flows:
 
 
 def _later(trace: Trace, flows: dict[int, Any], node: Node) -> dict[str, Tensor]:
-    """What a result is multiplied to, and its δ: they are left where a gain is forgotten, or put where it was undone."""
+    """What a result is multiplied to, and its δ: what stands where a gain is forgotten, or not taken out again."""
     for later in trace.nodes[node.index + 1 :]:
         up = flows.get(later.index)
         if operation(later) == "mul" and node.index in later.sources() and isinstance(up, torch.Tensor):

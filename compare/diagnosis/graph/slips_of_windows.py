@@ -91,9 +91,9 @@ def _as_if(here: Place, k: int, other: int, up: Tensor) -> Tensor:
 
 def _only(which: str, up: Tensor) -> Tensor:
     """δ of the first or the last position of the window."""
-    at = tuple(0 if which == "first" else -1 for _ in up.shape[2:])
+    at: tuple[Any, ...] = (..., *(0 if which == "first" else -1 for _ in up.shape[2:]))
     kept = torch.zeros_like(up)
-    kept[(..., *at)] = up[(..., *at)]
+    kept[at] = up[at]
     return kept
 
 
@@ -109,9 +109,10 @@ def _overwriting(here: Place) -> Iterator[Slip]:
 def _overwritten(here: Place, order: int, up: Tensor) -> Tensor:
     covers = here.with_other(1, torch.ones_like(here.arguments[1])) if here.name == "convolution" else here.right
     out = torch.zeros_like(here.x)
-    for at in list(product(*(range(n) for n in up.shape[2:])))[::order]:
+    for place in list(product(*(range(n) for n in up.shape[2:])))[::order]:
+        at: tuple[Any, ...] = (..., *place)
         one, alone = torch.zeros_like(up), torch.zeros_like(up)
-        one[(..., *at)], alone[(..., *at)] = 1, up[(..., *at)]
+        one[at], alone[at] = 1, up[at]
         out = torch.where(covers(one) != 0, here.right(alone), out)
     return out
 
@@ -176,7 +177,7 @@ def _routed(node: Node, value: Tensor) -> Iterator[tuple[str, str, Any]]:
         return
     index, wide = node.value[1], value.shape[-len(size) :]
     # where in its window each maximum is, and where each window starts, along every axis
-    flat, at = index, []
+    flat, at = index, list[Tensor]()
     for n in reversed(wide):
         at.insert(0, flat % n)
         flat = flat // n

@@ -94,6 +94,8 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if name == "rsub":
         left, right = _argument(trace, node.args[1], depth, 1), _argument(trace, node.args[0], depth, 2)
         return f"{left} − {right}", 1
+    if name == "arange":
+        return f"arange({', '.join(map(str, node.args))})", 9
     if name == "neg":
         return f"−{_argument(trace, node.args[0], depth, 2)}", 2
     if name == "reciprocal":
