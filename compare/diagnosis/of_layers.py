@@ -50,10 +50,12 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
 
 
 def _of_another(case: Case) -> Iterator[Candidate]:
-    """The gradient of something else of the layer: two of them changed places."""
+    """The gradient of something else of the layer: two of them changed places, where the other one is wrong too."""
     for name, value in case.results.items():
         if "gradient" in name and name != case.output:
-            yield Candidate(11, (f"it is the {name}",), value)
+            other = case.beside.get(name)
+            right = other is not None and bool((np.abs(other.manual - other.torch) <= other.allowed).all())
+            yield Candidate(14 if right else 11, (f"it is the {name}",), value)
             if value.ndim == 2 and value.shape[0] != value.shape[1]:
                 yield Candidate(12, (f"it is the {name}", "it is transposed"), value.T)
 

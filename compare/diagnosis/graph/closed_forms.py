@@ -249,12 +249,22 @@ def changed(made: Trace) -> Iterator[tuple[Any, int, str, Rule]]:
         return rule
 
     moved = made.leading_to(made.inputs["δ"])
-    every = list(mutants(made))
+    every = [m for m in mutants(made) if _alike(made, m)]
     for m in every:
         yield (m.at, m.key), m.complexity, m.words, rule_of(m)
     for key, many in _together([m for m in every if m.at in moved], made):
         words = " and ".join(m.words for m in many)
         yield key, many[0].complexity + 1, words, rule_of(*many)
+
+
+def _alike(made: Trace, m: Mutant) -> bool:
+    """Whether what stands for something else is of its kind: another δ for δ, another quantity given for one given."""
+    if not isinstance(m.made, Swap):
+        return True
+    right, other = made.nodes[made.nodes[m.at].sources()[m.made.place]], made.nodes[m.made.other]
+    if other.op is None and other.index > 2:
+        return right.op is None and right.name.startswith("δ") == other.name.startswith("δ")
+    return True
 
 
 def _together(every: list[Mutant], made: Trace) -> Iterator[tuple[Any, list[Mutant]]]:

@@ -198,10 +198,9 @@ def _late(rooms: list[Room]) -> Iterator[Found]:
                     break
             if worst <= 1:
                 what = called(rooms[0].trace, other)
-                how = "multiplied in" if operation(node) == "mul" else "divided by"
-                yield Found(
-                    13, (f"{what} is {how} at the end, after the rest of the derivative, not before it",), worst
-                )
+                how = f"multiplied with {what}" if operation(node) == "mul" else f"divided by {what}"
+                words = f"it is {how} at the end, after the rest of the derivative, where it belongs before it"
+                yield Found(13, (words,), worst)
 
 
 def _fits(b: Any, shape: tuple[int, ...]) -> bool:

@@ -27,7 +27,7 @@ PLAIN = {
 }  # fmt: skip
 MOVED = {"t", "permute", "transpose"}
 ALONG = {"sum", "mean", "amax", "amin", "max", "min", "prod", "cumsum", "logsumexp", "_softmax", "_log_softmax", "flip"}
-TIGHT = {"·": 2, "@": 2, "/": 2, "+": 1, "−": 1}
+TIGHT = {"·": 2, "@": 3, "/": 2, "+": 1, "−": 1}
 
 
 def number(v: float) -> str:
