@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.closed_forms import as_of_a_softmax, by_pattern, changed, closed
+from compare.diagnosis.graph.closed_forms import changed, closed
 from compare.diagnosis.graph.edge import Edge, Place, Slip, path
+from compare.diagnosis.graph.patterns import as_of_a_softmax, by_pattern
 from compare.diagnosis.graph.slips_of_functions import PLAIN, of_a_choice, of_a_function
 from compare.diagnosis.graph.slips_of_places import of_places, of_upstream
 from compare.diagnosis.graph.slips_of_products import of_a_product
