@@ -20,17 +20,19 @@ from compare.diagnosis.graph.constants import constants_of
 from compare.diagnosis.graph.mutants import mutants
 from compare.diagnosis.graph.proof import Found, Room, gap, prove
 from compare.diagnosis.graph.rerun import Mutant, Rerun, Swap
-from compare.diagnosis.graph.theories import Made, singles
+from compare.diagnosis.graph.theories import Budget, Made, singles
 from compare.diagnosis.graph.trace import Node, Trace, is_ref
 from compare.diagnosis.graph.words import operation
 
 LIKELY = 12  # how unlikely a change may be
-MOST = 250  # changes that are tried where the output agrees
+LEAST = 40  # changes that are tried where the output agrees, at least: a check has a share of them for all its outputs
 SEEN = 4  # changes that give the manual output, with which the gradient is searched
 POWERS = {"sqrt": 2, "rsqrt": -2}  # what undoes an operation whose derivative is written with its result
 
 
-def other_values(cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str) -> list[Found]:
+def other_values(
+    cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str, budget: Budget
+) -> list[Found]:
     """The changes of the forward pass whose values, in the twin's own derivative, explain every case."""
     outputs = [case.beside.get("output") for case in cases]
     shown = any(o is not None and not bool((np.abs(o.manual - o.torch) <= o.allowed).all()) for o in outputs)
@@ -40,7 +42,8 @@ def other_values(cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], 
         keys = [k for k in many[0] if all(k in m for m in many)]
         if shown:
             keys = [k for k in keys if all(_gives(c, t, m[k]) for c, t, m in zip(cases, traces, many, strict=True))]
-        for k in keys[: SEEN if shown else MOST]:
+        for k in keys[: SEEN if shown else max(budget.left, LEAST)]:
+            budget.left -= not shown
             found += _carried(cases, traces, [m[k] for m in many], target, shown)
         if found:
             break
@@ -69,10 +72,8 @@ def _carried(
     cases: Sequence[Case], traces: Sequence[Trace], many: Sequence[Mutant], target: str, shown: bool
 ) -> Iterator[Found]:
     words = f"{many[0].words}, as in the output" if shown else many[0].words
-    for whole, how in (
-        (False, "its values are put into the right derivative"),
-        (True, "the gradient is of that function"),
-    ):
+    ways = ((False, "its values are put into the right derivative"), (True, "the gradient is of that function"))
+    for whole, how in ways if shown else ways[:1]:
         rooms: list[Room] = []
         worst = 0.0
         for case, t, m in zip(cases, traces, many, strict=True):

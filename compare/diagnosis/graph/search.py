@@ -24,7 +24,8 @@ from compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
 LIKELIEST = 11  # no change of the twin is likelier
-LOOPED = 1200  # slips that are made in all turns of a loop at once, over all outputs of a check
+FORWARD = 400  # changes of the forward pass whose values are put into the derivative, over all outputs of a check
+LOOPED = 800  # slips that are made in all turns of a loop at once, over all outputs of a check
 MOST = 16  # theories that are worked out in full
 
 
@@ -43,6 +44,7 @@ class Clues:
 
     theories: list[tuple[int, Theory]] = field(default_factory=list)
     loops: Budget = field(default_factory=lambda: Budget(LOOPED))
+    forward: Budget = field(default_factory=lambda: Budget(FORWARD))
 
     def add(self, depth: int, theory: Theory) -> None:
         """A slip, at the same edge of the same operation, may be seen in several gradients: first all of it."""
@@ -120,7 +122,7 @@ class TheTwin:
 
     def forward_slip(self) -> list[Found]:
         """A slip of the forward pass whose values the gradient is worked out with."""
-        return other_values(self.cases, self.traces, self.target) if self.target else []
+        return other_values(self.cases, self.traces, self.target, self.clues.forward) if self.target else []
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""
