@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from compare.checking import referee
 from compare.diagnosis.causes import Case, Cause
@@ -17,18 +15,8 @@ from compare.diagnosis.of_update_rules import explain_update
 from compare.diagnosis.regions import region_name, single_element
 from compare.judge.ladder import DRAWS
 from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
+from compare.judge.threads import one_thread
 from compare.judge.torch_rounding import TorchRounding
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: thousands of small operations are made, and threads that wait for work burn the others."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @one_thread()

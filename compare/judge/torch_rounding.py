@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.judge.sides import Arrays, Sides, is_float
+from compare.judge.threads import one_thread
 
 SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
 # The core operations of torch are one step each, but for these.
@@ -148,6 +149,7 @@ class TorchRounding:
         self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
         self.finite = {name: np.zeros(np.shape(y), int) for name, y in self.noise.items()}
 
+    @one_thread()
     def _run(self, seed: int | None) -> tuple[Arrays, RandomRounding]:
         with RandomRounding(seed) as mode:
             return self.sides.torch(self.inputs), mode

@@ -24,8 +24,8 @@ from compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
 LIKELIEST = 11  # no change of the twin is likelier
-FORWARD = 400  # changes of the forward pass whose values are put into the derivative, over all outputs of a check
-LOOPED = 800  # slips that are made in all turns of a loop at once, over all outputs of a check
+FORWARD = 250  # changes of the forward pass whose values are put into the derivative, over all outputs of a check
+LOOPED = 600  # slips that are made in all turns of a loop at once, over all outputs of a check
 MOST = 16  # theories that are worked out in full
 
 
