@@ -70,3 +70,44 @@ def test_draws_hold_ties_and_torchs_convention_agrees() -> None:
             return np.where(target == output, (0.7 - 0.3) / 2, slope) / output.size
 
     check(Quantile(), lambda o, t: torch.maximum(0.3 * (t - o), -0.7 * (t - o)).mean(), output=(5, 3), target=(5, 3))
+
+
+class GaussianNLL:
+    """One target an example beside two outputs, mean and log variance."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def forward(self, output: Any, target: Any) -> Any:
+        mean, log_variance = output[:, 0], output[:, 1]
+        return (0.5 * (log_variance + (target - mean) ** 2 * np.exp(-log_variance))).mean(), (output, target)
+
+    def gradient(self, cache: Any) -> Any:
+        output, target = cache
+        error, weight = target - output[:, 0], np.exp(-output[:, 1])
+        both = np.stack([-error * weight, 0.5 * (1 - error * error * weight)], axis=1)
+        return self.factor * both / len(output)
+
+
+def gaussian_nll(output: Any, target: Any) -> Any:
+    return (0.5 * (output[:, 1] + (target - output[:, 0]) ** 2 * torch.exp(-output[:, 1]))).mean()
+
+
+def test_a_target_of_one_number_an_example_has_the_outputs_batch() -> None:
+    check(GaussianNLL(1), gaussian_nll, output=(6, 2), target=(6,))
+    with pytest.raises(CheckFailed, match="a factor 2 too much"):
+        check(GaussianNLL(2), gaussian_nll, output=(6, 2), target=(6,))
+
+
+def group_norm(x: Any, groups: int, ddof: int = 0) -> Any:
+    parts = x.reshape(len(x), groups, -1)
+    centred = parts - parts.mean(axis=2, keepdims=True)
+    variance = (centred * centred).sum(axis=2, keepdims=True) / (parts.shape[2] - ddof)
+    return (centred / np.sqrt(variance + 1e-5)).reshape(x.shape)
+
+
+def test_a_module_that_cannot_take_another_option() -> None:
+    """The diagnosis tries one group fewer, and torch divides by their number."""
+    twin = torch.nn.GroupNorm(1, 3, affine=False)
+    with pytest.raises(CheckFailed, match=r"15 − 1, not by 15|n − 1"):
+        check((lambda x: group_norm(x, 1, ddof=1), lambda dy, x: dy), twin, x=(2, 3, 5))

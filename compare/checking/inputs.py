@@ -158,7 +158,9 @@ def loss_inputs(
     plans = {"draw 1": (output, target, 1.0), "draw 2": (output, target, 1.0)}
     if draws.is_shape(output):
         same = draws.is_shape(target) or isinstance(target, str)
-        other = draws.other_batch(target) if draws.is_shape(target) else target
+        other = draws.other_batch(target)
+        if len(output) > 1 and target == output[:1]:  # one number an example
+            other = draws.other_batch(output)[:1]
         plans |= {"large": (output, target, 4.0)}
         plans |= {"other batch": (draws.other_batch(output), other, 1.0)} if same else {}
         plans |= {"dyadic": (output, target, 0.0), KINKS: (output, target, 0.0)}

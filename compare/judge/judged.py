@@ -83,7 +83,7 @@ class JudgedLayer(manual.Layer):
     def _probe(self, output: str, backward: bool = True) -> Probe:
         def probe() -> tuple[Sides, Arrays, str]:
             j, i = self.judge, self.index
-            inputs = {parameter(k): v for k, v in j.params[i].items()}
+            inputs = {parameter(k): v for k, v in j.network.views(j.record.theta)[i].items()}
             inputs["x"] = j.record.outputs[i - 1] if i else j.record.x
             if backward:
                 inputs["dy"] = j.record.deltas[i]

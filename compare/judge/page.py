@@ -77,9 +77,10 @@ class Page:
             np.abs(difference, out=difference)
             allowed = error + tiny
             ratio = difference / allowed
+            np.abs(torch, out=torch)  # only its size is needed from here on
             # NaN counts as the largest.
             fractions, furthest, loosest, largest = (
-                np.maximum.reduceat(x, starts).tolist() for x in (ratio, difference, allowed, np.abs(torch))
+                np.maximum.reduceat(x, starts).tolist() for x in (ratio, difference, allowed, torch)
             )
         for i, (key, theirs, bounded) in enumerate(entries):
             here = slice(starts[i], starts[i] + theirs.size)

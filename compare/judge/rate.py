@@ -11,7 +11,7 @@ import torch
 import manual
 from compare.checking.findings import Finding, Report
 from compare.errors import UsageError
-from compare.judge.agreement import Disagreement, StageRow, Verdict, judge, mismatched
+from compare.judge.agreement import Disagreement, Verdict, judge, mismatched
 from compare.judge.ladder import RUNG
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
@@ -35,7 +35,7 @@ class RateJudge:
             return
         stage = f"learning rate · {type(self.schedule).__name__}"
         verdict = self.verdict(step, theirs)
-        run.rows.setdefault(stage, StageRow(stage)).add(step, "η", verdict)
+        run.row(stage).add(step, "η", verdict)
         if not verdict.agrees and all(d.stage != stage for d in run.disagreements):
             run.disagreements.append(Disagreement(step, stage, "η", verdict))
 
@@ -51,11 +51,12 @@ class RateJudge:
         verdict = judge(Bounded(np.asarray(rate), np.asarray(allowed), self.precision), np.asarray(theirs))
         return verdict._replace(rule=rule)
 
+    @np.errstate(all="ignore")
     def _bounded(self, step: int) -> tuple[float, float, str]:
         """η of the step, the rounding of its closed form, and the rule that this follows."""
         try:
             value: Any = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
-        except NoRoundingRule:  # the schedule branches on the step, or uses the math module
+        except (NoRoundingRule, FloatingPointError):  # the schedule branches on the step, or uses the math module
             rate, single = float(self.schedule(step)), Precision.of(np.float32)
             in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
             own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(RUNG)  # as ladder.tolerance

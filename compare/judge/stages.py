@@ -97,7 +97,6 @@ class StepJudge:
     def judge(self, step: int, record: TorchStep) -> None:
         """Judge every stage of this step."""
         self.step, self.record, self.finite, self.reached = step, record, True, set[str]()
-        self.params = self.network.views(record.theta)
         self.gradients = self.network.views(record.grad)
         for row in self.rows.values():
             row.next_step()
@@ -137,7 +136,7 @@ class StepJudge:
             if stage not in self.reached and (stage, "") not in self._at_fault:
                 self._at_fault.add((stage, ""))
                 verdict = mismatched("the manual step leaves this stage out", 0)
-                self.rows.setdefault(stage, StageRow(stage)).add(self.step, "", verdict)
+                self.row(stage).add(self.step, "", verdict)
                 self.disagreements.append(Disagreement(self.step, stage, "", verdict))
 
     # --- for the judged layers, loss and optimizer below ------------------------------------------------
@@ -156,7 +155,7 @@ class StepJudge:
             if not unbounded:
                 try:
                     return function(*args), False
-                except NoRoundingRule:
+                except (NoRoundingRule, FloatingPointError):  # the latter from code within np.errstate(all="raise")
                     pass
             return function(*(a.cache if isinstance(a, Unbounded) else plain(a) for a in args)), True
         except Exception as error:
@@ -179,13 +178,19 @@ class StepJudge:
             if not isinstance(verdict, Agreed):
                 self._judge_tensor(stage, tensor, verdict, theirs, False, probe)
             elif self.finite:  # and so torch's tensor is finite
-                self.rows.setdefault(stage, StageRow(stage)).count(self.step, tensor, *verdict)
+                self.row(stage).count(self.step, tensor, *verdict)
+
+    def row(self, stage: str) -> StageRow:
+        """What is remembered of a stage, from the first time that it is asked for."""
+        if stage not in self.rows:
+            self.rows[stage] = StageRow(stage)
+        return self.rows[stage]
 
     def _judge_tensor(self, stage: str, tensor: str, ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> None:
         """Judge one tensor, and say why it disagrees the first time that it does."""
         if not self.finite:
             return
-        row = self.rows.setdefault(stage, StageRow(stage))
+        row = self.row(stage)
         verdict = self._verdict((stage, tensor), ours, theirs, by_ladder, probe)
         row.add(self.step, tensor, verdict)
         self.finite = bool(np.isfinite(theirs).all())  # nothing can be said of what is made of NaN

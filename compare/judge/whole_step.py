@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.judge.agreement import Disagreement, StageRow, judge
+from compare.judge.agreement import Disagreement, judge
 from compare.judge.sides import exact
 from compare.judge.stages import StepJudge, TorchStep
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
@@ -37,7 +37,7 @@ def judge_whole_step(
     if not run.finite:
         return  # nothing can be said of what is made of ∞ and NaN
     p = run.precision
-    row = run.rows.setdefault(STAGE, StageRow(STAGE))
+    row = run.row(STAGE)
     with np.errstate(all="ignore"):
         start = {name: _apart(value, theirs.state.get(name), p) for name, value in state.items()}
         try:
@@ -45,7 +45,7 @@ def judge_whole_step(
                 run.network, run.loss_sides.loss, run.optimizer_sides.rule, _apart(theta, theirs.theta, p), start,
                 exact(theirs.x, p), exact(theirs.target, p), _rates_apart(rate, theirs.learning_rate, p),
             )  # fmt: skip
-        except NoRoundingRule:
+        except (NoRoundingRule, FloatingPointError):
             row.unjudged += 1  # no bound reaches through this network; its stages are judged one by one
             return
     for name, value, bound, torch in _tensors(ours, bounds, theirs):

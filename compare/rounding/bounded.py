@@ -37,6 +37,8 @@ class Bounded(NDArrayOperatorsMixin):
     The precision is that of the run, not of the value: code that drops to a lower precision on the way is not
     excused for it.
 
+    Run code on Bounded arrays under np.errstate(all="ignore"): a bound that overflows is an answer and no accident.
+
     A view keeps a reference to the array it is a view of, so that an error that either of them comes by later,
     when one is changed in place, is known to both.
 
@@ -284,7 +286,8 @@ def settled(p: Precision, value: Any, error: Any, exactly_infinite: Any = None) 
         laid_out = np.empty_like(value, dtype=np.float64, subok=False)
         laid_out[...] = error
         error = laid_out
-    if error.size and not error.max() < p.unit * p.largest:  # a value that overflowed has a larger bound than this
+    largest = np.maximum.reduce(error, axis=None, initial=0)
+    if not largest < p.unit * p.largest:  # a value that overflowed has a larger bound than this
         error[np.isnan(error) | np.isinf(value)] = np.inf
         if exactly_infinite is not None:
             error[exactly_infinite()] = 0

@@ -25,12 +25,12 @@ def apply_ufunc(p: Precision, ufunc: np.ufunc, method: str, inputs: Any, kwargs:
     """Run `ufunc` on Bounded inputs; NoRoundingRule where there is no rule for it."""
     if method == "__call__":
         if ufunc is np.matmul and not kwargs:
-            return quietly(matmul, p, *inputs)
+            return matmul(p, *inputs)
         rule = RULES.get(ufunc)
         if rule is not None and kwargs.get("where", True) is True:
             operands = [operand(p, x) for x in inputs]
             v = ufunc(*[value for value, _ in operands], **kwargs)
-            return quietly(_elementwise, p, ufunc, rule, v, inputs, operands)
+            return _elementwise(p, ufunc, rule, v, inputs, operands)
     elif method == "reduce" and ufunc in REDUCTIONS:  # which defaults to the first axis
         return _call(REDUCTIONS[ufunc], f"{ufunc.__name__}.reduce", p, inputs, {"axis": 0, **kwargs})
     elif method == "accumulate" and ufunc is np.add:
@@ -41,12 +41,6 @@ def apply_ufunc(p: Precision, ufunc: np.ufunc, method: str, inputs: Any, kwargs:
     elif method == "at" and ufunc in (np.add, np.subtract) and not kwargs:
         return add_at(p, ufunc, inputs[0], plain_index(inputs[1]), inputs[2])
     raise NoRoundingRule(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
-
-
-@np.errstate(all="ignore")  # as a decorator, which costs half as much as a with statement
-def quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The function's result, with NaN and ∞ in its stride: a bound that overflows is an answer and no accident."""
-    return function(*args, **kwargs)
 
 
 def _elementwise(p: Precision, ufunc: np.ufunc, rule: Any, v: Any, inputs: Any, operands: Any) -> Any:
@@ -87,9 +81,9 @@ def arithmetic(p: Precision, func: Callable[..., Any], args: Any, kwargs: Any) -
 
 
 def _call(rule: Callable[..., Any], name: str, p: Precision, args: Any, kwargs: Any) -> Any:
-    """The rule's answer, with NaN and ∞ in its stride; NoRoundingRule for arguments that it does not know."""
+    """The rule's answer; NoRoundingRule for arguments that it does not know."""
     try:
-        return quietly(rule, p, *args, **kwargs)
+        return rule(p, *args, **kwargs)
     except (TypeError, AttributeError) as error:
         if isinstance(error, NoRoundingRule):
             raise

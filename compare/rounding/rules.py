@@ -6,7 +6,9 @@ returns a new array, the error of v, or None where v is exact.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -74,11 +76,11 @@ def _but_for_zeros(v: Any, own: Any, *operands: Operand) -> Any:
 
     Without that, whatever is masked would count as not quite 0, and a comparison with 0 as undecided.
     """
-    zero = np.asarray(v == 0)
-    if not zero.any():
+    if np.logical_and.reduce(v, axis=None):  # 0 nowhere
         return own
-    exact = [(x == 0) if e is None else (x == 0) & (e == 0) for x, e in operands]
-    return np.where(zero & np.logical_or.reduce(np.broadcast_arrays(*exact)), 0.0, own)
+    certain = [(x == 0) if e is None else (x == 0) & (e == 0) for x, e in operands]
+    certain = [zero for zero in certain if zero is not False]  # of a Python number
+    return np.where(functools.reduce(operator.or_, certain) & (v == 0), 0.0, own) if certain else own
 
 
 def _divide(p: Precision, v: Any, a: Operand, b: Operand) -> Any:

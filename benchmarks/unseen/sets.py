@@ -1,0 +1,69 @@
+"""The testers' sets under one roof: each was written its own way, and is left as it was frozen.
+
+`python -m benchmarks.unseen.run` puts them to `check`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SETS = ("first", "second")
+TENSORS = {"x": "input gradient", "o": "output", "l": "loss", "lg": "loss gradient"}  # the first set's short names
+
+
+@dataclass(frozen=True)
+class Case:
+    """One derivation and what is wrong with it; right where no tensor is named."""
+
+    name: str
+    kind: str  # layer, loss, update
+    ours: Any  # what check takes: a pair of functions, a loss, an update rule
+    twin: Any
+    arguments: dict[str, Any]  # of check
+    differs: frozenset[str] = frozenset()  # the tensors that must differ; "theta" for any step of an update rule
+    truth: str = ""  # what is wrong, in the tester's words
+
+    @property
+    def right(self) -> bool:
+        return not self.differs
+
+
+def _module(which: str) -> Any:
+    """The set's cases.py. A set's files import one another by their bare names, which are the same in every set."""
+    folder = str(HERE / which)
+    for name in ("cases", "layers", "losses", "rules", "rights"):
+        sys.modules.pop(name, None)
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module("cases")
+    finally:
+        sys.path.remove(folder)
+
+
+def _tensor(short: str) -> str:
+    return TENSORS.get(short, "theta" if short[0] == "t" and short[1:].isdigit() else f"gradient of {short}")
+
+
+def _first() -> Iterator[Case]:
+    module = _module("first")
+    for row in (*module.WRONG, *module.RIGHT):
+        differs = frozenset(_tensor(short) for short in row.get("tensors", "").split())
+        yield Case(row["name"], row["kind"], row["make"](), row["twin"], row["kw"], differs, row.get("truth", ""))
+
+
+def _second() -> Iterator[Case]:
+    for name, kind, ours, twin, arguments, differs, truths in _module("second").cases():
+        yield Case(name, kind, ours, twin, arguments, frozenset(differs), "; ".join(truths))
+
+
+@functools.cache
+def cases(which: str) -> list[Case]:
+    """All cases of a set."""
+    return list({"first": _first, "second": _second}[which]())
