@@ -148,6 +148,8 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
         if name == "div" and len(node.sources()) == 2:
             words = f"multiplied with, not divided by, {called(trace, node.sources()[1])} in {here}"
             yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
+            words = f"divided by {called(trace, node.sources()[1])} twice in {here}"
+            yield Mutant(i, "twice", 12, words, lambda given: given[0] / given[1] / given[1])
     elif len(floats) == 1 and len(node.sources()) == 1:
         words = f"{PLAIN.get(name, name.strip('_'))} is left out of {here}"
         if name == "rsub":

@@ -65,6 +65,12 @@ def _shifted(by: int, axis: int, x: Tensor) -> Tensor:
     return moved
 
 
+def _only(axis: int, k: int, up: Tensor) -> Tensor:
+    kept = torch.zeros_like(up)
+    kept.select(axis, k).copy_(up.select(axis, k))
+    return kept
+
+
 def _reduced(reduce: Callable[..., Tensor], axis: int, g: Tensor) -> Tensor:
     return reduce(g, axis, keepdim=True).expand_as(g)
 
@@ -74,6 +80,10 @@ def of_upstream(here: Place) -> Iterator[Slip]:
     up, of = here.up, here.of
     yield here.slip("δ one", 13, f"{of}, δ is left out (taken as 1)", here.before(torch.ones_like))
     for axis, size in enumerate(up.shape):
+        if size > 1 and here.name not in ELEMENTWISE:
+            for which, k in (("first", 0), ("last", size - 1)):
+                words = f"{of}, only the {which} number of δ along axis {axis} counts"
+                yield here.slip((f"δ {which}", axis), 13, words, here.before(partial(_only, axis, k)))
         if size > 1:
             for kind, reduce in (("mean", torch.mean), ("sum", torch.sum)):
                 words = f"{of}, the {kind} of δ over axis {axis} stands for δ"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import combinations
 
@@ -70,6 +70,17 @@ def of_an_extreme(here: Place) -> Iterator[Slip]:
 
     words = f"δ of {here.here} goes to every element, not only where the largest or smallest stands"
     yield here.slip("all", 11, words, everywhere)
+    axes = _axes(here)
+    if len(axes) == 1:
+        for k, which in ((0, "first"), (-1, "last")):
+            only = torch.zeros_like(here.x)
+            only.select(axes[0], k).fill_(1)
+            words = f"δ of {here.here} goes to the {which} element, not to where the largest or smallest stands"
+            yield here.slip(which, 11, words, partial(_sent, everywhere, only))
+
+
+def _sent(everywhere: Callable[[Tensor], Tensor], only: Tensor, up: Tensor) -> Tensor:
+    return everywhere(up) * only
 
 
 def of_a_logsumexp(here: Place) -> Iterator[Slip]:

@@ -65,10 +65,13 @@ def _of_strides(here: Place, settings: tuple[tuple[int, str], ...]) -> Iterator[
             if all(v == other for v in args[k]) or (what != "padding" and other == 0):
                 continue
             words = f"δ of {here.here} is put back as if the {what} were {other}, not {args[k][0]}"
-            yield here.slip((what, other), 11, words, partial(_as_if, here, k, other))
+            yield here.slip((what, other), 11, words, partial(_as_if, here, k, other, cut=False))
+            if here.place == 1 and what == "padding":
+                words = f"{here.of}, the input stands with padding {other}, not {args[k][0]}, and δ is cut off to fit"
+                yield here.slip((what, other, "cut"), 11, words, partial(_as_if, here, k, other, cut=True))
 
 
-def _as_if(here: Place, k: int, other: int, up: Tensor) -> Tensor:
+def _as_if(here: Place, k: int, other: int, up: Tensor, cut: bool) -> Tensor:
     """Put back with another stride, padding or dilation; what then lies beyond the input is cut off."""
     x, w, *rest = [a.detach() for a in here.arguments if isinstance(a, torch.Tensor)]
     others = list(here.node.args[3:])
@@ -77,7 +80,11 @@ def _as_if(here: Place, k: int, other: int, up: Tensor) -> Tensor:
         (n - 1) * s + d * (m - 1) + 1
         for n, s, d, m in zip(up.shape[2:], others[0], others[2], w.shape[2:], strict=True)
     ]
-    more = [0 for _ in reach] if here.node.args[6] else [max(0, r - n) for r, n in zip(reach, x.shape[2:], strict=True)]
+    more = (
+        [0 for _ in reach]
+        if here.node.args[6] or cut
+        else [max(0, r - n) for r, n in zip(reach, x.shape[2:], strict=True)]
+    )
     wide = torch.nn.functional.pad(x, [v for m in reversed(more) for v in (0, m)])
     with torch.enable_grad():
         leaves = [wide.requires_grad_(), w.requires_grad_()]
