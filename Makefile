@@ -16,6 +16,7 @@ check: .venv/installed    ## format, lint, types, import arrows
 
 bench: .venv/installed    ## the tables of the README (about a quarter of an hour); peers: pip install -e '.[bench]'
 	$(BIN)/python benchmarks/detection.py
+	$(BIN)/python benchmarks/rewritten.py
 	$(BIN)/python benchmarks/speed_of_check.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_step.py --rule adam

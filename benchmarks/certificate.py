@@ -1,6 +1,6 @@
 """What does it cost to judge a training, over the two trainings alone, and where does the time go?
 
-    python benchmarks/certificate.py
+    python benchmarks/certificate.py [--runs 3]
 
 Both sides train the 784-16-16-10 network on the digits in float64, as `handgrad mnist` does, without a log: an epoch at
 batch 32, five at batch 1024, so that the first ten steps, which are also judged as a whole, weigh little. The cost is
@@ -13,6 +13,7 @@ time goes" times the judge's parts during one such run; the manual code on `Boun
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -99,14 +100,19 @@ def shares(dataset: data.Dataset, batch: int, steps: int) -> list[tuple[str, flo
     return [(name, 1e3 * seconds / steps) for name, seconds in rows]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print both tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each case, whose median is shown ({RUNS})")
+    runs_each = parser.parse_args(arguments).runs
+    if runs_each < 1:
+        parser.error(f"--runs must be at least 1, got {runs_each}")
     torch.set_num_threads(1)
     dataset = data.load("mnist")
     print(f"{machine('torch')}\n")
     rows = []
     for batch, every, steps, goal in CASES:
-        runs = [trained(dataset, batch, every, steps).progress.seconds for _ in range(RUNS)]
+        runs = [trained(dataset, batch, every, steps).progress.seconds for _ in range(runs_each)]
         middle = statistics.median(cost(seconds) for seconds in runs)
         parts = [statistics.median(s[side] / steps * 1e3 for s in runs) for side in ("manual", "torch_ref", "compare")]
         verdict = "" if goal is None else f"≤ {goal:g}, {'met' if middle <= goal else '**missed**'}"

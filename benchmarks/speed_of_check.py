@@ -12,6 +12,7 @@ over all parameters of the same network and its loss, once and to the end.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -36,8 +37,9 @@ from compare.run.experiment import Experiment, build
 BATCH, STEPS = 32, 50
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Time both."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args(arguments)
     torch.set_num_threads(1)
     e = Experiment(activation="tanh", batch_size=BATCH)
     sides = build(e, STEPS, STEPS)

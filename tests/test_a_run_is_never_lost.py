@@ -483,6 +483,22 @@ def test_the_second_signal_stops_at_once(run, handgrad, lost_at, whole, tmp_path
     assert differences(whole(*MOMENTUM), folder) == []
 
 
+@pytest.mark.parametrize("log", [LOG, NO_LOG], ids=["in the log", "after it"])
+def test_a_second_signal_while_the_first_is_answered_says_how_to_go_on(
+    run, handgrad, lost_at, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log
+) -> None:
+    def again(*ignored):
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist.reports, "report", again)
+        stopped = lost_at(4, run, "stopped", *MOMENTUM, log=log, how=again)
+    folder = tmp_path / "stopped"
+    assert stopped.code == 130
+    assert stopped.err == f"handgrad mnist: interrupted; to go on: handgrad mnist --resume {folder}\n"
+    assert handgrad("mnist", "--resume", folder).code == 0
+
+
 def test_the_handlers_of_before_come_back(run) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run("run", "--no-log")

@@ -128,3 +128,22 @@ def test_exactly_at_a_kink_a_report_says_so() -> None:
             return np.where(cache >= 0, dy, 0)
 
     assert "no derivative exists: the point is a kink" in failure(Right(), nn.ReLU(), x=np.array([[0.0, 1.0, -1.0]]))
+
+
+def celu(factor: float) -> tuple[Any, Any]:
+    """∂/∂x of max(0, x) + min(0, α (e^(x/α) − 1)), times a factor where x < 0."""
+    return (
+        lambda x: np.maximum(x, 0) + np.minimum(0, 1.3 * np.expm1(x / 1.3)),
+        lambda dy, x: dy * np.where(x > 0, 1, factor * np.exp(np.minimum(x, 0) / 1.3)),
+    )
+
+
+@pytest.mark.parametrize(("factor", "right"), [(1.0, True), (1 + 1e-3, False)])
+def test_a_gradient_that_is_right_beside_one_of_torchs_that_is_not_has_no_cause(factor: float, right: bool) -> None:
+    """Torch's CELU has 1/α in float32 on its way back."""
+    with pytest.raises(CheckFailed) as caught:
+        check(celu(factor), nn.CELU(1.3), x=(4, 5))
+    (found,) = [f for f in caught.value.report.findings if not f.agrees]
+    assert ("this gradient is that of the forward pass" in found.notes[0]) is right
+    assert not (right and found.causes)
+    assert ("it agrees with manual" in found.notes[-1]) is right

@@ -1,5 +1,6 @@
 """A difference comes with a script of a few lines that shows it again, on the smallest case that still differs."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -77,8 +78,56 @@ def test_it_is_cut_down_to_a_single_element() -> None:
     assert "dy = np.array([[1.]]" in failure.value.report.reproducer
 
 
-def test_what_cannot_be_imported_has_no_script() -> None:
+def script(ours: object, twin: object) -> str:
     with pytest.raises(CheckFailed) as failure:
-        check((lambda x: x * 1, lambda dy, x: -dy), lambda x: x, x=(2, 2))
-    assert failure.value.report.reproducer == ""
+        check(ours, twin, x=(2, 2))
     assert "the sign is flipped" in str(failure.value)
+    return failure.value.report.reproducer
+
+
+def same(x: np.ndarray) -> np.ndarray:
+    return x * 1
+
+
+class Negative:
+    def backward(self, dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return -dy
+
+
+def test_what_cannot_be_imported_is_told() -> None:
+    lines = script((same, lambda dy, x: -dy), lambda x: x).splitlines()
+    assert f"from {__name__} import same" in lines
+    assert lines[-1].startswith("check((same, backward), twin, ")
+    (told,) = [line for line in lines if line.startswith("# backward: ")]
+    assert "the lambda of test_reproducer.py, line " in told
+    assert "backward = ..." in lines
+    assert any(line.startswith("# twin: the lambda of ") for line in lines)
+
+
+def test_what_a_closure_uses_is_told() -> None:
+    sign = -1
+
+    def backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return sign * dy
+
+    text = script((same, backward), torch.nn.Identity())
+    assert "# backward: the function backward of test_reproducer.py, line " in text
+    assert "which uses sign of its own" in text
+
+
+def test_a_function_inside_another_is_written_out(tmp_path: Path) -> None:
+    def backward(dy: float, x: float) -> float:
+        return -np.abs(dy) * np.sign(dy) + 0 * math.pi
+
+    text = script((same, backward), torch.clone)
+    assert "    return -np.abs(dy) * np.sign(dy) + 0 * math.pi" in text
+    assert "torch.clone" in text
+    assert "import math as math" in text
+    (tmp_path / f"{__name__}.py").write_text("def same(x):\n    return x * 1\n", "utf-8")
+    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+
+
+def test_a_method_is_named_by_its_owner() -> None:
+    text = script((same, Negative().backward), torch.nn.Identity())
+    assert "check((same, Negative().backward), torch.nn.Identity(), " in text
+    assert "..." not in text

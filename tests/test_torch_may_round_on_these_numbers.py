@@ -18,8 +18,10 @@ from compare import CheckFailed, check
 from compare.checking import check as checking
 from compare.checking.findings import Finding
 from compare.judge.agreement import EXCUSED
+from compare.judge.ladder import Arbiter
 from compare.judge.sides import LayerSides, LossSides, TrajectorySides
-from compare.judge.torch_rounding import RandomRounding, TorchRounding
+from compare.judge.torch_rounding import PythonNumber, RandomRounding, TorchRounding
+from compare.rounding.bounded import Bounded
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -115,6 +117,15 @@ def test_nor_is_one_that_rounding_may_cause() -> None:
     assert seen.noise["output"].max() < 1e-14
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_nor_is_a_step_that_is_not_what_torch_computes(dtype: str) -> None:
+    """A record of torch's that its own layer does not give: gradients that were not zeroed, say."""
+    x = np.linspace(0.3, 2.9, 12).astype(dtype)
+    arbiter = Arbiter(LayerSides(manual.Tanh(), nn.Tanh()), {"x": x})
+    ours = Bounded(np.tanh(x), np.full(12, 1e-15))
+    assert (arbiter.widened("output", ours, np.tanh(x) * np.float32(1.01)) < 1e-3).all()
+
+
 # --- what is moved ----------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +188,39 @@ def test_taken_apart_torch_computes_the_same(name: str) -> None:
     assert whole.keys() == parts.keys()
     for key, y in whole.items():
         np.testing.assert_allclose(parts[key], y, rtol=1e-12, err_msg=key)
+
+
+# --- constants --------------------------------------------------------------------------------------------------------
+
+
+def test_a_rounded_constant_moves() -> None:
+    mode = RandomRounding(0)
+    assert {mode._rounded(0.3) for _ in range(16)} == {np.nextafter(0.3, 0), np.nextafter(0.3, 1)}
+    assert min(mode._rounded(1 - 0.99) for _ in range(16)) < 0.01  # which has lost digits, and is above it
+    assert [mode._rounded(x) for x in (0.5, 3, -2.0, 0.0)] == [0.5, 3, -2.0, 0.0]
+    with mode:
+        assert len({float(torch.mul(X, 0.1)[0, 0]) for _ in range(16)}) > 2  # and so does the product
+
+
+@pytest.mark.parametrize(("betas", "least", "most"), [((0.5, 0.5), 0.0, 1e-15), ((0.9, 0.999), 1e-14, 1e-12)])
+def test_an_optimizers_constants_move_and_what_it_makes_of_them(
+    betas: tuple[float, float], least: float, most: float
+) -> None:
+    """1 − β₂ of 0.999 is off by a thousand roundings, of ½ by none."""
+    sides = TrajectorySides(None, lambda p, lr: torch.optim.Adam(p, lr=lr, betas=betas))  # type: ignore[arg-type]
+    seen = TorchRounding(sides, {"theta": np.zeros(3), "grads": np.full((1, 3), 0.25), "learning rate": 0.5})
+    seen.draw(16)
+    assert least < seen.noise["theta after step 1"].max() < most
+
+
+def test_a_python_number_keeps_its_rounding() -> None:
+    with RandomRounding(0) as mode:
+        number = PythonNumber(0.999, mode._rounded)
+        results = {float(1 - number**3) for _ in range(32)}
+        assert len(results) > 2
+        assert max(abs(r - (1 - 0.999**3)) for r in results) < 1e-15
+        assert isinstance(2 * number / 3, PythonNumber)
+        assert (number > 0.5) is True
 
 
 def test_torchs_attention_is_not_excused_what_it_does_not_round() -> None:

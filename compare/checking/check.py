@@ -11,7 +11,7 @@ import numpy as np
 
 from compare.checking import kinks
 from compare.checking.evaluate import Evaluation, evaluate
-from compare.checking.explain import explain, second_opinion
+from compare.checking.explain import explain, rounding_size, second_opinion
 from compare.checking.findings import CheckFailed, Finding, Report
 from compare.checking.inputs import (
     describe,
@@ -29,6 +29,7 @@ from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.search import Clues
 from compare.errors import UsageError
 from compare.judge import rate
+from compare.judge.agreement import EXCUSED, LADDER
 from compare.judge.sides import Arrays, Sides
 from compare.run.experiment import CHOICES, choose, require_seed
 
@@ -166,9 +167,10 @@ def _finding(
     seen = {label: found[name] for label, found in results.items() if name in found}
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
-        return Finding(name, worst.verdict, draw, len(seen), notes=_unseen(name, seen), reason=worst.reason)
+        notes = _unseen(name, seen) + _loosely(seen)
+        return Finding(name, worst.verdict, draw, len(seen), notes=notes, reason=worst.reason)
     draws = draws or len(seen)
-    if worst.case is not None and (said := _at_special_points(sides, worst.case, draw)):
+    if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
         return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
     ordered = [worst, *(e for e in seen.values() if e is not worst)]
     cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
@@ -176,7 +178,7 @@ def _finding(
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
             agreeing = [e.case for e in ordered if e.case is not None and e.verdict.agrees]
             diagnosis, lines = explain(
-                sides, cases, forward_differs and name not in ("output", "loss"), agreeing, clues
+                sides, cases, forward_differs and name not in ("output", "loss"), agreeing, worst.verdict.at, clues
             )
         causes = tuple(c.name for c in diagnosis.causes)
     else:
@@ -198,13 +200,37 @@ def _unseen(name: str, seen: dict[str, Evaluation]) -> tuple[str, ...]:
     return (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
 
 
-def _at_special_points(sides: Sides, case: Case, draw: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def _loosely(seen: dict[str, Evaluation]) -> tuple[str, ...]:
+    """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
+    draw, e = max(seen.items(), key=lambda item: item[1].verdict.looseness)
+    kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
+    by_ladder = next((f"judged by the precision ladder: {e.reason}" for e in seen.values() if e.reason), "")
+    if v.looseness <= np.sqrt(kind.eps / 2):
+        return (by_ladder,) if by_ladder else ()
+    if v.vacuous:
+        said = "the tolerance is as large as the tensor, so that agreement says nothing"
+    else:
+        said = f"it agrees to only {int(-np.log10(v.looseness))} digits"
+    if v.rule == LADDER:
+        why = by_ladder
+    elif v.rule == EXCUSED:
+        why = "torch's own result is no more exact"
+    else:
+        why = f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"
+    return (f"{draw}: {said}: {why}",)
+
+
+def _at_special_points(
+    sides: Sides, case: Case, draw: str, at: tuple[int, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
+    if rounding_size([case]):
+        return None
     found = kinks.places(sides, case)
     if not found:
         said = kinks.jumps(case) if draw == KINKS else []
         return (tuple(said), tuple(f"cause: {text}" for text in said)) if said else None
     causes = tuple(place.cause() for place in found)
-    opinion = second_opinion(sides, case)
+    opinion = second_opinion(sides, case, at)
     lines = [*(f"cause: {cause}" for cause in causes), *(place.advice() for place in found)]
     return causes, (*lines, *([str(opinion)] if opinion is not None else []))

@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 
+import compare.rounding
 from compare.diagnosis.causes import Case, Output
 from compare.errors import UsageError
 from compare.judge import ladder
 from compare.judge.agreement import EXACT, Verdict, judge, mismatched
 from compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
 from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+
+# Where an operation without a rounding rule is noticed, which is not where it is used.
+RULES, NUMPY = str(Path(compare.rounding.__file__).parent), str(Path(np.__file__).parent)
+PROJECT = str(Path(compare.rounding.__file__).parent.parent)
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,15 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
     except Exception as problem:
         return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
+    plain = {k: v for k, v in plain.items() if k in theirs or not _is_state(sides, k)}  # a rule's own need be no array
     odd = {name: text for name, value in plain.items() if (text := _no_floats(name, value, theirs.get(name)))}
     if odd:
         sizes = {name: np.size(theirs.get(name, ())) for name in odd}
         return {name: Evaluation(mismatched(text, sizes[name]), None) for name, text in odd.items()}
     arbiter = ladder.Arbiter(sides, inputs)
     ours, reason = _on_bounds(sides, inputs, precision)
+    if reason and "dy" in inputs:  # the forward pass may have its bounds all the same
+        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != "dy"}, precision)
     tolerances: dict[str, float] = {}
     if reason:
         tolerances = _ladder_tolerance(sides, inputs, reason)
@@ -61,16 +69,18 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
             found[name] = Evaluation(mismatched(f"the manual side returns no {name}", torch.size), None)
             continue
         value, result = np.asarray(plain[name]), ours.get(name)
+        why = "" if name in ours else reason
         bound = result.error if isinstance(result, Bounded) else None
         if rounds_nowhere:
             verdict, error = judge(value, torch)._replace(rule=EXACT), None
-        elif reason:
-            verdict, error = ladder.unfollowed(value, torch, tolerances.get(name, 0.0), precision)
+        elif why:
+            also = partial(arbiter.kept_in_float32, name)
+            verdict, error = ladder.unfollowed(value, torch, tolerances.get(name, 0.0), precision, also)
         else:
             verdict, error = ladder.arbitrated(Bounded(value, bound, precision), torch, partial(arbiter.widened, name))
         allowed = np.zeros(value.shape) if rounds_nowhere else _allowed(value, error, precision)
         beside[name] = Output(value, torch, allowed)
-        found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), reason)
+        found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), why)
     for name in sorted(name for name in plain.keys() - theirs.keys() if not _is_state(sides, name)):
         found[name] = Evaluation(mismatched(f"the manual side returns a {name} that torch does not have", 0), None)
     return found
@@ -127,10 +137,19 @@ def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arra
     try:
         with np.errstate(all="ignore"):
             return dict(sides.manual(bounded(inputs, precision))), ""
-    except NoRoundingRule as reason:
-        return {}, str(reason)
     except Exception as problem:
-        return {}, f"{type(problem).__name__}: {problem}"
+        kind = "" if isinstance(problem, NoRoundingRule) else f"{type(problem).__name__}: "
+        return {}, f"{kind}{problem}{_where(problem)}"
+
+
+def _where(problem: Exception) -> str:
+    """The line of a person's own code at which it came about, as it is written there; nothing where it is not known."""
+    frames = [f for f in traceback.extract_tb(problem.__traceback__) if not f.filename.startswith((RULES, NUMPY))]
+    if not frames or frames[-1].filename.startswith(PROJECT):
+        return ""
+    return f", at {Path(frames[-1].filename).name}:{frames[-1].lineno}" + (
+        f": {frames[-1].line}" * bool(frames[-1].line)
+    )
 
 
 def _allowed(value: np.ndarray, error: np.ndarray | None, precision: Precision) -> np.ndarray:

@@ -7,30 +7,55 @@ from collections.abc import Sequence
 import numpy as np
 
 from compare.checking import referee
+from compare.checking.evaluate import evaluate
+from compare.checking.referee import UNDECIDED
 from compare.diagnosis.causes import Case, Cause
 from compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
 from compare.diagnosis.graph.search import Clues
 from compare.diagnosis.noise import lower_precision
 from compare.diagnosis.of_update_rules import explain_update
 from compare.diagnosis.regions import region_name, single_element
+from compare.errors import UsageError
 from compare.judge.ladder import DRAWS
-from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, parameter
+from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float, parameter
 from compare.judge.threads import one_thread
 from compare.judge.torch_rounding import TorchRounding
+
+# A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
+FEW_BOUNDS = 2.0**10
+FEW_ULPS = 2.0**12
+WITH_MANUAL = "it agrees with manual"
+NOT_OF_TORCH = (
+    "this gradient is that of the forward pass, in which both sides agree, and torch's is not: it may have a path "
+    "detached, a backward pass of its own, or a constant in float32"
+)
 
 
 @one_thread()
 def explain(
     sides: Sides,
     cases: Sequence[Case],
-    forward_differs: bool = False,
+    forward_differs: bool | None = None,
     agreeing: Sequence[Case] = (),
+    at: tuple[int, ...] | None = None,
     clues: Clues | None = None,
 ) -> tuple[Diagnosis, list[str]]:
-    """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so."""
+    """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so.
+
+    `at` is the element of the first case that the report shows, where the referee looks. `forward_differs` may be
+    unknown.
+    """
     by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
     if by_rounding:
         return Diagnosis((Cause(by_rounding, 0.0),)), [f"cause: {by_rounding}"]
+    worst = next((c for c in cases if c.differs()), None)
+    opinion = None if worst is None else second_opinion(sides, worst, at if worst is cases[0] else None)
+    said = [] if opinion is None else [str(opinion)]
+    undecided = opinion is not None and opinion.side() == UNDECIDED
+    if small := rounding_size(cases, undecided):
+        return Diagnosis((), facts=(small,)), [small, *said]
+    if forward_differs is False and opinion is not None and opinion.side() == WITH_MANUAL:
+        return Diagnosis((), facts=(NOT_OF_TORCH,)), [NOT_OF_TORCH, *said]
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
         return diagnosis, diagnosis.lines()
@@ -41,18 +66,59 @@ def explain(
     if any(case.manual.size == 0 < case.torch.size for case in cases):
         diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
         return diagnosis, diagnosis.lines()
-    diagnosis = diagnose(sides, cases, agreeing, clues)
-    lines = diagnosis.lines()
-    worst = next((c for c in cases if c.differs()), None)
-    if worst is not None:
-        opinion = second_opinion(sides, worst)
-        if opinion is not None:
-            lines.append(str(opinion))
-            if forward_differs and opinion.side() == "it agrees with manual":
-                lines.append("the forward passes already differ: this gradient is right, for another function")
-        elif forward_differs and "gradient" in worst.output:
-            lines.append("the forward passes already differ: this gradient may be right for another function")
+    confirmed = _with_another(sides, cases)
+    if not confirmed:
+        alone = "one number alone has no cause: any constant makes it, and other inputs did not confirm one"
+        return Diagnosis((), facts=(alone,)), [alone, *said]
+    diagnosis = diagnose(sides, confirmed, agreeing, clues)
+    lines = [*diagnosis.lines(), *said]
+    if forward_differs and opinion is not None and opinion.side() == WITH_MANUAL:
+        lines.append("the forward passes already differ: this gradient is right, for another function")
+    elif forward_differs and opinion is None and worst is not None and "gradient" in worst.output:
+        lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def _with_another(sides: Sides, cases: Sequence[Case]) -> Sequence[Case]:
+    """The cases, and where all of them hold one and the same number, another at inputs nearby; none if there is none.
+
+    A constant can be found that makes one number of any other.
+    """
+    numbers = {(float(c.manual.flat[0]), float(c.torch.flat[0])) for c in cases if c.manual.size == c.torch.size == 1}
+    if len(numbers) != 1 or any(c.manual.size != 1 for c in cases):
+        return cases
+    first = cases[0]
+    nearby = {k: v * 0.8125 if is_float(v) and k != "target" else v for k, v in first.inputs.items()}
+    try:
+        found = evaluate(sides, nearby).get(first.output)
+    except UsageError:
+        return ()
+    if found is None or found.case is None or not found.case.differs():
+        return ()
+    return (*cases, found.case)
+
+
+def rounding_size(cases: Sequence[Case], undecided: bool = False) -> str:
+    """The words for a difference of the size of rounding, of which no cause can be told; nothing for a larger one.
+
+    `undecided` says that the referee cannot tell the two sides apart.
+    """
+    times = digits = 0.0
+    for case in cases:
+        if case.manual.shape != case.torch.shape or case.manual.dtype != case.torch.dtype:
+            return ""
+        where, gap = case.where(), np.abs(case.manual - case.torch)
+        with np.errstate(all="ignore"):
+            times = max(times, float(np.max((gap / case.allowed)[where], initial=0)))
+            digits = max(digits, float(np.max((gap / np.abs(case.torch))[where], initial=0)))
+    unit = float(np.finfo(cases[0].torch.dtype).eps) if cases else 0.0
+    if not 1 < times <= FEW_BOUNDS or not (digits <= FEW_ULPS * unit or (undecided and digits < 1)):
+        return ""
+    wider = "" if unit < 1e-10 else ': dtype="float64" can tell more'
+    return (
+        f"this is of the size of rounding, {times:.3g} times the bound: both sides are right to "
+        f"{int(-np.log10(digits))} digits, and no cause can be told from so little{wider}"
+    )
 
 
 def _no_number_by_rounding(sides: Sides, case: Case) -> str:
@@ -91,15 +157,15 @@ def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
-def second_opinion(sides: Sides, case: Case) -> referee.Opinion | None:
-    """The referee's opinion at the worst element; None where the output is no gradient of a forward pass."""
+def second_opinion(sides: Sides, case: Case, at: tuple[int, ...] | None = None) -> referee.Opinion | None:
+    """The referee's opinion at the element `at`, or at the worst; None where the output is no gradient of a forward."""
     if case.manual.shape != case.torch.shape:
         return None
     wrt, output = differentiated(case.output, case.inputs)
     if wrt is None:
         return None
-    k = np.unravel_index(int(_gap(case).argmax()), case.torch.shape)
-    index = tuple(int(i) for i in k)
+    worst = np.unravel_index(int(_gap(case).argmax()), case.torch.shape)
+    index = tuple(int(i) for i in worst) if at is None or len(at) != case.torch.ndim else at
     try:
         return referee.opinion(
             sides, case.inputs, wrt, output, index,

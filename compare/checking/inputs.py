@@ -159,7 +159,7 @@ def loss_inputs(
     if draws.is_shape(output):
         same = draws.is_shape(target) or isinstance(target, str)
         other = draws.other_batch(target)
-        if len(output) > 1 and target == output[:1]:  # one number an example
+        if draws.is_shape(target) and len(output) > 1 and target == output[:1]:  # one number an example
             other = draws.other_batch(output)[:1]
         plans |= {"large": (output, target, 4.0)}
         plans |= {"other batch": (draws.other_batch(output), other, 1.0)} if same else {}

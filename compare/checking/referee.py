@@ -13,6 +13,7 @@ import numpy as np
 
 from compare.judge.sides import Arrays, Sides, is_float
 
+UNDECIDED = "it cannot tell the two apart"
 SHRINK, ROWS = 1.4, 10  # each step is this much smaller than the last; so many of them
 
 
@@ -39,7 +40,7 @@ class Opinion:
         ]
         if len(near) == 1:
             return f"it agrees with {near[0]}"
-        return "it cannot tell the two apart" if near else "it agrees with neither"
+        return UNDECIDED if near else "it agrees with neither"
 
     def __str__(self) -> str:
         where = f"[{', '.join(map(str, self.index))}]"

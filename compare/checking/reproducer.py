@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from compare.checking.evaluate import evaluate
 from compare.checking.findings import Report
+from compare.checking.names import named
 from compare.judge.sides import Arrays, Sides, TrajectorySides, parameters_among
 
 
 def reproduce(sides: Sides, ours: Any, twin: Any, report: Report, inputs: Mapping[str, Arrays]) -> str:
-    """The script; empty where no smaller case differs or the pieces cannot be named from outside."""
+    """The script. What it cannot import or make it says in a comment, under the name that it uses for it."""
     failing = next(f for f in report.findings if not f.agrees)
     arrays = smallest(sides, inputs[failing.draw], failing.tensor)
-    names = [_reference(thing) for thing in ((*ours, twin) if isinstance(ours, tuple) else (ours, twin))]
-    if any(name is None for name in names):
-        return ""
-    imports = sorted({line for name in names if name for line in name[1]})
-    written = [name[0] for name in names if name]
+    pieces = dict(zip(("forward", "backward", "twin"), (*ours, twin), strict=True)) if isinstance(ours, tuple) else {
+        "ours": ours, "twin": twin,
+    }  # fmt: skip
+    names = [named(thing, role) for role, thing in pieces.items()]
+    imports = sorted({line for name in names for line in name.imports})
+    written = [name.expression for name in names]
     left = f"({', '.join(written[:-1])})" if isinstance(ours, tuple) else written[0]
     lines = ["import numpy as np", "import torch", "", *imports, "from compare import check", ""]
+    for name in names:
+        lines += name.written
     call = [left, written[-1]]
     for key in ("x", "dy", "output", "target"):
         if key in arrays:
@@ -142,69 +142,3 @@ def _literal(value: np.ndarray) -> str:
     if value.dtype == np.float64:
         dtype = ", dtype=float"
     return f"np.array({text}{dtype})"
-
-
-def _reference(thing: Any) -> tuple[str, list[str]] | None:
-    """How a script names a thing, and the imports for it; None for what cannot be named (a lambda, a closure)."""
-    if isinstance(thing, nn.Module):
-        kind = type(thing)
-        if kind.__module__.startswith("torch.nn"):
-            return f"torch.nn.{_one_line(repr(thing))}", []
-        return _imported(kind, _one_line(repr(thing)))
-    if isinstance(thing, type) or (callable(thing) and not dataclasses.is_dataclass(thing)):
-        if (getattr(thing, "__module__", "") or "").startswith("torch.optim"):
-            return f"torch.optim.{thing.__name__}", []
-        if "<" in getattr(thing, "__qualname__", "<"):
-            return None
-        return _imported(thing, thing.__name__)
-    return _instance(thing)
-
-
-def _instance(thing: Any) -> tuple[str, list[str]] | None:
-    """A dataclass by the fields that differ from their defaults; anything else by its class alone."""
-    kind, lines, arguments = type(thing), [], []
-    for f in dataclasses.fields(thing) if dataclasses.is_dataclass(thing) else ():
-        value = getattr(thing, f.name)
-        if value is f.default or value == f.default:
-            continue
-        reference = _reference(value) if callable(value) or dataclasses.is_dataclass(value) else (repr(value), [])
-        if reference is None or "<" in reference[0]:
-            return None
-        arguments.append(f"{f.name}={reference[0]}")
-        lines += reference[1]
-    if not dataclasses.is_dataclass(thing) and _needs_arguments(kind):
-        return None  # with which arguments it was made, nobody knows
-    home = _imported(kind, f"{kind.__name__}({', '.join(arguments)})")
-    return None if home is None else (home[0], lines + home[1])
-
-
-def _needs_arguments(kind: type) -> bool:
-    """Whether the class cannot be made with no arguments."""
-    try:
-        parameters = inspect.signature(kind).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-
-
-def _imported(kind: Any, shown: str) -> tuple[str, list[str]] | None:
-    if "<" in kind.__qualname__ or "." in kind.__qualname__:
-        return None
-    module = kind.__module__
-    if module == "__main__":
-        file = _source_file(kind)
-        if file is None:
-            return None
-        module = Path(file).stem
-    return shown, [f"from {module} import {kind.__name__}"]
-
-
-def _source_file(thing: Any) -> str | None:
-    """The file a function, or the first method of a class, was written in; a script's own name is __main__."""
-    functions = [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
-    code = next((f.__code__ for f in functions if hasattr(f, "__code__")), None)
-    return None if code is None or code.co_filename.startswith("<") else code.co_filename
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text)

@@ -7,14 +7,15 @@ above which there is no rung, by random rounding.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from compare.judge.agreement import EXCUSED, LADDER, Verdict, judge
-from compare.judge.sides import Arrays, Sides, is_float
-from compare.judge.torch_rounding import TorchRounding
+from compare.judge.sides import Arrays, Sides, bounded, is_float
+from compare.judge.torch_rounding import TorchRounding, in_default_float64
 from compare.rounding.bounded import Bounded, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
@@ -44,13 +45,19 @@ def in_double(inputs: Arrays) -> Arrays:
 
 
 class Arbiter:
-    """Says how far a bound must be widened because torch's formula rounds more than the manual one.
+    """Says how far a bound must be widened because of rounding that the bound cannot know of.
 
-    Torch is compared with itself only, so nothing that is wrong in the manual code can widen its own bound.
+    Torch's is measured: torch is compared with itself only, so nothing that is wrong in the manual code can widen its
+    own bound. Of the manual code's it is what plain numbers and arrays lose on their way out of `Bounded`'s sight.
     """
 
     def __init__(self, sides: Sides, inputs: Arrays) -> None:
         self.sides, self.inputs = sides, inputs
+
+    @cached_property
+    def as_it_is(self) -> Arrays:
+        """Torch's results once more: those that are judged may come of a step that is not what it should be."""
+        return self.sides.torch(self.inputs)
 
     @cached_property
     def in_float64(self) -> Arrays:
@@ -60,7 +67,7 @@ class Arbiter:
     @cached_property
     def of_torch(self) -> TorchRounding:
         """What rounding does to torch's results in float64."""
-        return TorchRounding(self.sides, self.inputs)
+        return TorchRounding(self.sides, in_double(self.inputs))
 
     def widened(self, name: str, ours: Bounded, torch: np.ndarray) -> np.ndarray:
         """The bound of the output `name`, widened, given both results.
@@ -71,17 +78,67 @@ class Arbiter:
         far torch's fused operations lie from their own parts, where that is rounding: where it is below 2^14.5
         roundings of the largest number on the way, or shrinks by as much from float32. A difference that is so far
         beyond what the first few random roundings allow is no rounding either, and then no more of them are made.
+        What is the same as torch's but for a number that torch keeps in float32 is allowed to be.
         """
-        bound = np.zeros(torch.shape) if ours.error is None else np.asarray(ours.error)
+        tiny = ours.precision.tiny
         with np.errstate(all="ignore"):
+            bound, here = self._of_manual(name, ours), self.as_it_is[name]
+            double = here
             if ours.precision.dtype == np.float32:
-                return bound + np.abs(torch - self.in_float64[name]) * (1 + 1 / np.sqrt(RUNG))
+                double = self.in_float64[name]
+                bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(RUNG))
             difference, allowed = np.abs(ours.value - torch), bound
             for draws in (DRAWS // 4, DRAWS):
-                allowed = bound + self._of_torch(name, torch, draws)
-                if (difference > (allowed + ours.precision.tiny) * np.sqrt(RUNG)).any():
+                allowed = bound + self._of_torch(name, double, draws)
+                if (difference > (allowed + tiny) * np.sqrt(RUNG)).any():
                     break
-            return allowed
+            return self.kept_in_float32(name, Bounded(ours.value, allowed, ours.precision))
+
+    def kept_in_float32(self, name: str, ours: Bounded, torch: Any = None) -> np.ndarray:
+        """The bound, and where the manual result is within it of torch's without its float32 numbers, these besides."""
+        here, allowed = self.as_it_is[name], np.asarray(ours.error)
+        if ours.precision.dtype == np.float64 and here.shape == ours.shape:
+            with np.errstate(all="ignore"):
+                for other in self._without_float32(name, here):
+                    if (np.abs(ours.value - other) <= allowed + ours.precision.tiny).all():
+                        return np.asarray(allowed + np.abs(here - other))
+        return allowed
+
+    def _of_manual(self, name: str, ours: Bounded) -> np.ndarray:
+        """The bound itself, or where it is larger the one with constants that may have been computed out of sight."""
+        wary = self.with_wary_constants.get(name)
+        bound = np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
+        error = getattr(wary, "error", None)
+        return bound if error is None or error.shape != bound.shape else np.fmax(bound, error)
+
+    @cached_property
+    def with_wary_constants(self) -> Arrays:
+        """The manual results with their bounds where no plain number is trusted; nothing where the code has none."""
+        dtype = next(x.dtype for x in self.inputs.values() if is_float(x))
+        try:
+            return dict(self.sides.manual(bounded(self.inputs, replace(Precision.of(dtype), wary=True))))
+        except Exception:
+            return {}
+
+    def _without_float32(self, name: str, torch: np.ndarray) -> Iterator[np.ndarray]:
+        """What torch gives where it does without numbers that it keeps in float32 although its tensors are float64.
+
+        The twin's own, such as NAdam's product of momenta, are of the default dtype. Some kernels have constants of
+        that precision, which torch's definition of the same operation has not: known by a distance of no more than a
+        rounding in float32.
+        """
+        ways = [(self.in_default_float64, np.inf), (self.of_torch.in_parts, RUNG * Precision.of(np.float64).unit)]
+        for results, share in ways:
+            other = results.get(name)
+            if other is None or other.shape != torch.shape:
+                continue
+            if (np.abs(torch - other) <= share * self.of_torch.largest).all():
+                yield other
+
+    @cached_property
+    def in_default_float64(self) -> Arrays:
+        """Torch's results where float64 is its default dtype."""
+        return in_default_float64(self.sides, self.inputs)
 
     def _of_torch(self, name: str, torch: np.ndarray, draws: int) -> np.ndarray:
         """What rounding does to torch's result, as so many random roundings show it."""
@@ -114,13 +171,23 @@ def arbitrated(ours: Bounded, torch: np.ndarray, widened: Widen) -> tuple[Verdic
         return verdict, ours.error
     error = widened(ours, torch)
     second = judge(Bounded(ours.value, error, ours.precision), torch)
-    return (second._replace(rule=EXCUSED) if second.agrees else verdict), error
+    if second.agrees:
+        return second._replace(rule=EXCUSED), error
+    worst = np.unravel_index(verdict.flat, torch.shape)
+    if np.abs(ours.value[worst] - torch[worst]) <= error[worst] + ours.precision.tiny:
+        return second, error  # what was the worst is excused
+    return verdict._replace(beyond=second.beyond), error  # counted as the diagnosis and the pictures of it count
 
 
-def unfollowed(ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision) -> tuple[Verdict, np.ndarray]:
+def unfollowed(
+    ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision, widened: Widen | None = None
+) -> tuple[Verdict, np.ndarray]:
     """The verdict on a result that has no bound, and the error that the ladder's tolerance allows."""
-    error = np.full(ours.shape, allowed)
-    return judge(Bounded(ours, error, precision), torch)._replace(rule=LADDER), error
+    bounded = Bounded(ours, np.full(ours.shape, allowed), precision)
+    if widened is None or judge(bounded, torch).agrees:
+        return judge(bounded, torch)._replace(rule=LADDER), bounded.error
+    verdict, error = arbitrated(bounded, torch, widened)
+    return (verdict if verdict.agrees else verdict._replace(rule=LADDER)), error
 
 
 def tolerance(sides: Sides, inputs: Arrays) -> dict[str, float]:

@@ -195,7 +195,7 @@ class TrajectorySides:
                 raise TypeError(f"update must return the pair (theta, state), got {type(result).__name__}")
             theta, state = result
             out[f"theta after step {k + 1}"] = theta
-        return out | {name: value for name, value in state.items() if np.shape(value)}
+        return out | {k: v for k, v in state.items() if getattr(v, "shape", isinstance(v, (list, tuple)))}
 
     def torch(self, inputs: Arrays) -> Arrays:
         theta, out = nn.Parameter(as_tensor(inputs["theta"])), {}

@@ -191,29 +191,30 @@ class StepJudge:
         if not self.finite:
             return
         row = self.row(stage)
-        verdict = self._verdict((stage, tensor), ours, theirs, by_ladder, probe)
+        verdict, allowed = self._verdict((stage, tensor), ours, theirs, by_ladder, probe)
         row.add(self.step, tensor, verdict)
         self.finite = bool(np.isfinite(theirs).all())  # nothing can be said of what is made of NaN
         if not verdict.agrees and (stage, tensor) not in self._at_fault:
             self._at_fault.add((stage, tensor))
-            self._disagree(stage, tensor, ours, theirs, verdict, probe)
+            self._disagree(stage, tensor, ours, theirs, verdict, allowed, probe)
 
-    def _disagree(self, stage: str, tensor: str, ours: Any, theirs: Any, verdict: Verdict, probe: Probe) -> None:
+    def _disagree(
+        self, stage: str, tensor: str, ours: Any, theirs: Any, verdict: Verdict, allowed: Any, probe: Probe
+    ) -> None:
         """Keep the disagreement, with its causes and the referee's opinion."""
         sides, inputs, output = probe()
         notes: list[str] = []
         causes: tuple[str, ...] = ()
         if isinstance(theirs, np.ndarray) and not isinstance(ours, Raised) and np.size(plain(ours)):
             value = np.asarray(plain(ours))
-            error = getattr(ours, "error", None)
-            allowed = np.zeros(value.shape) if error is None else np.asarray(error)
+            allowed = np.broadcast_to(0.0 if allowed is None else allowed, value.shape)
             case = Case(
                 output, inputs, value, theirs, allowed + self.precision.tiny, sides.torch(inputs),
                 self.record.learning_rate, self._one_step_before(tensor, output), self._parameters_after(stage),
             )  # fmt: skip
             try:
                 with np.errstate(all="ignore"):
-                    diagnosis, notes = explain(sides, [case])
+                    diagnosis, notes = explain(sides, [case], at=verdict.at)
                 causes = tuple(cause.name for cause in diagnosis.causes)
             except Exception as error:  # the verdict stands, whatever the diagnosis makes of it
                 notes = [f"no diagnosis, because it failed itself: {type(error).__name__}: {error}"]
@@ -246,25 +247,27 @@ class StepJudge:
                 return f"θ[{position}] is {name}[{', '.join(str(int(i)) for i in index)}]"
         return ""
 
-    def _verdict(self, key: tuple[str, str], ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> Verdict:
+    def _verdict(
+        self, key: tuple[str, str], ours: Any, theirs: Any, by_ladder: bool, probe: Probe
+    ) -> tuple[Verdict, Any]:
+        """The verdict, and the error that it allows; None for nothing."""
         if isinstance(ours, Raised):
-            return ours.verdict(np.size(theirs))
+            return ours.verdict(np.size(theirs)), None
         if not isinstance(theirs, np.ndarray):  # the step count of an optimizer
             same = type(ours) is type(theirs) and ours == theirs
-            return judge(theirs_ := np.zeros(1), theirs_) if same else mismatched(
-                f"{ours!r} beside torch's {theirs!r}", 1
-            )  # fmt: skip
+            nothing = np.zeros(1)
+            return judge(nothing, nothing) if same else mismatched(f"{ours!r} beside torch's {theirs!r}", 1), None
         if by_ladder:
             sides, inputs, output = probe()
             allowed = ladder.tolerance(sides, inputs).get(output, 0.0)
-            return ladder.unfollowed(np.asarray(ours), theirs, allowed, self.precision)[0]
+            return ladder.unfollowed(np.asarray(ours), theirs, allowed, self.precision)
         if not isinstance(ours, Bounded):
             ours = Bounded(np.asarray(ours), None, self.precision)
         if key in self._at_fault:
-            return judge(ours, theirs)
+            return judge(ours, theirs), ours.error
 
         def widened(ours: Bounded, torch: np.ndarray) -> np.ndarray:
             sides, inputs, output = probe()
             return ladder.Arbiter(sides, inputs).widened(output, ours, torch)
 
-        return ladder.arbitrated(ours, theirs, widened)[0]
+        return ladder.arbitrated(ours, theirs, widened)

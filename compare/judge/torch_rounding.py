@@ -4,23 +4,27 @@ Torch may compute the same function by a formula that cancels where the manual o
 (1 − y) z + log(1 + e^−z) does for a z far below 0. Monte Carlo arithmetic (Vignes 1993; Parker 1997) measures that
 without a reference: each operation's result is moved by one unit in the last place, up or down by chance, and
 what becomes of torch's outputs is what rounding can do to them. Of a sum or a matrix product, which rounds inside
-too, the operands are moved as well. Only torch's code runs, so nothing that is wrong in the manual code can
-enlarge it.
+too, the operands are moved as well, and so are the constants of the twin and of an optimizer: 0.1 stands for a real
+number that had to be rounded. Only torch's code runs, so nothing that is wrong in the manual code can enlarge it.
 """
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch._decomp import decomposition_table
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.judge.sides import Arrays, Sides, is_float
 from compare.judge.threads import one_thread
+from compare.rounding.model import Precision, is_short, lost_digit
 
 SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
 # The core operations of torch are one step each, but for these.
@@ -47,7 +51,35 @@ PARTS: dict[str, Callable[..., Any]] = {
     "addcmul": lambda a, b, c, value=1: a + value * (b * c),
     "addcdiv": lambda a, b, c, value=1: a + value * (b / c),
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "sigmoid": lambda z: 1 / (1 + torch.exp(-z)),
 }
+
+
+class PythonNumber(float):
+    """A number of which every result of arithmetic is `rounded`: what an optimizer works out before torch sees it."""
+
+    def __new__(cls, value: float, rounded: Callable[[float], float]) -> PythonNumber:
+        number = super().__new__(cls, value)
+        number.rounded = rounded
+        return number
+
+    rounded: Callable[[float], float]
+
+
+def _with_rounding(name: str) -> Any:
+    """float's own operation of this name, its result rounded."""
+    operation = getattr(float, name)
+
+    def rounded(self: PythonNumber, *others: Any) -> Any:
+        result = operation(self, *others)
+        return PythonNumber(self.rounded(result), self.rounded) if isinstance(result, float) else result
+
+    return rounded
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow"):
+    for _side in ("", "r"):
+        setattr(PythonNumber, f"__{_side}{_name}__", _with_rounding(f"__{_side}{_name}__"))
 
 
 class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
@@ -63,8 +95,12 @@ class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         """Without a seed nothing is moved."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self.chance = random.Random(seed)  # of Python's numbers: torch's generator would come by here
         self.choices: list[torch.Tensor] = []
         self.largest = 0.0
+        self.depth = 0
+        self.hook: Any = None
+        self.optimizers: list[torch.optim.Optimizer] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -78,6 +114,7 @@ class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
             result = _in_parts(func, name, args, kwargs)
         if result is not NotImplemented:
             return result
+        args, kwargs = tree_map(self._rounded, (args, kwargs))
         operands = [leaf for leaf in tree_leaves((args, kwargs)) if _is_real(leaf) or isinstance(leaf, float)]
         result = func(*args, **kwargs)
         self.largest = max(self.largest, *map(_largest, tree_leaves((operands, result))), 0.0)
@@ -95,6 +132,36 @@ class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         if torch.Tag.pointwise not in func.tags:
             result = func(*tree_map(self._moved, args), **tree_map(self._moved, kwargs))
         return tree_map(self._moved, result)
+
+    def __enter__(self) -> Any:
+        if self.depth == 0 and self.generator is not None:
+            self.hook = register_optimizer_step_pre_hook(self._before_a_step)
+        self.depth += 1  # an operation that is taken apart enters again
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self.depth -= 1
+        if self.depth == 0 and self.hook is not None:
+            self.hook.remove()
+
+    def _before_a_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """An optimizer's constants are the same at each of its steps, so they are moved before the first."""
+        if all(optimizer is not seen for seen in self.optimizers):
+            self.optimizers.append(optimizer)
+            for group in optimizer.param_groups:
+                group |= {k: tree_map(self._counted, v) for k, v in group.items() if k != "params"}
+
+    def _counted(self, x: Any) -> Any:
+        """The same, of which also what Python makes is rounded at random; anything else as it is."""
+        return PythonNumber(self._rounded(x), self._rounded) if isinstance(x, float) else x
+
+    def _rounded(self, x: Any) -> Any:
+        """A Python number that stands for a real one, up or down by its rounding; anything else as it is."""
+        if self.generator is None or not isinstance(x, float) or is_short(x):
+            return x
+        off = max(math.ulp(x), float(lost_digit(Precision.of(np.float64), x)) if math.isfinite(x) else 0.0)
+        return x + self.chance.choice((-off, off))
 
     def _moved(self, t: Any) -> Any:
         """Each number of a float64 tensor up or down by one ulp; 0 and ∞, and anything else, as they are."""
@@ -130,6 +197,18 @@ def _largest(x: Any) -> float:
     return float(torch.where(torch.isfinite(magnitude), magnitude, 0.0).max()) if magnitude.numel() else 0.0
 
 
+def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:
+    """Torch's results where float64 is its default dtype; nothing where the twin does not run so."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return sides.torch(inputs)
+    except Exception:
+        return {}
+    finally:
+        torch.set_default_dtype(before)
+
+
 class TorchRounding:
     """What rounding does to torch's own results, by output name; nothing where the twin does not run in this way.
 
@@ -157,7 +236,10 @@ class TorchRounding:
     def draw(self, draws: int) -> None:
         """Go on until so many random roundings have been made."""
         for seed in range(self.draws, draws if self.noise else 0):
-            there, mode = self._run(seed)
+            try:
+                there, mode = self._run(seed)
+            except Exception:  # a root of a number that rounding makes negative, say: such a run says nothing
+                continue
             for name, count in self.finite.items():
                 count += np.isfinite(there[name])
             if len(mode.choices) != len(self.choices) or not all(map(torch.equal, mode.choices, self.choices)):

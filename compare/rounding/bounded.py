@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from compare.rounding.model import NoRoundingRule, Precision, is_short
+from compare.rounding.model import NoRoundingRule, Precision, is_short, unseen_rounding
 
 
 class Bounded(NDArrayOperatorsMixin):
@@ -243,10 +243,14 @@ def operand(p: Precision, x: Any) -> tuple[Any, Any]:
     """(value, error) of anything an operation may be given; error None for exact.
 
     A Python number that float16 holds exactly (0, ½, 2, 1/16) means itself. Any other (0.1, 0.999) stands for a
-    real number that each side had to round, and so does an integer beyond 1/u.
+    real number that each side had to round, and so does an integer beyond 1/u. A plain array means
+    itself, unless the precision is wary.
     """
     if isinstance(x, Bounded):
         return x.value, x.error
+    if p.wary and (isinstance(x, float) or (isinstance(x, np.ndarray) and x.dtype.kind == "f")):
+        off = unseen_rounding(p, x)
+        return x, off if off.any() else None
     if isinstance(x, float):
         return x, None if is_short(x) else 2 * p.unit * abs(x)
     if isinstance(x, int):

@@ -119,7 +119,7 @@ def _like(p: Precision, func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
 def _joined(func: Callable[..., Any]) -> Callable[..., Bounded]:
     """np.concatenate and its kin: an array beside a Bounded one has error 0."""
 
-    def rule(p: Precision, arrays: Any, *, axis: Any = None) -> Bounded:
+    def rule(p: Precision, arrays: Any, axis: Any = None) -> Bounded:
         pairs = [operand(p, x) for x in arrays]
         options = {} if axis is None else {"axis": axis}
         v = func([value for value, _ in pairs], **options)

@@ -21,6 +21,7 @@ class Precision:
     unit: float  # u, half the distance from 1 to the next number
     tiny: float  # the smallest normal number
     largest: float = np.inf  # the largest number
+    wary: bool = False  # whether plain numbers and arrays may have been computed, and rounded, out of sight
 
     @staticmethod
     def of(dtype: Any) -> Precision:
@@ -39,9 +40,29 @@ class Precision:
 
 
 PRECISIONS = {
-    np.dtype(t): Precision(np.dtype(t), *(float(x) for x in (np.finfo(t).eps / 2, np.finfo(t).tiny, np.finfo(t).max)))
+    np.dtype(t): Precision(np.dtype(t), float(np.finfo(t).eps / 2), float(np.finfo(t).tiny), float(np.finfo(t).max))
     for t in (np.float64, np.float32, np.float16)
 }
+
+
+def unseen_rounding(p: Precision, x: Any) -> Any:
+    """What plain numbers may be off by that were computed where no `Bounded` saw it: float64, 0 where x is short.
+
+    A rounding on either side, as for any constant; and what is left of numbers up to 2, as
+    by 1 − 0.99 or 0.55 − 0.45, has lost digits: its bits end where theirs do, and so the last one set is off by one.
+    """
+    x = np.abs(np.where(np.isfinite(x), x, 0.0).astype(np.float64))
+    mantissa, exponent = np.frexp(x)
+    short = (mantissa * 2048 == np.rint(mantissa * 2048)) & (exponent >= -13) & (exponent <= 16)
+    return np.where(short, 0.0, np.maximum(2 * p.unit * x, lost_digit(p, x)))
+
+
+def lost_digit(p: Precision, x: Any) -> Any:
+    """The last bit that is set in a finite float64 number, where it may be the last one of a number up to 2; or 0."""
+    mantissa, exponent = np.frexp(np.abs(x))
+    whole = (mantissa * 2.0**53).astype(np.int64)  # exactly
+    last = np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
+    return np.where(last <= 2 * p.unit, last, 0.0)
 
 
 def is_short(x: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -146,7 +147,21 @@ def _build(experiment: Experiment, data_dir: Path | None) -> Lockstep:
 def _train(
     lockstep: Lockstep, place: Place, began: float, document: Document | None, damaged: list[Path] | None = None
 ) -> int:
-    """Train to the end from where the lockstep stands, report, and return the exit code."""
+    """Train to the end from where the lockstep stands, report, and return the exit code.
+
+    A signal while one is already being answered, or before and after training, stops at once: nothing more is done,
+    the last checkpoint stands, and how to go on is said.
+    """
+    try:
+        return _train_and_report(lockstep, place, began, document, damaged)
+    except KeyboardInterrupt as problem:
+        _say_how_to_go_on(place.folder)
+        return problem.code if isinstance(problem, Interrupted) else 128 + signal.SIGINT
+
+
+def _train_and_report(
+    lockstep: Lockstep, place: Place, began: float, document: Document | None, damaged: list[Path] | None
+) -> int:
     folder, console = place.folder, place.console
     stopped, code = "", reports.EXIT_AGREES
     bar = terminal.LiveBar(console, lockstep.steps)
@@ -183,10 +198,9 @@ def _train(
             except Stopped as problem:
                 stopped, code = str(problem), reports.EXIT_USAGE
             except Interrupted as problem:
+                if not problem.saved:
+                    raise
                 stopped, code = "interrupted", problem.code
-                if not problem.saved:  # a second signal: nothing more is done, and the last checkpoint stands
-                    _say_how_to_go_on(folder)
-                    return code
             if log is not None:
                 started = time.perf_counter()
                 log.finish(lockstep, reports.report(lockstep, started - began, stopped))
