@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import manual
+from compare import CheckFailed, check
 from compare.checking import check as checking
 from compare.checking.findings import Finding
 from compare.judge.agreement import EXCUSED
@@ -220,3 +221,27 @@ def test_a_python_number_keeps_its_rounding() -> None:
         assert max(abs(r - (1 - 0.999**3)) for r in results) < 1e-15
         assert isinstance(2 * number / 3, PythonNumber)
         assert (number > 0.5) is True
+
+
+def test_torchs_attention_is_not_excused_what_it_does_not_round() -> None:
+    """Its backward pass needs the logarithm of the sum, which the parts that torch takes it apart into do not give."""
+
+    def softmax(z: Any) -> Any:
+        e = np.exp(z - z.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    def turned(a: Any) -> Any:
+        return a.transpose(0, 1, 3, 2)
+
+    def backward(dy: Any, x: Any) -> Any:
+        P = softmax(x @ turned(x) / 2)
+        dP = dy @ turned(x)
+        S = P * (dP - (P * dP).sum(-1, keepdims=True)) / 2
+        return (turned(P) @ dy + S @ x + turned(S) @ x) * (1 + 1e-6)
+
+    ours = (lambda x: softmax(x @ turned(x) / 2) @ x, backward)
+    x = np.random.default_rng(0).normal(0, 3, (2, 1, 5, 4))
+    with pytest.raises(CheckFailed) as caught:
+        check(ours, lambda x: nn.functional.scaled_dot_product_attention(x, x, x), x=x)
+    (wrong,) = [f for f in caught.value.report.findings if not f.agrees]
+    assert wrong.verdict.beyond == x.size

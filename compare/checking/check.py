@@ -28,6 +28,7 @@ from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.more_draws import evaluate_more
 from compare.checking.reproducer import reproduce
 from compare.diagnosis.causes import Case
+from compare.diagnosis.graph.search import Clues
 from compare.errors import UsageError
 from compare.judge import rate
 from compare.judge.agreement import EXCUSED, LADDER
@@ -128,7 +129,8 @@ def run(title: str, sides: Sides, inputs: dict[str, Arrays]) -> Report:
         )
         right = {n for n in names if all(found[n].verdict.agrees for found in results.values() if n in found)}
         more = cache(lambda: evaluate_more(sides, inputs, right))
-        findings = [_finding(sides, name, results, forward_differs, more=more) for name in names]
+        clues = Clues()
+        findings = [_finding(sides, name, results, forward_differs, more=more, clues=clues) for name in names]
         if KINKS in inputs:
             findings = _at_kinks(sides, findings, inputs[KINKS])
     return Report(title, tuple(findings))
@@ -160,7 +162,7 @@ def _at_kinks(sides: Sides, findings: list[Finding], inputs: Arrays) -> list[Fin
 
 def _finding(
     sides: Sides, name: str, results: dict[str, dict[str, Evaluation]], forward_differs: bool, draws: int = 0,
-    more: Callable[[], list[dict[str, Evaluation]]] = list,
+    more: Callable[[], list[dict[str, Evaluation]]] = list, clues: Clues | None = None,
 ) -> Finding:  # fmt: skip
     seen = {label: found[name] for label, found in results.items() if name in found}
     draw, worst = max(seen.items(), key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
@@ -177,7 +179,7 @@ def _finding(
         with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
             agreeing = [e.case for e in reversed(ordered) if e.case is not None and e.verdict.agrees]
             diagnosis, lines = explain(
-                sides, cases, forward_differs and name not in ("output", "loss"), agreeing, worst.verdict.at
+                sides, cases, forward_differs and name not in ("output", "loss"), agreeing, worst.verdict.at, clues
             )
         causes = tuple(c.name for c in diagnosis.causes)
     else:

@@ -11,12 +11,14 @@ from compare.checking.evaluate import evaluate
 from compare.checking.referee import UNDECIDED
 from compare.diagnosis.causes import Case, Cause
 from compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
+from compare.diagnosis.graph.search import Clues
 from compare.diagnosis.noise import lower_precision
 from compare.diagnosis.of_update_rules import explain_update
 from compare.diagnosis.regions import region_name, single_element
 from compare.errors import UsageError
 from compare.judge.ladder import DRAWS
 from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float, parameter
+from compare.judge.threads import one_thread
 from compare.judge.torch_rounding import TorchRounding
 
 # A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
@@ -29,12 +31,14 @@ NOT_OF_TORCH = (
 )
 
 
+@one_thread()
 def explain(
     sides: Sides,
     cases: Sequence[Case],
     forward_differs: bool | None = None,
     agreeing: Sequence[Case] = (),
     at: tuple[int, ...] | None = None,
+    clues: Clues | None = None,
 ) -> tuple[Diagnosis, list[str]]:
     """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so.
 
@@ -66,7 +70,7 @@ def explain(
     if not confirmed:
         alone = "one number alone has no cause: any constant makes it, and other inputs did not confirm one"
         return Diagnosis((), facts=(alone,)), [alone, *said]
-    diagnosis = diagnose(sides, confirmed, agreeing)
+    diagnosis = diagnose(sides, confirmed, agreeing, clues)
     lines = [*diagnosis.lines(), *said]
     if forward_differs and opinion is not None and opinion.side() == WITH_MANUAL:
         lines.append("the forward passes already differ: this gradient is right, for another function")

@@ -14,7 +14,7 @@ from compare.diagnosis.causes import Candidate, Case
 from compare.diagnosis.of_activations import elementwise, of_activation
 from compare.diagnosis.of_layers import of_any_gradient, of_forward, of_parameter_gradient
 from compare.diagnosis.of_losses import of_loss, of_loss_gradient
-from compare.diagnosis.of_mixing import of_mixing
+from compare.diagnosis.of_mixing import missing_span, of_mixing
 from compare.diagnosis.of_modules import of_module
 from compare.diagnosis.of_sums import of_sum
 from compare.diagnosis.rearrangements import rearranged
@@ -43,6 +43,12 @@ def candidates(sides: Sides, case: Case, wanted: Callable[[Names], bool]) -> Ite
         if any("reversed along" in name or "permuted" in name for name in candidate.names):
             continue  # numbers moved before and after are more often a symmetry of the function than a mistake
         yield from rearranged(candidate, case.manual)
+
+
+def fits(sides: Sides, case: Case, wanted: Callable[[Names], bool]) -> Iterator[Candidate]:
+    """What is fitted slice by slice, and tells where a term is wrong but not how: the last resort."""
+    if case.output == "input gradient" and not elementwise(sides, case):
+        yield from (c for named in missing_span(case) if wanted(named.names) and (c := named.made()) is not None)
 
 
 def _of_kind(sides: Sides, case: Case) -> Iterator[Candidate]:

@@ -154,6 +154,21 @@ def constants(case: Case) -> list[Labelled]:
         (14, "K/N times what it should be: averaged over the batch where the outputs belong", K / N),
         (14, "N/K times what it should be: averaged over the outputs where the batch belongs", N / K),
     ]
+    summed = _summed(case)
+    if summed > 1 and summed != N:
+        what = "all the numbers that are added up for it: the mean of them where the sum belongs"
+        named.append((10, f"divided by {what}", 1 / summed))
+    places = [n for s, _, n in sizes if s.startswith("K")][1:]
+    if len(places) > 1 and "output" in case.results and case.results["output"].ndim > 3:
+        which = "all the places of the output (its axes from the third on)"
+        named.append(
+            (
+                11,
+                f"divided by the number of {which}: the mean over them where the sum belongs",
+                1 / float(np.prod(places)),
+            )
+        )
+        named.append((11, f"the number of {which} is not divided by", float(np.prod(places))))
     if case.learning_rate:
         named.append((11, "the learning rate is multiplied in", case.learning_rate))
         named.append((11, "divided by the learning rate", 1 / case.learning_rate))
@@ -163,6 +178,14 @@ def constants(case: Case) -> list[Labelled]:
             found.append(Labelled(complexity, (label,), value))
             found.append(Labelled(complexity + 8, ("the sign is flipped", label), -value))
     return found
+
+
+def _summed(case: Case) -> float:
+    """How many numbers of the upstream gradient are added up for one of a parameter's, where that is a whole number."""
+    dy = case.inputs.get("dy")
+    if not case.output.startswith("gradient of ") or dy is None or not case.torch.size:
+        return 0.0
+    return dy.size / case.torch.size if dy.size % case.torch.size == 0 else 0.0
 
 
 def again(sides: Sides, case: Case, **changes: Any) -> np.ndarray | None:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from compare.diagnosis import noise
-from compare.diagnosis.candidates import candidates
+from compare.diagnosis.candidates import candidates, fits
 from compare.diagnosis.causes import Candidate, Case, Cause, Labelled, constants
 from compare.diagnosis.graph.proof import Found
-from compare.diagnosis.graph.search import TheTwin
+from compare.diagnosis.graph.search import Clues, TheTwin
 from compare.diagnosis.regions import near_one, region, region_name, single_element
 from compare.judge.sides import Sides
 
@@ -74,14 +74,18 @@ class Explanation(NamedTuple):
 
 Explanations = dict[tuple[str, ...], Explanation]
 Source = Callable[[], list[Found]]
+Candidates = Callable[[Sides, Case, Callable[[tuple[str, ...]], bool]], Iterator[Candidate]]
 T = TypeVar("T")
 
 
-def diagnose(sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = ()) -> Diagnosis:
+def diagnose(
+    sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = (), clues: Clues | None = None
+) -> Diagnosis:
     """Name the causes that explain the difference of one output on every one of the cases.
 
     All cases are of the same output; each holds the manual and the torch result and the bound of that case. A slip of
-    the twin's own operations must also leave the agreeing ones as they are.
+    the twin's own operations must also leave the agreeing ones as they are. The clues are what was found for other
+    outputs of the same check.
     """
     cases = [case for case in cases if case.differs() or case.manual.dtype != case.torch.dtype]
     if not cases:
@@ -97,7 +101,7 @@ def diagnose(sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = ())
         loose = "the bound is too large a part of these numbers for a cause to be told from others"
         return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]), loose))
     single = single_element(cases)
-    twin = cache(lambda: TheTwin(sides, cases, agreeing[:AGREEING]))
+    twin = cache(lambda: TheTwin(sides, cases, agreeing[:AGREEING], clues))
     own = _guarded(lambda: twin().own())[: len(cases)] or [[]] * len(cases)
     sources: list[Source] = [lambda: _known(sides, cases, own)]
     if single is None:
@@ -110,9 +114,11 @@ def diagnose(sides: Sides, cases: Iterable[Case], agreeing: Sequence[Case] = ())
     lower = noise.lower_precision(sides, cases)
     if lower:
         return Diagnosis((Cause(lower, 0.0),))
-    found = _simplest(sides, cases, [lambda: _guarded(lambda: twin().two_slips())], own)
-    if found is not None:
-        return found
+    rest = [lambda: _guarded(lambda: twin().forward_slip()), lambda: _guarded(lambda: twin().two_slips())]
+    for source in (*rest, lambda: _known(sides, cases, own, fits)):
+        found = _simplest(sides, cases, [source], own)
+        if found is not None:
+            return found
     early = _guarded(lambda: [EARLY] if twin().stopped_early else [])
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]), *early))
 
@@ -144,9 +150,9 @@ def _simplest(
     return Diagnosis(whole[1]) if whole is not None else None
 
 
-def _known(sides: Sides, cases: list[Case], own: Sequence[list[Labelled]]) -> list[Found]:
+def _known(sides: Sides, cases: list[Case], own: Sequence[list[Labelled]], of: Candidates = candidates) -> list[Found]:
     """Torch's own quantities, put together as in a known fault."""
-    return _theories(_common(sides, cases, [None] * len(cases), own))
+    return _theories(_common(sides, cases, [None] * len(cases), own, of))
 
 
 def _theories(found: Explanations) -> list[Found]:
@@ -182,14 +188,16 @@ def _worded(names: tuple[str, ...], e: Explanation) -> tuple[str, ...]:
     return (*names[:-1], f"a constant factor of {near_one((e.low + e.high) / 2)}")
 
 
-def _common(sides: Sides, cases: list[Case], masks: list[Any], own: Sequence[list[Labelled]]) -> Explanations:
+def _common(
+    sides: Sides, cases: list[Case], masks: list[Any], own: Sequence[list[Labelled]], of: Candidates = candidates
+) -> Explanations:
     """The explanations that hold in every case, with the largest complexity and residual."""
     common: Explanations | None = None
     numbers = sum(int(mask.sum()) if mask is not None else c.manual.size for c, mask in zip(cases, masks, strict=True))
     for case, mask, its in zip(cases, masks, own, strict=True):
         alive = None if common is None else set(common)
         here: Explanations = {}
-        for names, e in _explanations(sides, case, mask, numbers, alive, its):
+        for names, e in _explanations(sides, case, mask, numbers, alive, its, of):
             if names not in here or e.complexity < here[names].complexity:
                 here[names] = e
         if common is not None:
@@ -210,7 +218,13 @@ def _both(a: Explanation, b: Explanation) -> Explanation | None:
 
 
 def _explanations(
-    sides: Sides, case: Case, mask: Any, numbers: int, alive: set[tuple[str, ...]] | None, own: list[Labelled]
+    sides: Sides,
+    case: Case,
+    mask: Any,
+    numbers: int,
+    alive: set[tuple[str, ...]] | None,
+    own: list[Labelled],
+    of: Candidates,
 ) -> Iterator[tuple[tuple[str, ...], Explanation]]:
     """Every candidate, times a constant, that gives the manual numbers. `alive` are the names still in question."""
     named = [*own, *constants(case)]
@@ -218,7 +232,7 @@ def _explanations(
     def wanted(names: tuple[str, ...]) -> bool:
         return alive is None or any(n[: len(names)] == names for n in alive)
 
-    for candidate in candidates(sides, case, wanted):
+    for candidate in of(sides, case, wanted):
         if candidate.array.shape != case.manual.shape:
             continue
         if (mask is not None or numbers < FEW) and candidate.complexity > SIMPLE:

@@ -35,6 +35,11 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
         own = "the layer's own output stands where its input belongs"
         simple = elementwise(sides, case)
         yield from _again(sides, case, 10 if simple else 14, at_activation if simple else own, {"x": y})
+    yield from _of_another(case)
+    if case.output == "input gradient" and y is not None and y.shape == x.shape:
+        words = "δ is put through the layer as in the forward pass, where its transpose belongs"
+        yield Candidate(11, (words,), partial(_put_through, sides, case))
+        yield from _of_pairs(sides, case)
     yield from _misused_parameters(sides, case, forward=False)
     yield from _misused(sides, case, "x", "x", 12)
     yield from _misused(sides, case, "dy", "the upstream gradient", 12)
@@ -42,6 +47,46 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
         what = f"{name} was updated before it was used to propagate"
         yield from _again(sides, case, 10, what, {parameter(name): value})
     yield from _without_eps(sides, case)
+
+
+def _of_another(case: Case) -> Iterator[Candidate]:
+    """The gradient of something else of the layer: two of them changed places, where the other one is wrong too."""
+    for name, value in case.results.items():
+        if "gradient" in name and name != case.output:
+            other = case.beside.get(name)
+            right = other is not None and bool((np.abs(other.manual - other.torch) <= other.allowed).all())
+            yield Candidate(14 if right else 11, (f"it is the {name}",), value)
+            if value.ndim == 2 and value.shape[0] != value.shape[1]:
+                yield Candidate(12, (f"it is the {name}", "it is transposed"), value.T)
+
+
+def _of_pairs(sides: Sides, case: Case) -> Iterator[Candidate]:
+    """Pairs of neighbours along an axis taken for pairs of its two halves, on both ends of the derivation."""
+    dy = case.inputs["dy"]
+    words = "pairs of neighbours and pairs of halves (i and i + n/2) are taken for each other along axis {}"
+    for axis, size in enumerate(dy.shape):
+        if size < 4 or size % 2:
+            continue
+        halves = np.arange(size).reshape(-1, 2).T.ravel()
+        for order in (halves, np.argsort(halves)):
+
+            def made(axis: int = axis, order: np.ndarray = order) -> np.ndarray | None:
+                found = again(sides, case, dy=dy.take(order, axis))
+                return None if found is None else found.take(np.argsort(order), axis)
+
+            yield Candidate(12, (words.format(axis),), made)
+
+
+def _put_through(sides: Sides, case: Case) -> np.ndarray | None:
+    """The layer itself of the upstream gradient, where it is linear; None where it is not."""
+    forward = replace(case, output="output")
+    x, dy, once = case.inputs["x"], case.inputs["dy"], case.results["output"]
+    zero, of_dy, both = (again_with(sides, forward, {"x": v}) for v in (0 * x, dy, x + dy))
+    if zero is None or of_dy is None or both is None:
+        return None
+    near = float(np.sqrt(np.finfo(once.dtype).eps)) * max(np.abs(v).max(initial=0) for v in (once, of_dy))
+    linear = np.abs(both - once - of_dy + zero).max(initial=0) <= near
+    return of_dy - zero if linear else None
 
 
 def of_parameter_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
@@ -113,15 +158,28 @@ def _misused_parameters(sides: Sides, case: Case, forward: bool) -> Iterator[Can
             yield from _again(sides, case, 10, f"{name} is subtracted or negated", {key: -value})
             yield from _again(sides, case, 11, f"{name} is doubled (added twice)", {key: 2 * value})
             yield from _again(sides, case, 11, f"{name} is halved", {key: value / 2})
-        matrix = 3 * (np.ndim(value) > 1)  # ones are no identity of a matrix: something else is likelier
-        words = f"{name} is left out (taken as 1)"
-        yield from _again(sides, case, 10 + matrix, words, {key: np.ones_like(value)})
+        unlikely = 10 if _is_factor(sides, case, key, value) else 15
+        unlikely += 3 * (np.ndim(value) > 1)  # ones are no identity of a matrix: something else is likelier
+        yield from _again(sides, case, unlikely, f"{name} is left out (taken as 1)", {key: np.ones_like(value)})
         yield from _again(sides, case, 11, f"{name} is applied twice", {key: value * value})
         if (value != 0).all():
             yield from _again(
                 sides, case, 12, f"{name} is divided by where it should be multiplied with", {key: 1 / value}
             )
         yield from _misused(sides, case, key, name, 10)
+
+
+def _is_factor(sides: Sides, case: Case, key: str, value: np.ndarray) -> bool:
+    """Whether the output, but for what does not depend on it, grows as the parameter does: only a factor can be 1."""
+    forward = replace(case, output="output")
+    zero, double = (again_with(sides, forward, {key: v}) for v in (0 * value, 2 * value))
+    once = case.results.get("output")
+    if once is None:
+        return True
+    if zero is None or double is None:
+        return zero is None and double is not None and value.size > 0
+    near = float(np.sqrt(np.finfo(once.dtype).eps)) * np.abs(once).max(initial=0)
+    return bool(np.abs(double - 2 * once + zero).max(initial=0) <= near)
 
 
 def _misused(sides: Sides, case: Case, key: str, name: str, complexity: int) -> Iterator[Candidate]:

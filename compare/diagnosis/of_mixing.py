@@ -13,14 +13,13 @@ WIDEST = 64  # columns of a Jacobian that are worth a backward pass each
 
 
 def of_mixing(sides: Sides, case: Case) -> Iterator[Candidate]:
-    """Diagonals, projections and mean values that are missing, and factors that differ from slice to slice."""
+    """Diagonals and projections that are missing."""
     x, dy, y = case.inputs["x"], case.inputs["dy"], case.results.get("output")
     if dy.shape == x.shape:
         yield Candidate(12, ("it is the upstream gradient, unchanged: the layer's derivative is left out",), dy)
         if y is not None:
             yield from _of_softmax(y, dy, case.torch)
         yield Candidate(10, ("only the Jacobian's diagonal is used",), lambda: _diagonal_only(sides, case))
-    yield from _missing_span(case)
 
 
 def _of_softmax(y: np.ndarray, dy: np.ndarray, torch: np.ndarray) -> Iterator[Candidate]:
@@ -76,7 +75,7 @@ def _diagonal_only(sides: Sides, case: Case) -> np.ndarray | None:
     return diagonal * dy
 
 
-def _missing_span(case: Case) -> Iterator[Candidate]:
+def missing_span(case: Case) -> Iterator[Candidate]:
     """A term that is, along one axis, a multiple of a known direction: centring (1) and projection (x, y).
 
     The difference is fitted by that direction alone in every slice; what a fit of one number to a slice of many

@@ -39,6 +39,18 @@ def region(case: Case) -> Region | None:
             whole = np.zeros_like(mask)
             whole[(slice(None),) * axis + (touched[0],)] = True
             return Region(f"only index {touched[0]} of axis {axis}", whole)
+    for axis in range(mask.ndim):
+        others = tuple(a for a in range(mask.ndim) if a != axis)
+        touched = np.flatnonzero(mask.any(axis=others))
+        first, last = int(touched[0]), int(touched[-1])
+        if (
+            others
+            and 1 < len(touched) == last - first + 1 < mask.shape[axis]
+            and 2 * mask.sum() > len(touched) * mask.size // mask.shape[axis]
+        ):
+            whole = np.zeros_like(mask)
+            whole[(slice(None),) * axis + (slice(first, last + 1),)] = True
+            return Region(f"only indices {first} to {last} of axis {axis}", whole)
     for name, label in (("x", "z"), ("output", "ŷ"), ("dy", "δ")):
         z = case.inputs.get(name)
         if isinstance(z, np.ndarray) and z.shape == mask.shape:

@@ -23,19 +23,34 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.judge.sides import Arrays, Sides, is_float
+from compare.judge.threads import one_thread
 from compare.rounding.model import Precision, is_short, lost_digit
 
 SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
 # The core operations of torch are one step each, but for these.
 FUSED = ("gelu", "_softmax", "_log_softmax", "native_layer_norm", "native_group_norm", "_native_batch_norm_legit")
+ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
 
 
+def _attention(q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, **rest: Any) -> Any:
+    """Torch's own parts give the probabilities for the second result; the backward pass needs what the operation gives,
+    the logarithm of the sum.
+    """
+    output, _ = decomposition_table[ATTENTION](q, k, v, dropout_p, is_causal, **rest)
+    scale, mask = rest.get("scale"), rest.get("attn_mask")
+    scores = torch.matmul(q, k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        scores = scores.masked_fill(torch.ones_like(scores).tril() == 0, -torch.inf)
+    return output, torch.logsumexp(scores if mask is None else scores + mask, -1)
+
+
 # What optimizers are made of; torch takes these apart too, but ten times as slowly.
-PARTS: dict[str, Callable[..., torch.Tensor]] = {
+PARTS: dict[str, Callable[..., Any]] = {
     "lerp": lambda a, b, weight: a + weight * (b - a),
     "addcmul": lambda a, b, c, value=1: a + value * (b * c),
     "addcdiv": lambda a, b, c, value=1: a + value * (b / c),
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
     "sigmoid": lambda z: 1 / (1 + torch.exp(-z)),
 }
 
@@ -213,6 +228,7 @@ class TorchRounding:
         self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
         self.finite = {name: np.zeros(np.shape(y), int) for name, y in self.noise.items()}
 
+    @one_thread()
     def _run(self, seed: int | None) -> tuple[Arrays, RandomRounding]:
         with RandomRounding(seed) as mode:
             return self.sides.torch(self.inputs), mode

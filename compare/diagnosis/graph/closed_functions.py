@@ -24,6 +24,13 @@ def logsumexp(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
     return dy * label(e / e.sum(dim, keepdim=True), "p")
 
 
+def logsumexp_shifted(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
+    e = label(torch.exp(x - x.amax(dim, keepdim=True)), "exp(x − max x)")
+    for axis in sorted(a % x.dim() for a in dim) if not keepdim else ():
+        dy = dy.unsqueeze(axis)
+    return dy * (e / e.sum(dim, keepdim=True))
+
+
 def gelu(dy: Any, x: Any, *, approximate: str = "none") -> Any:
     if approximate == "tanh":
         c = math.sqrt(2 / math.pi)
@@ -122,7 +129,7 @@ def normed(dy: Any, x: Any, ord: float = 2, dim: Any = None, keepdim: bool = Fal
 
 
 CLOSED: dict[Any, tuple[Callable[..., Any], ...]] = {
-    aten.logsumexp.default: (logsumexp,),
+    aten.logsumexp.default: (logsumexp, logsumexp_shifted),
     aten.gelu.default: (gelu,),
     aten.sigmoid.default: (sigmoid,),
     aten.tanh.default: (tanh,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ def constants_of(case: Case, trace: Trace) -> dict[str, Factor]:
     known = [f.value for _, f in found]
     found += _left_out(trace)
     found += _other_constant(trace)
+    found += [(words, Factor(9, n)) for words, n in _windows(trace)]
     for n in _sizes(trace):
         if not any(abs(n - v) < 1e-9 for v in known):
             for c, value, words in (
@@ -92,6 +94,9 @@ def _other_constant(trace: Trace) -> Iterator[tuple[str, Factor]]:
             if b not in (0.0, 1.0, a, -a):
                 value = abs(a) / b if divides else b / abs(a)
                 yield f"{words} stands for {number(abs(a))}", Factor(complexity, value, at)
+        what = "division by" if divides else "constant"
+        for other, value in _other_sizes(trace, a, 1 / a if divides else a):
+            yield f"the {what} {number(a)} is {number(other)}", Factor(12, value, at)
 
 
 def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
@@ -103,6 +108,8 @@ def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
     found: dict[str, Labelled] = {}
     for trace in traces:
         leading = scaling(trace, trace.leading_to(trace.inputs[target])) if target in trace.inputs else frozenset()
+        for words, n in _windows(trace):
+            found.setdefault(words, Labelled(9, (words,), n))
         for node in trace.nodes:
             if operation(node) not in ("mul", "div"):
                 continue
@@ -117,10 +124,25 @@ def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
                 changes = [(9, f"the {what} is left out", 1 / factor), (9, f"the {what} is applied twice", factor)]
                 if node.index not in leading:
                     changes = [(9, f"the {what} is applied here too, where it does not belong", factor)]
+                changes += [
+                    (11, f"the {kind} {number(a)} of {formula(trace, node.index)} is {number(other)} here", value)
+                    for other, value in _other_sizes(trace, a, factor)
+                ]
                 for complexity, words, value in changes:
                     if all(abs(value - f.value) > 1e-9 * abs(value) for f in found.values()):
                         found[words] = Labelled(complexity, (words,), value)
     return sorted(found.values(), key=lambda f: "too" in f.names[0])
+
+
+def _other_sizes(trace: Trace, a: float, factor: float) -> Iterator[tuple[float, float]]:
+    """(the number, what the gradient is then multiplied with) for a number that is a power of another axis's size."""
+    for power in (0.5, -0.5, 1.0, -1.0):
+        if abs(a ** (1 / power) - round(a ** (1 / power))) < 1e-9 and a > 0:
+            for n in _sizes(trace):
+                other = n**power
+                if abs(other - a) > 1e-9:
+                    yield other, other / a if abs(factor - a) < 1e-12 * a else a / other
+            return
 
 
 def scaling(trace: Trace, leading: frozenset[int]) -> frozenset[int]:
@@ -154,6 +176,31 @@ def _own(trace: Trace) -> dict[tuple[float, bool], frozenset[int]]:
                 own.setdefault((a, divides), set()).update({node.index} if scales else ())
     known = {a for (a, _), at in own.items() if at}
     return {(a, d): frozenset(at) for (a, d), at in own.items() if at or a not in known}
+
+
+def _windows(trace: Trace) -> Iterator[tuple[str, float]]:
+    """(words, factor) for the size of what a mean is taken over: a pool's window, or several axes, or one of them."""
+    for node in trace.nodes:
+        name, here = operation(node), formula(trace, node.index)
+        if name.startswith("avg_pool"):
+            sizes, what = [int(k) for k in node.args[1]], "the size of the window"
+        elif name.startswith("upsample"):
+            sizes, what = [math.prod(node.value.shape) // math.prod(trace.nodes[node.sources()[0]].value.shape)], ""
+        elif name == "mean" and len(node.args) > 1 and isinstance(node.args[1], (list, tuple)):
+            shape = trace.nodes[node.sources()[0]].value.shape
+            sizes, what = [int(shape[a]) for a in node.args[1]], "the number of elements of the mean"
+        else:
+            continue
+        whole = math.prod(sizes)
+        if name.startswith("upsample"):
+            yield f"averaged over the {whole} numbers that {here} makes of one, where their sum belongs", 1 / whole
+            continue
+        if name.startswith("avg_pool") or sum(k > 1 for k in sizes) > 1:
+            yield f"not divided by {whole}, {what}, in {here}", float(whole)
+            yield f"divided by {whole}, {what}, once too often, in {here}", 1 / whole
+        for k in dict.fromkeys(sizes):
+            if 1 < k < whole:
+                yield f"divided by {k} only, not by {whole}, {what}, in {here}", float(whole // k)
 
 
 def _sizes(trace: Trace) -> list[float]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import MADE, called, formula, operation, role, spoken
+from compare.diagnosis.graph.words import MADE, called, formula, operation, role, silent, spoken
 
-MOST_VALUES = 16  # other quantities that are tried in a place
+MOST_VALUES = 20  # other quantities that are tried in a place
+STEPS_BACK = 4  # to what a quantity is made of
 ROOTS = {"sqrt", "linalg_vector_norm", "std", "norm"}
 MOVES = {"expand", "unsqueeze", "view", "clamp_min"}
 TERMS = {
@@ -21,6 +22,29 @@ TERMS = {
     "add": " (a term of the sum)",
     "sub": " (a term of the sum)",
 }
+
+
+class Borrowed:
+    """A rule that takes δ of a later operation, as it is when this one is reached: what is wrong there stays wrong."""
+
+    def __init__(self, rule: Rule, later: int, otherwise: Tensor, factor: float = 1.0) -> None:
+        self.rule, self.later, self.otherwise, self.factor = rule, later, otherwise, factor
+
+    def __call__(self, up: Tensor) -> Tensor:
+        return self.factor * self.rule(self.otherwise)
+
+    def among(self, flows: Mapping[int, Any]) -> Tensor:
+        """The same where other flows are known."""
+        return self.factor * self.rule(flows.get(self.later, self.otherwise))
+
+
+def scaled(rule: Rule, factor: float) -> Rule:
+    """The rule with a factor."""
+    if factor == 1:
+        return rule
+    if isinstance(rule, Borrowed):
+        return Borrowed(rule.rule, rule.later, rule.otherwise, factor * rule.factor)
+    return lambda up: factor * rule(up) if factor else 0 * rule(up)
 
 
 class Slip(NamedTuple):
@@ -72,20 +96,52 @@ class Place:
 
         return rule
 
-    def others_like(self, b: Tensor, source: int) -> Iterator[Node]:
-        """Other quantities of the derivation of the same shape, the nearest first."""
-        tried = 0
-        for other in sorted(self.trace.nodes, key=lambda n: abs(n.index - self.node.index)):
+    def others_like(self, b: Tensor, source: int) -> Iterator[tuple[Node, Tensor]]:
+        """Other quantities of the derivation in the place of one, the nearest first, or what it is made of.
+
+        No numbers come twice.
+
+        What only moves the numbers about before they are used (k, transposed) is done to the other quantity too.
+        """
+        moves: list[Node] = []
+        while silent(self.trace.nodes[source]) and len(self.trace.nodes[source].sources()) == 1:
+            moves.append(self.trace.nodes[source])
+            source = moves[-1].sources()[0]
+        shapes = {tuple(b.shape), tuple(self.trace.nodes[source].value.shape)}
+        seen = [b]
+        made_of = self._made_of(source)
+        far = len(self.trace.nodes)
+        nearest = sorted(self.trace.nodes, key=lambda n: min(made_of.get(n.index, far), abs(n.index - self.node.index)))
+        for other in nearest:
             w = other.value
-            if not isinstance(w, torch.Tensor) or w.shape != b.shape or not w.is_floating_point():
+            if not isinstance(w, torch.Tensor) or tuple(w.shape) not in shapes or not w.is_floating_point():
                 continue
             if operation(other) in MADE:
                 continue
-            if other.index != source and not torch.equal(w, b):
-                tried += 1
-                yield other
-                if tried == MOST_VALUES:
-                    return
+            if w.shape == b.shape and not any(torch.equal(w, s) for s in seen):
+                seen.append(w)
+                yield other, w
+            elif moves and w.shape == self.trace.nodes[source].value.shape:
+                moved = self._moved(w, moves)
+                if moved.shape == b.shape and not any(torch.equal(moved, s) for s in seen):
+                    seen.append(moved)
+                    yield other, moved
+            if len(seen) > MOST_VALUES:
+                return
+
+    def _made_of(self, source: int) -> dict[int, int]:
+        """How many steps back what an operation is made of is, for a few steps."""
+        found, last = {source: 0}, {source}
+        for steps in range(1, STEPS_BACK + 1):
+            last = {s for i in last for s in self.trace.nodes[i].sources()}
+            for s in last:
+                found.setdefault(s, steps)
+        return found
+
+    def _moved(self, w: Tensor, moves: list[Node]) -> Tensor:
+        for node in reversed(moves):
+            w = self.trace.run(node, lambda k, w=w: w)[0]  # type: ignore[misc]
+        return w.detach()
 
 
 def path(trace: Trace, edge: Edge) -> str:

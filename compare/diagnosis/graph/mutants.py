@@ -5,6 +5,7 @@ A forward pass that differs may be such a function; and a gradient may be the ri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -38,6 +39,10 @@ SWAPPED: dict[str, tuple[str, ...]] = {
 def mutants(trace: Trace) -> Iterator[Mutant]:
     """Every operation with one thing changed, from the output backwards."""
     for node in reversed(trace.nodes):
+        if operation(node) == "arange":
+            for by, words in ((1, "begins one too late"), (-1, "begins one too early")):
+                text = f"{formula(trace, node.index)} {words}"
+                yield Mutant(node.index, ("begins", by), 11, text, partial(_begun, node, by))
         if node.op is None or operation(node) in SHAPES:
             continue
         if not isinstance(node.value, torch.Tensor):
@@ -138,11 +143,19 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
         if name == "div" and len(node.sources()) == 2:
             words = f"multiplied with, not divided by, {called(trace, node.sources()[1])} in {here}"
             yield Mutant(i, "multiplied", 12, words, lambda given: given[0] * given[1])
+            words = f"divided by {called(trace, node.sources()[1])} twice in {here}"
+            yield Mutant(i, "twice", 12, words, lambda given: given[0] / given[1] / given[1])
     elif len(floats) == 1 and len(node.sources()) == 1:
-        yield Mutant(i, "bypass", 12, f"{spoken(node)} is left out of {here}", partial(_one_argument, 0, 1.0))
+        words = f"{spoken(node)} is left out of {here}"
+        if name == "rsub":
+            words = f"{called(trace, node.sources()[0])} stands for {here}"
+        yield Mutant(i, "bypass", 12, words, partial(_one_argument, 0, 1.0))
     for eps in _eps_under_a_root(trace, node):
         words = f"ε stands outside the root in {here}"
         yield Mutant(i, "ε outside", 11, words, partial(_outside, name == "rsqrt", eps))
+    if name == "sigmoid":
+        words = f"1 − {here} stands for {here}"
+        yield Mutant(i, "complement", 11, words, lambda given: 1 - node_value(node, given))
     unlikely = 15 if _only_compared(trace, i) else 12
     yield Mutant(i, "sign", unlikely, f"{here} has the wrong sign", lambda given: -node_value(node, given))
     for p in floats if name == "where" else ():
@@ -156,6 +169,22 @@ def _terms(trace: Trace, node: Node) -> Iterator[Mutant]:
         if n > 1:
             words = f"divided by {n:g} − 1, not by {n:g}, in {here}"
             yield Mutant(i, "n − 1", 11, words, partial(_times, n / (n - 1), node))
+            yield from _sizes_of_a_mean(trace, node)
+
+
+def _sizes_of_a_mean(trace: Trace, node: Node) -> Iterator[Mutant]:
+    """A mean over several axes that is divided by the size of one of them."""
+    axes = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], (list, tuple)) else []
+    sizes = [trace.nodes[node.sources()[0]].value.shape[a] for a in axes]
+    whole = math.prod(sizes)
+    for k, size in enumerate(sizes):
+        if 1 < size < whole:
+            words = f"divided by {size} only, not by {whole}, in {formula(trace, node.index)}"
+            yield Mutant(node.index, ("size", k), 12, words, partial(_times, whole / size, node))
+
+
+def _begun(node: Node, by: int, given: list[Any]) -> Any:
+    return node_value(node, given) + by
 
 
 def _only_compared(trace: Trace, index: int) -> bool:

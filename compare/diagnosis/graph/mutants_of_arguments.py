@@ -9,7 +9,7 @@ import torch
 
 from compare.diagnosis.graph.rerun import Mutant, Swap, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace
-from compare.diagnosis.graph.words import MADE, called, formula, number, operation
+from compare.diagnosis.graph.words import MADE, beside, called, constant, formula, number, operation
 
 MOST_VALUES = 8  # other quantities that are tried in a place
 
@@ -37,7 +37,7 @@ def of_constants(trace: Trace, node: Node) -> Iterator[Mutant]:
     for p, s in enumerate(sources):
         source = trace.nodes[s]
         c = source.value
-        if source.op is not None or source.args or not isinstance(c, torch.Tensor) or s in trace.inputs.values():
+        if s in trace.variable or source.item is not None or not isinstance(c, torch.Tensor):
             continue
         changes: list[tuple[str, Callable[[Tensor], Tensor]]] = []
         if c.dtype == torch.bool:
@@ -55,7 +55,7 @@ def of_constants(trace: Trace, node: Node) -> Iterator[Mutant]:
             continue
         if c.dim() >= 2 and c.shape[-1] == c.shape[-2]:
             changes.append(("transposed", lambda v: v.transpose(-1, -2)))
-        what = source.name
+        what = source.name or constant(c)
         for words, change in changes:
 
             def made(given: list[Any], p: int = p, change: Any = change) -> Any:
@@ -97,10 +97,8 @@ def of_others(trace: Trace, node: Node) -> Iterator[Mutant]:
             if tried == MOST_VALUES or not alike or torch.equal(other.value, b) or (b.dim() == 0 and other.name == "δ"):
                 continue
             tried += 1
-            name, right = called(trace, other.index), called(trace, s)
-            if name != right:
-                words = f"{name} stands for {right} in {here}"
-                yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index, wide))
+            words = f"{beside(trace, other.index, s)} stands for {called(trace, s)} in {here}"
+            yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index, wide))
         if wide is not None:
             yield from _as_wide(trace, node, p, wide, here)
 

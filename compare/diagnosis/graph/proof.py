@@ -10,7 +10,7 @@ import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import Factor, scaling
-from compare.diagnosis.graph.edge import Slip, named_term, path, rule_of
+from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, rule_of, scaled
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
 from compare.diagnosis.graph.words import called, formula
@@ -101,7 +101,11 @@ class Room:
         if edge[0] not in self._every:
             at = slips(self.trace, self.flows, self.target, at=edge[0])
             self._every[edge[0]] = {(s.edge, s.key): s for s in at}
-        return self._every[edge[0]].get((edge, key))
+        found = self._every[edge[0]].get((edge, key))
+        if found is None and isinstance(key, tuple) and key[0] == "δ of":
+            place = Place(self.trace, self.flows, self.trace.nodes[edge[0]], *edge[1:])
+            return place.slip(key, 13, "", Borrowed(place.right, -1, self.flows[key[1]]))
+        return found
 
     def probes(self, count: int) -> np.ndarray:
         """Random directions, the same for every room of the same shape."""
@@ -201,12 +205,11 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
 
 
 def _made(room: Room, wrong: Mapping[Edge, tuple[Rule, str]], fitted: float) -> np.ndarray | None:
-    def scaled(rule: Rule, label: str) -> Rule:
-        factor = fitted if label == FITTED else room.value(label)
-        return lambda up: factor * rule(up) if factor else 0 * rule(up)
+    def factor(label: str) -> float:
+        return fitted if label == FITTED else room.value(label)
 
     with np.errstate(all="ignore"):
-        return room.result({edge: scaled(rule, label) for edge, (rule, label) in wrong.items()})
+        return room.result({edge: scaled(rule, factor(label)) for edge, (rule, label) in wrong.items()})
 
 
 def gap(
@@ -228,7 +231,7 @@ def gap(
 
 def _words(trace: Trace, part: Part, factor: float) -> str:
     edge = part.edges[0]
-    often = ", in every turn of the loop" if len(part.edges) > 1 else ""
+    often = ", in every turn of the loop" if len(part.edges) > 1 and part.key != "swapped" else ""
     if part.key == "true":
         way = path(trace, edge)
         if part.label == "missing" and (name := named_term(trace, edge)):

@@ -12,15 +12,23 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from compare.diagnosis.graph import textbook
 from compare.diagnosis.graph.calls import Losses, moved
 from compare.diagnosis.graph.labels import DECOY, LABEL, QUANTITY, label
 from compare.diagnosis.graph.textbook import TEXTBOOK
 from compare.diagnosis.graph.trace import Call, Node, Ref, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import described
+from compare.diagnosis.graph.words import constant
 from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
+TEXTBOOK_FILE = textbook.__file__
 DEEPEST = 4  # textbook forms within textbook forms
 LONGEST = 400  # operations of a twin that is looked at
+# Operations that make a table of constants, or a mask, from nothing but numbers.
+FORMULAS = {
+    "arange", "linspace", "cos", "sin", "exp", "log", "sqrt", "pow", "mul", "div", "add", "sub", "rsub", "neg",
+    "reciprocal", "unsqueeze", "view", "slice", "tril", "triu", "detach", "alias", "expand", "t", "permute", "_to_copy",
+    "polar", "ones_like", "abs",
+}  # fmt: skip
 # Operations whose arguments are broadcast; here that is an operation of its own, with a derivative of its own (a sum).
 BROADCAST = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "atan2"}
 
@@ -65,23 +73,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         if not isinstance(x, Tensor):
             return x
         if id(x) not in self.known:  # a mask, a class weight: a node of its own, without operation or source
-            index = self._add(None, (), {}, x, getattr(x, LABEL, None) or described(x))
+            index = self._add(None, (), {}, x, getattr(x, LABEL, "") or _variable(x) or constant(x))
             if hasattr(x, QUANTITY):
                 self.variable.add(index)
+        node = self.nodes[self.known[id(x)]]
+        if not node.name and node.index not in self.variable:
+            node.name = _variable(x)
         return Ref(self.known[id(x)])
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not any(self._tracked(a) for a in tree_leaves((args, kwargs))):
-            value = op(*args, **kwargs)
-            self.kept.append(value)
-            return value
-        textbook = TEXTBOOK.get(op)
-        if textbook is not None and self.depth > 0:
+            return self._constant(op, args, kwargs)
+        form = TEXTBOOK.get(op)
+        if form is not None and self.depth > 0:
             self.depth -= 1
             try:
                 with self:
-                    result = textbook(*args, **kwargs)
+                    result = form(*args, **kwargs)
             finally:
                 self.depth += 1
             if result is not NotImplemented:
@@ -106,6 +115,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         value = op(*args, **kwargs)
         self._add(op, *self._refs(args, kwargs), value)
         return value
+
+    def _constant(self, op: Any, args: Any, kwargs: Any) -> Any:
+        """What does not depend on the inputs: written down where it is a formula, such as a table of angles."""
+        name = op._schema.name.partition("::")[2]
+        value = op(*args, **kwargs)
+        self.kept.append(value)
+        if name in FORMULAS and isinstance(value, Tensor):
+            self._add(op, *self._refs(args, kwargs), value)
+        elif name.endswith("_") and not name.endswith("__") and args and isinstance(args[0], Tensor):
+            self._forget(args[0])
+        return value
+
+    def _forget(self, x: Tensor) -> None:
+        """A constant that was changed in place, and its views, are no longer what was written down."""
+        memory = x.untyped_storage().data_ptr()
+        for k, i in list(self.known.items()):
+            v = self.nodes[i].value
+            if i not in self.variable and isinstance(v, Tensor) and v.untyped_storage().data_ptr() == memory:
+                self.nodes[i].value = v.detach().clone()
+                del self.known[k]
 
     def _keep_what_is_overwritten(self, x: Tensor) -> None:
         """Results so far that share the memory of a tensor that is about to change keep their own numbers."""
@@ -135,6 +164,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
     def _refs(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         return tree_map(self._refer, args), tree_map(self._refer, kwargs)
+
+
+def _variable(x: Tensor) -> str:
+    """What the twin's own code calls a tensor; empty where it has no name there."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name != "_recorded":
+        if frame.f_code.co_filename not in (__file__, TEXTBOOK_FILE):
+            names = [*frame.f_locals.items(), *((k, frame.f_globals.get(k)) for k in frame.f_code.co_names)]
+            for name, value in names if "torch" not in frame.f_globals.get("__name__", "").split(".")[0] else ():
+                if value is x and not name.startswith("_"):
+                    return str(name)
+        frame = frame.f_back
+    return ""
 
 
 def _place() -> int:

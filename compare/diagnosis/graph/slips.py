@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.closed_forms import as_of_a_softmax, by_pattern, changed, closed
+from compare.diagnosis.graph.closed_forms import changed, closed
 from compare.diagnosis.graph.closed_losses import closed_losses
 from compare.diagnosis.graph.edge import Edge, Place, Slip, path
+from compare.diagnosis.graph.patterns import as_of_a_softmax, by_pattern
 from compare.diagnosis.graph.slips_of_functions import MIXING, PLAIN, of_a_choice, of_a_function, of_elsewhere
 from compare.diagnosis.graph.slips_of_places import of_places, of_quantities, of_upstream
-from compare.diagnosis.graph.slips_of_products import of_a_product, of_a_stride
+from compare.diagnosis.graph.slips_of_products import of_a_product
 from compare.diagnosis.graph.slips_of_recomputing import of_recomputing
-from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_pool, of_a_sum, of_an_extreme
+from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_sum, of_an_extreme
+from compare.diagnosis.graph.slips_of_windows import of_a_pool, of_a_window
 from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
 
@@ -51,7 +53,7 @@ def slips(
                     yield from of_recomputing(here, leading)
         if not likely:
             yield from _closed(trace, node, up)
-            yield from _jumps(trace, node, up, leading)
+            yield from _jumps(trace, node, up, leading, flows)
             yield from _losses(trace, node, up, leading)
 
 
@@ -60,8 +62,7 @@ def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
     if not isinstance(here.y, torch.Tensor):
         return
     name = here.name
-    if name == "convolution":
-        yield from of_a_stride(here)
+    yield from of_a_window(here)
     if name in PLAIN and sum(isinstance(a, torch.Tensor) for a in here.arguments) == 1:
         yield from of_a_function(here)
     elif name in PRODUCTS:
@@ -100,7 +101,7 @@ def _closed(trace: Trace, node: Node, up: Tensor) -> Iterator[Slip]:
                 yield Slip((node.index, 0, source), ("closed", k, key), complexity + more, text, rule)
 
 
-def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Iterator[Slip]:
+def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int], flows: dict[int, Any]) -> Iterator[Slip]:
     """Slips in the derivative of a longer formula by what it is a formula of."""
     for early in sorted(leading):
         x = trace.nodes[early].value
@@ -111,7 +112,20 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Ite
         edge, at = (node.index, JUMP, early), called(trace, early)
         right = _all_the_way(trace, edge, leading, up)
         if right is not None:
-            yield from _of_jump(trace, edge, leading, formula(trace, node.index), at, right, up)
+            others = _later(trace, flows, node)
+            yield from _of_jump(trace, edge, leading, formula(trace, node.index), at, right, up, others)
+
+
+def _later(trace: Trace, flows: dict[int, Any], node: Node) -> dict[str, Tensor]:
+    """What a result is multiplied to, and its δ: what stands where a gain is forgotten, or not taken out again."""
+    for later in trace.nodes[node.index + 1 :]:
+        up = flows.get(later.index)
+        if operation(later) == "mul" and node.index in later.sources() and isinstance(up, torch.Tensor):
+            if up.shape == node.value.shape:
+                here = formula(trace, later.index)
+                return {f"δ of {here}": up.detach(), here: later.value}
+            return {}
+    return {}
 
 
 def _losses(trace: Trace, node: Node, up: Tensor, leading: frozenset[int]) -> Iterator[Slip]:
@@ -135,7 +149,14 @@ def _down(trace: Trace, edge: Edge, leading: frozenset[int], up: Tensor) -> Tens
 
 
 def _of_jump(
-    trace: Trace, edge: Edge, leading: frozenset[int], here: str, at: str, right: Tensor, up: Tensor
+    trace: Trace,
+    edge: Edge,
+    leading: frozenset[int],
+    here: str,
+    at: str,
+    right: Tensor,
+    up: Tensor,
+    others: dict[str, Tensor],
 ) -> Iterator[Slip]:
     yield Slip(edge, "true", 0, f"the path through {here}", partial(_down, trace, edge, leading))
     yield Slip(edge, "one", 12, f"the derivative of {here} by {at} is missing (taken as 1)", lambda up: up)
@@ -145,7 +166,7 @@ def _of_jump(
             f"in the derivative of {here} by {at}: p · (δ − sum(δ · p)), that of the softmax, stands for δ − p · sum(δ)"
         )
         yield Slip(edge, ("softmax's", axes), 11, text, rule)
-    for k, form in enumerate(by_pattern(x, y, up, at, right)):
+    for k, form in enumerate(by_pattern(x, y, up, at, right, others)):
         if _same(right, form.nodes[form.output].value):
             for key, complexity, words, rule in changed(form):
                 text = f"in the derivative of {here} by {at}: {words}"

@@ -10,7 +10,7 @@ import torch
 from compare.diagnosis.graph.edge import Place, Slip
 from compare.diagnosis.graph.formulas import formulas
 from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import called, spoken
+from compare.diagnosis.graph.words import beside, spoken
 
 PLAIN = {
     "tanh", "sigmoid", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf", "abs",
@@ -75,11 +75,10 @@ def _minus(text: str) -> str:
 
 def of_elsewhere(here: Place) -> Iterator[Slip]:
     """The right derivative at another quantity than the argument."""
-    for other in here.others_like(here.x, here.edge[2]):
-        name = called(here.trace, other.index)
-        if name != here.at:
-            words = f"the derivative of {here.here} is evaluated at {name}, where {here.at} belongs"
-            yield here.slip(("at", other.index), 13, words, here.with_other(here.place, other.value))
+    for other, value in here.others_like(here.x, here.edge[2]):
+        name = beside(here.trace, other.index, here.edge[2])
+        words = f"the derivative of {here.here} is evaluated at {name}, where {here.at} belongs"
+        yield here.slip(("at", other.index), 13, words, here.with_other(here.place, value))
 
 
 def of_a_choice(here: Place) -> Iterator[Slip]:

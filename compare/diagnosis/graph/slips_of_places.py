@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 
-from compare.diagnosis.graph.edge import MOST_VALUES, Place, Slip, path
+from compare.diagnosis.graph.edge import MOST_VALUES, Borrowed, Place, Slip, path
 from compare.diagnosis.graph.slips_of_functions import PLAIN
-from compare.diagnosis.graph.trace import Tensor
+from compare.diagnosis.graph.trace import Node, Tensor
 from compare.diagnosis.graph.words import MADE, called, operation
 
 MEETING = {"slice", "select", "split", "chunk", "expand", "stack", "cat"}
@@ -30,6 +30,10 @@ def of_places(here: Place) -> Iterator[Slip]:
     for axis, size in enumerate(x.shape):
         for key, words, change in _moves(axis, size):
             yield here.slip(key, 13, f"{what} is {words} along axis {axis}", here.after(change))
+        if size > 1 and axis == 2 and here.name == "convolution" and x.dim() > 3:
+            taps = tuple(range(2, x.dim()))
+            words = f"{what} is flipped (reversed along its taps)"
+            yield here.slip(("reversed", *taps), 11, words, here.after(partial(torch.flip, dims=taps)))
         if size > 1 and here.name not in ("add", "sub"):
             for kind, reduce in (("summed", torch.sum), ("averaged", torch.mean)):
                 words = f"{what} is {kind} over axis {axis} too"
@@ -94,6 +98,12 @@ def _shifted(by: int, axis: int, x: Tensor) -> Tensor:
     return moved
 
 
+def _only(axis: int, k: int, up: Tensor) -> Tensor:
+    kept = torch.zeros_like(up)
+    kept.select(axis, k).copy_(up.select(axis, k))
+    return kept
+
+
 def _reduced(reduce: Callable[..., Tensor], axis: int, g: Tensor) -> Tensor:
     return reduce(g, axis, keepdim=True).expand_as(g)
 
@@ -103,6 +113,10 @@ def of_upstream(here: Place) -> Iterator[Slip]:
     up, of = here.up, here.of
     yield here.slip("δ one", 13, f"{of}, δ is left out (taken as 1)", here.before(torch.ones_like))
     for axis, size in enumerate(up.shape):
+        if size > 1 and here.name not in ELEMENTWISE:
+            for which, k in (("first", 0), ("last", size - 1)):
+                words = f"{of}, only the {which} number of δ along axis {axis} counts"
+                yield here.slip((f"δ {which}", axis), 13, words, here.before(partial(_only, axis, k)))
         if size > 1:
             for kind, reduce in (("mean", torch.mean), ("sum", torch.sum)):
                 words = f"{of}, the {kind} of δ over axis {axis} stands for δ"
@@ -116,8 +130,15 @@ def of_upstream(here: Place) -> Iterator[Slip]:
         if not torch.equal(w, up) and tried < MOST_VALUES and name != here.here:
             tried += 1
             words = f"{of}, δ of {name} stands where that of {here.here} belongs"
-            yield here.slip(("δ of", other.index), 13, words, partial(_always, here.right(w)))
+            if other.index > here.node.index and (factor := _factor_between(here, other)):
+                words = f"{of}, δ lacks the factor {factor} (that of {name} stands for it)"
+            rule = Borrowed(here.right, other.index if other.index > here.node.index else -1, w)
+            yield here.slip(("δ of", other.index), 13, words, rule)
 
 
-def _always(g: Tensor, up: Tensor) -> Tensor:
-    return g
+def _factor_between(here: Place, later: Node) -> str:
+    """What the result is multiplied with to make the other one; empty where more is done with it."""
+    if operation(later) != "mul" or here.node.index not in later.sources() or len(later.sources()) != 2:
+        return ""
+    first, second = later.sources()
+    return called(here.trace, second if first == here.node.index else first)

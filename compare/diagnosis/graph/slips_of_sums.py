@@ -1,29 +1,28 @@
-"""δ of what reduces, pools or looks up: over other axes, to every element, overwritten where it should add up."""
+"""δ of what reduces or looks up: over other axes, to every element, overwritten where it should add up."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import combinations
-from typing import Any, cast
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip, path
-from compare.diagnosis.graph.trace import Edge, Node, Tensor, Trace
-from compare.diagnosis.graph.words import formula, operation
-
-POOLS = {1: torch.nn.functional.avg_pool1d, 2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}
+from compare.diagnosis.graph.edge import Place, Slip
+from compare.diagnosis.graph.trace import Tensor
+from compare.diagnosis.graph.words import operation
 
 
 def of_a_sum(here: Place) -> Iterator[Slip]:
-    """δ of a sum that was broadcast again, itself summed: over other axes than the sum runs over."""
+    """δ of a sum tiled; or, where the sum was broadcast again, itself summed over other axes than the sum runs over."""
+    right = _axes(here)
+    if len(right) == 1 and right[0] > 0 and here.x.shape[right[0] - 1] > 1 < here.x.shape[right[0]]:
+        words = f"δ of {here.here} is repeated as a whole (tiled) where each of its numbers should be repeated"
+        yield here.slip("tiled", 11, words, partial(_tiled_back, here, right[0]))
     full = next((f for k in _broadcasts(here) if isinstance(f := here.flows.get(k), torch.Tensor)), None)
     if full is None:
         return
     size = here.x.dim()
-    right = _axes(here)
     for count in range(1, size + 1):
         for axes in combinations(range(size), count):
             if axes == right or here.x.shape[axes[0]] < 2:
@@ -31,6 +30,11 @@ def of_a_sum(here: Place) -> Iterator[Slip]:
             where = f"axis {', '.join(map(str, axes))}" if count < size else "everything"
             words = f"on the way back through {here.here} the sum of δ runs over {where}, not over its axis"
             yield here.slip(("axes", axes), 12, words, partial(_reduced, here, full, axes))
+
+
+def _tiled_back(here: Place, axis: int, up: Tensor) -> Tensor:
+    g = here.right(up)
+    return g.transpose(axis - 1, axis).reshape(g.shape)
 
 
 def _axes(here: Place) -> tuple[int, ...]:
@@ -66,34 +70,17 @@ def of_an_extreme(here: Place) -> Iterator[Slip]:
 
     words = f"δ of {here.here} goes to every element, not only where the largest or smallest stands"
     yield here.slip("all", 11, words, everywhere)
+    axes = _axes(here)
+    if len(axes) == 1:
+        for k, which in ((0, "first"), (-1, "last")):
+            only = torch.zeros_like(here.x)
+            only.select(axes[0], k).fill_(1)
+            words = f"δ of {here.here} goes to the {which} element, not to where the largest or smallest stands"
+            yield here.slip(which, 11, words, partial(_sent, everywhere, only))
 
 
-def of_a_pool(trace: Trace, node: Node) -> Iterator[Slip]:
-    """δ of a window's largest element spread over the window."""
-    edge: Edge = (node.index, 0, node.sources()[0])
-    size, rest = node.args[1], node.args[2:4]
-    value = trace.nodes[edge[2]].value
-
-    def spread(up: Any, factor: float) -> Tensor:
-        with torch.enable_grad():
-            leaf = value.detach().clone().requires_grad_()
-            y = POOLS[len(size)](leaf, size, *[r for r in rest if r])
-        return factor * torch.autograd.grad(y, leaf, up[0])[0]
-
-    def right(up: Any) -> Tensor:
-        g = trace.pull(node.index, up)[0]
-        return torch.zeros_like(value) if g is None else g
-
-    here = formula(trace, node.index)
-    yield Slip(edge, "true", 0, path(trace, edge), right)
-    words = f"δ of {here} goes to every element of the window, not only to the largest"
-    yield Slip(edge, "all", 11, words, partial(spread, factor=math.prod(size)))
-    smallest = trace.at(node.index, {0: -value})
-    words = f"δ of {here} goes to the smallest element of the window, not to the largest"
-    yield Slip(edge, "min", 11, words, lambda up: cast(Tensor, trace.pull(node.index, up, smallest)[0]))
-    yield Slip(
-        edge, "mean", 11, f"δ of {here} is spread evenly over the window, as for a mean", partial(spread, factor=1.0)
-    )
+def _sent(everywhere: Callable[[Tensor], Tensor], only: Tensor, up: Tensor) -> Tensor:
+    return everywhere(up) * only
 
 
 def of_a_logsumexp(here: Place) -> Iterator[Slip]:

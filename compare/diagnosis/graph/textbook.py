@@ -109,10 +109,10 @@ def batch_norm(
 
 def group_norm(x: Any, weight: Any, bias: Any, n: int, c: int, hw: int, groups: int, eps: float) -> Any:
     shape = (1, c) + (1,) * (x.dim() - 2)
-    y, mean, sigma = _normalized(x.reshape(n, groups, c // groups * hw), [-1], eps)
+    y, mean, sigma = _normalized(x.reshape(n, groups, c // groups, hw), [-2, -1], eps)
     y = y.reshape(x.shape)
     y = y if weight is None else y * weight.view(shape)
-    return (y if bias is None else y + bias.view(shape)), mean.squeeze(-1), 1 / sigma.squeeze(-1)
+    return (y if bias is None else y + bias.view(shape)), mean.view(n, groups), 1 / sigma.view(n, groups)
 
 
 def variance(x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
@@ -169,6 +169,15 @@ def attention(
     return torch.matmul(torch.softmax(scores, -1), v), scores
 
 
+def trilinear(a: Any, b: Any, c: Any, of_a: Any, of_b: Any, of_c: Any, summed: Any, unroll: int = 1) -> Any:
+    def wide(x: Any, axes: Any) -> Any:
+        for axis in axes:
+            x = x.unsqueeze(axis)
+        return x
+
+    return (wide(a, of_a) * wide(b, of_b) * wide(c, of_c)).sum(summed)
+
+
 def rsub(x: Any, other: Any, alpha: float = 1) -> Any:
     return number(other) - x
 
@@ -213,6 +222,7 @@ TEXTBOOK: dict[Any, Callable[..., Any]] = {
     aten.lerp.Scalar: lerp,
     aten.lerp.Tensor: lerp,
     aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
+    aten._trilinear.default: trilinear,
     aten.rsub.Scalar: rsub,
     aten._prelu_kernel.default: prelu,
     aten.leaky_relu.default: leaky_relu,

@@ -8,16 +8,17 @@ constant c. What is left over is worked out in full, on every case, and must lie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from compare.diagnosis.graph.edge import Slip
+from compare.diagnosis.graph.edge import Slip, scaled
 from compare.diagnosis.graph.proof import FITTED, Part, Room, Theory
-from compare.diagnosis.graph.trace import Edge, Node, Rule, Trace
+from compare.diagnosis.graph.trace import Edge, Node
 from compare.diagnosis.graph.words import formula, operation
 
 PROBES = 6  # random directions; two of them are used up by constants
@@ -25,7 +26,7 @@ ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by
 PAIRED = 600  # slips that are tried in pairs
 MATCHING = 64  # pairs that are looked at again
 LIKELY = 13  # how unlikely a slip may be to be tried in a pair
-LOOPED = 400  # slips that are made in all turns of a loop at once
+SWAPPED = 2000  # pairs of results whose δ may be swapped
 
 
 class Made(NamedTuple):
@@ -61,6 +62,13 @@ class Made(NamedTuple):
         m, allowed = room.case.manual.astype(np.float64).ravel(), np.broadcast_to(room.case.allowed, shape).ravel()
         t = flows[room.target].numpy().ravel()
         return cls(slips, np.array(wrong), np.array(true), u @ m, u @ t, np.abs(u) @ allowed)
+
+
+@dataclass
+class Budget:
+    """How much work is left: counted, not timed, so that the same check says the same on every machine."""
+
+    left: int
 
 
 def _flow(slip: Slip, flows: dict[int, Any]) -> torch.Tensor | None:
@@ -151,72 +159,32 @@ def pairs(room: Room, made: Made) -> Iterator[Theory]:
         yield Theory((chosen[a[k]][0], chosen[b[k]][0]))
 
 
-def loops(room: Room, made: Made) -> Iterator[Theory]:
-    """The same slip in every turn of a loop."""
-    turns: dict[Any, dict[Any, list[Slip]]] = {}
-    for slip in made.slips:
-        node = room.trace.nodes[slip.edge[0]]
-        key = _as_seen_from(room.trace, slip)
-        turns.setdefault((node.place, str(node.op), slip.edge[1]), {}).setdefault(key, []).append(slip)
+def swaps(room: Room, made: Made) -> Iterator[Theory]:
+    """The δ of two results of the same shape, changed for one another."""
+    trace, tangents = room.trace, room.tangents(PROBES)
+    found: dict[Any, list[Node]] = {}
+    for node in trace.nodes:
+        if node.op is not None and isinstance(room.flows.get(node.index), torch.Tensor) and node.index in tangents[0]:
+            found.setdefault((tuple(node.value.shape), operation(node)), []).append(node)
+    scale = np.abs(made.manual).max() + np.abs(made.torch).max()
     tried = 0
-    for by_key, filled in ((by_key, filled) for filled in (False, True) for by_key in turns.values()):
-        most = len(by_key.get("true", ()))
-        if most < 2:
-            continue
-        for key, slips in by_key.items():
-            for label in ("missing", "the sign is flipped") if key == "true" else ("",):
-                if len(slips) < 2 or slips[0].complexity > LIKELY:
-                    continue
-                for every in _all_turns(slips, by_key, filled):
-                    tried += 1
-                    if tried > LOOPED:
-                        return
-                    part = Part.of(slips[0], label)._replace(
-                        edges=tuple(s.edge for s in every), keys=tuple(s.key for s in every)
-                    )
-                    with np.errstate(all="ignore"):
-                        numbers = room.result({s.edge: _scaled(s.rule, room.value(label)) for s in every})
-                    if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
-                        yield Theory((part,))
-
-
-def _all_turns(slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:
-    """The slips, one a turn; where another quantity of the turn before has none before the first, what may be there."""
-    every = {s.edge: s for s in slips}
-    if not filled:
-        yield list(every.values())
-        return
-    without = [s.edge for s in by_key["true"] if s.edge not in every]
-    kind = slips[0].key[0] if isinstance(slips[0].key, tuple) else ""
-    if len(without) != 1 or kind not in ("at", "instead"):
-        return
-    for key, others in by_key.items():
-        if key == "one" or (isinstance(key, tuple) and key[0] == kind):
-            yield from ([*every.values(), s] for s in others if s.edge == without[0])
-
-
-def _as_seen_from(trace: Trace, slip: Slip) -> Any:
-    """The key of a slip that has another quantity in it: where in the code that is, and how many turns away."""
-    if not (isinstance(slip.key, tuple) and slip.key[0] in ("at", "instead", "δ of")):
-        return slip.key
-    here, other = trace.nodes[slip.edge[0]], trace.nodes[slip.key[-1]]
-    return (*slip.key[:-1], other.place, str(other.op), _turn(trace, other) - _turn(trace, here))
-
-
-def _turn(trace: Trace, node: Node) -> int:
-    """In which turn of its loop an operation is."""
-    return sum(n.place == node.place and n.op is node.op for n in trace.nodes[: node.index])
-
-
-def _scaled(rule: Rule, factor: float) -> Rule:
-    return rule if factor == 1 else lambda up: factor * rule(up)
-
-
-@dataclass
-class Budget:
-    """How much work is left: counted, not timed, so that the same check says the same on every machine."""
-
-    left: int
+    for alike in found.values():
+        for a, b in combinations(alike, 2):
+            tried += 1
+            if tried > SWAPPED:
+                return
+            gap = room.flows[b.index] - room.flows[a.index]
+            change = np.array([float(((t[a.index] - t[b.index]) * gap).sum()) for t in tangents])
+            if (np.abs(made.manual - made.torch - change) <= made.room + ALMOST * scale).all():
+                edges = [
+                    ((n.index, place, s), ("δ of", other.index))
+                    for n, other in ((a, b), (b, a))
+                    for place, s in enumerate(n.sources())
+                    if s in room.leading
+                ]
+                words = f"δ of {formula(trace, a.index)} and δ of {formula(trace, b.index)} are swapped"
+                keys = tuple(k for _, k in edges)
+                yield Theory((Part(tuple(e for e, _ in edges), "swapped", "", 11, words, keys),))
 
 
 def nested(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
@@ -230,7 +198,7 @@ def nested(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
             continue
         seen.add(mark)
         edge = part.edges[0]
-        flows = room.flows_with({edge: _scaled(rules[edge, part.key], room.value(part.label))})
+        flows = room.flows_with({edge: scaled(rules[edge, part.key], room.value(part.label))})
         after = None if flows is None else Made.of(room, flows, below=edge[2])
         if after is None:
             continue

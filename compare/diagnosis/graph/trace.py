@@ -27,6 +27,12 @@ class Ref(NamedTuple):
     index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls here
 
 
+def _by_rule(rule: Rule, up: Tensor, flows: Mapping[int, Any]) -> Tensor:
+    """What a rule makes of δ; one that takes the δ of something else is told what flows so far."""
+    among: Callable[[Mapping[int, Any]], Tensor] | None = getattr(rule, "among", None)
+    return rule(up) if among is None else among(flows)
+
+
 def is_ref(x: Any) -> bool:
     """Whether it is one."""
     return isinstance(x, Ref)
@@ -158,14 +164,14 @@ class Trace:
                 continue
             if wrong and node.index in jumps:
                 edge = jumps[node.index]
-                part = wrong[edge](g)
+                part = _by_rule(wrong[edge], g, found)
                 found[edge[2]] = found[edge[2]] + part if edge[2] in found else part
                 continue
             for edge, right in self.edges_of(node, g):
                 source = edge[2]
                 if only is not None and source not in only:
                     continue
-                part = wrong[edge](g) if wrong and edge in wrong else right
+                part = _by_rule(wrong[edge], g, found) if wrong and edge in wrong else right
                 if node.item is not None:
                     into = found.setdefault(source, {})
                     into[node.item] = into[node.item] + part if node.item in into else part

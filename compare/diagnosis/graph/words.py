@@ -31,7 +31,7 @@ PLAIN = {
     "_cdist_forward": "cdist", "amax": "max", "amin": "min",
 }  # fmt: skip
 ALONG = {"sum", "mean", "amax", "amin", "max", "min", "prod", "cumsum", "logsumexp", "_softmax", "_log_softmax", "flip"}
-TIGHT = {"·": 2, "@": 2, "/": 2, "+": 1, "−": 1}
+TIGHT = {"·": 2, "@": 3, "/": 2, "+": 1, "−": 1}
 
 
 def number(v: float) -> str:
@@ -49,6 +49,18 @@ def number(v: float) -> str:
     return short
 
 
+def constant(v: Any) -> str:
+    """A number by its value, another constant by its shape."""
+    if isinstance(v, (int, float)):
+        return number(v)
+    if not isinstance(v, torch.Tensor):
+        return "a constant"
+    if v.numel() == 1:
+        return number(float(v))
+    kind = "mask" if v.dtype == torch.bool or bool(((v == 0) | (v == 1)).all()) else "constant"
+    return f"[{'×'.join(map(str, v.shape))} {kind}]"
+
+
 def operation(node: Node) -> str:
     """The plain name of an operation: mul, sigmoid; empty for an input."""
     return "" if node.op is None else str(node.op._schema.name).partition("::")[2]
@@ -58,14 +70,6 @@ def spoken(node: Node) -> str:
     """The name of an operation as it is said: log_softmax, not _log_softmax."""
     name = operation(node)
     return PLAIN.get(name, name.strip("_"))
-
-
-def described(value: Any) -> str:
-    """A constant without a name: its value, or what it looks like."""
-    if value.numel() == 1 and value.is_floating_point():
-        return number(float(value))
-    mask = value.dtype == torch.bool or (value.is_floating_point() and bool(((value == 0) | (value == 1)).all()))
-    return f"{'a mask' if mask else 'a constant'} of shape {tuple(value.shape)}"
 
 
 def formula(trace: Trace, index: int) -> str:
@@ -84,7 +88,7 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if node.name and (nested or node.op is None):
         return node.name, 9
     if node.op is None:
-        return _part(trace, node, depth) if node.item is not None else ("a constant", 9)
+        return _part(trace, node, depth) if node.item is not None else (constant(node.value), 9)
     name = operation(node)
     if name in SILENT or (name in TURNS and depth < 2):
         return _formula(trace, node.sources()[0], depth)
@@ -96,14 +100,12 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
         left, right = (_argument(trace, a, depth, tight + (k and sign in "−/")) for k, a in enumerate(node.args[:2]))
         return f"{left} {sign} {right}", tight
     if name in TURNS:
-        below = _turned_from(trace, node)
-        one, other = (trace.nodes[i].value.squeeze() for i in (below, index))
-        turned = one.shape != other.shape or not torch.equal(one, other)
-        text, tight = _formula(trace, below, depth)
-        return (f"({text})ᵀ" if tight < 9 else f"{text}ᵀ", 9) if turned else (text, tight)
+        return _transposed(trace, index, depth)
     if name == "rsub":
         left, right = _argument(trace, node.args[1], depth, 1), _argument(trace, node.args[0], depth, 2)
         return f"{left} − {right}", 1
+    if name == "arange":
+        return f"arange({', '.join(map(str, node.args))})", 9
     if name == "neg":
         return f"−{_argument(trace, node.args[0], depth, 2)}", 2
     if name == "reciprocal":
@@ -121,11 +123,17 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     return f"{spoken(node)}({', '.join(inside)})", 9
 
 
-def _turned_from(trace: Trace, node: Node) -> int:
-    """What is turned, however often: an einsum turns and reshapes its arguments several times."""
+def _transposed(trace: Trace, index: int, depth: int) -> tuple[str, int]:
+    """What is turned, with one ᵀ however often: an einsum turns and reshapes its arguments, and back again."""
+    node = trace.nodes[index]
     while operation(node) in SILENT | TURNS and not node.name:
         node = trace.nodes[node.sources()[0]]
-    return node.index
+    one, other = (trace.nodes[i].value.squeeze() for i in (node.index, index))
+    turned = one.shape != other.shape or not torch.equal(one, other)
+    text, tight = _formula(trace, node.index, depth)
+    if not turned or text.endswith("ᵀ"):
+        return text, tight
+    return (f"({text})ᵀ" if tight < 9 else f"{text}ᵀ"), 9
 
 
 def _indexed(node: Node, name: str) -> str:
@@ -152,12 +160,24 @@ def _argument(trace: Trace, a: Any, depth: int, tight: int) -> str:
     if is_ref(a):
         text, own = _formula(trace, a.index, depth - 1)
         return f"({text})" if own < tight else text
-    return number(a) if isinstance(a, (int, float)) else "a constant"
+    return constant(a)
 
 
 def called(trace: Trace, index: int) -> str:
     """The textbook's name for an operation's result, or its formula."""
     return trace.nodes[index].name or formula(trace, index)
+
+
+def beside(trace: Trace, index: int, right: int) -> str:
+    """What a result is called where it stands for another one: never the same name, though the short ones may be."""
+    name = called(trace, index)
+    if name != called(trace, right):
+        return name
+    here, there = trace.nodes[index], trace.nodes[right]
+    if here.place == there.place and here.op is there.op:
+        return f"that of {'a later' if index > right else 'an earlier'} turn of the loop"
+    whole = _formula(trace, index, 9, nested=False)[0]
+    return whole if whole != _formula(trace, right, 9, nested=False)[0] else f"another {name}"
 
 
 def silent(node: Node) -> bool:
