@@ -49,7 +49,7 @@ def of_loss_gradient(case: Case) -> Iterator[Candidate]:
                 (1 / z.size, "every number"),
                 (2 / z.size, "every number, times 2"),
             ):
-                yield Candidate(13, (f"it is the gradient of the {other}, over {of}",), c * formula(z, y))
+                yield Candidate(15, (f"it is the gradient of the {other}, over {of}",), c * formula(z, y))
     if not kind:
         return
     error = KINDS[kind](z, y)
