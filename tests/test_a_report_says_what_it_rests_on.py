@@ -99,7 +99,7 @@ def test_the_referee_looks_at_the_element_that_is_shown() -> None:
 
 def test_the_elements_that_differ_are_counted_once() -> None:
     """Torch's 1 − y cancels where x is large: what that excuses is not counted in one place and left out in another."""
-    x = np.linspace(5, 34, 30).reshape(15, 2)
+    x = np.random.default_rng(0).permutation(np.linspace(5, 34, 30)).reshape(15, 2)
 
     def backward(dy: Any, x: Any) -> Any:
         return dy / (2 + 2 * np.cosh(x)) * np.where(x < 15, 1 + 1e-3 * np.sin(x), 1.0)

@@ -39,7 +39,7 @@ def smooth(z: Any, t: Any) -> Any:
 @pytest.mark.parametrize(
     ("quadratic", "slope", "words"),
     [
-        (1.0, 1.0, "the division by 0.7 is left out"),
+        (1.0, 1.0, "0.7 is left out (taken as 1) in (ŷ − target) / 0.7"),
         (1 / 0.7**2, 1.0, "the division by 0.7 is applied twice"),
         (1 / 0.7, 0.7, "multiplied with 0.7, which does not belong there"),
     ],

@@ -28,6 +28,7 @@ from compare.checking.listeners import LISTENERS, RAISES
 from compare.checking.more_draws import evaluate_more
 from compare.checking.reproducer import reproduce
 from compare.diagnosis.causes import Case
+from compare.diagnosis.diagnose import Diagnosis
 from compare.diagnosis.graph.search import Clues
 from compare.errors import UsageError
 from compare.judge import rate
@@ -172,15 +173,20 @@ def _finding(
     draws = draws or len(seen)
     if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
         return Finding(name, worst.verdict, draw, draws, *said, worst.reason)
-    further = [found[name] for found in more() if name in found]
-    ordered = [worst, *(e for e in seen.values() if e is not worst), *further]
-    cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
-    if cases:
-        with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
+    asked = [worst, *(e for e in seen.values() if e is not worst)]
+    if any(e.case is not None and not e.verdict.agrees for e in asked):
+        further = [found[name] for found in more() if name in found]
+        diagnosis = Diagnosis(())
+        # Code that has a size of the given shape written into it has another fault at other sizes.
+        for ordered in ([*asked, *further], asked)[: 2 if further else 1]:
+            cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
             agreeing = [e.case for e in reversed(ordered) if e.case is not None and e.verdict.agrees]
-            diagnosis, lines = explain(
-                sides, cases, forward_differs and name not in ("output", "loss"), agreeing, worst.verdict.at, clues
-            )
+            with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
+                diagnosis, lines = explain(
+                    sides, cases, forward_differs and name not in ("output", "loss"), agreeing, worst.verdict.at, clues
+                )
+            if diagnosis.causes:
+                break
         causes = tuple(c.name for c in diagnosis.causes)
     else:
         problem = worst.verdict.problem
