@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SETS = ("first", "second")
+SETS = ("first", "second", "third")
 TENSORS = {"x": "input gradient", "o": "output", "l": "loss", "lg": "loss gradient"}  # the first set's short names
 
 
@@ -35,16 +35,17 @@ class Case:
         return not self.differs
 
 
-def _module(which: str) -> Any:
-    """The set's cases.py. A set's files import one another by their bare names, which are the same in every set."""
-    folder = str(HERE / which)
-    for name in ("cases", "layers", "losses", "rules", "rights"):
-        sys.modules.pop(name, None)
-    sys.path.insert(0, folder)
+def _module(which: str, name: str = "cases") -> Any:
+    """A file of the set. A set's files import one another by their bare names, which are the same in every set."""
+    folder = HERE / which
+    for other in HERE.glob("*/*.py"):
+        if other.parent != folder:
+            sys.modules.pop(other.stem, None)
+    sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module("cases")
+        return importlib.import_module(name)
     finally:
-        sys.path.remove(folder)
+        sys.path.remove(str(folder))
 
 
 def _tensor(short: str) -> str:
@@ -63,7 +64,14 @@ def _second() -> Iterator[Case]:
         yield Case(name, kind, ours, twin, arguments, frozenset(differs), "; ".join(truths))
 
 
+def _third() -> Iterator[Case]:
+    for row in _module("third").CASES:
+        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs, frozenset(row.differ), row.truth)
+    for row in _module("third", "rights").RIGHTS:
+        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs)
+
+
 @functools.cache
 def cases(which: str) -> list[Case]:
     """All cases of a set."""
-    return list({"first": _first, "second": _second}[which]())
+    return list({"first": _first, "second": _second, "third": _third}[which]())
