@@ -29,6 +29,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("RMSprop", {"centered": True, "momentum": 0.8}),
     ("Rprop", {}),
     ("ASGD", {"weight_decay": 0.1, "lambd": 0.2}),
+    ("Adafactor", {"weight_decay": 0.1}),
 ]
 
 

@@ -17,6 +17,16 @@ class Change(NamedTuple):
     apply: Callable[[Units, dict[str, Any]], None]  # changes both in place
 
 
+def earlier(state: str) -> str:
+    """The name of a state array as the step before left it."""
+    return f"{state}_before"
+
+
+def starting(state: str) -> str:
+    """What a change writes among the hyperparameters to have a state array start at another number."""
+    return f"the start of {state}"
+
+
 def compiled(text: str) -> Any:
     """A line, ready to be run."""
     return compile(text, "<recipe>", "exec")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from compare.diagnosis.rules.change import earlier
 from compare.diagnosis.rules.recipes import Line, Recipe
 
 MATH = {"sqrt", "abs", "sign", "maximum", "where", "clip", "tanh", "exp", "log", "minimum", "narrow"}
@@ -49,6 +50,7 @@ def _of_node(recipe: Recipe, node: ast.expr) -> Iterator[Made]:
     elif isinstance(node, ast.IfExp):
         yield 11, f"the case {ast.unparse(node.test)} is left out", ast.unparse(node.orelse)
         yield 12, f"the case {ast.unparse(node.test)} is taken always", ast.unparse(node.body)
+        yield from _of_a_case(ast.unparse(node.test), node.body, ast.unparse(node.orelse))
     elif isinstance(node, ast.Name) and node.id not in MATH:
         yield from _of_name(recipe, node.id)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
@@ -71,7 +73,9 @@ def literals(recipe: Recipe) -> list[float]:
 
 def _of_sum(node: ast.BinOp, left: str, right: str) -> Iterator[Made]:
     plus = isinstance(node.op, ast.Add)
-    yield 10, f"the {'term' if plus else 'subtracted term'} {right} is left out", left
+    counts = not plus and left == "t" and right == "1"
+    words = f"the {'term' if plus else 'subtracted term'} {right} is left out"
+    yield 10, "the count of steps is one too large: t stands where t - 1 belongs" if counts else words, left
     yield 11, f"the term {left} is left out", right if plus else f"-({right})"
     if not plus:
         yield 11, f"{right} stands where {left} - {right} belongs", right
@@ -106,6 +110,14 @@ def _of_quotient(left: str, right: str) -> Iterator[Made]:
     yield 12, f"divided by {right} twice", f"({left}) / ({right}) / ({right})"
     yield 12, f"{left} / {right} is inverted", f"({right}) / ({left})"
     yield 12, f"1 / {right} stands where {left} / {right} belongs", f"1 / ({right})"
+
+
+def _of_a_case(test: str, body: ast.expr, otherwise: str) -> Iterator[Made]:
+    """A factor that one case has, in the other case too."""
+    if isinstance(body, ast.BinOp) and isinstance(body.op, ast.Mult):
+        for factor in (ast.unparse(body.left), ast.unparse(body.right)):
+            words = f"the factor {factor} is taken always, not only where {test},"
+            yield 11, words, f"{ast.unparse(body)} if {test} else ({otherwise}) * {factor}"
 
 
 def _of_power(base: str, exponent: str) -> Iterator[Made]:
@@ -143,6 +155,11 @@ def _of_name(recipe: Recipe, name: str) -> Iterator[Made]:
         for other in arrays:
             if other != name:
                 yield 12, f"{other} stands where {name} belongs", other
+        if "lr" in recipe.hyper and name not in ("theta", "g"):
+            yield 13, f"{name} is multiplied by the learning rate before it stands", f"lr * {name}"
+        for state in recipe.state:
+            words = f"{state} of the step before stands where {name} belongs"
+            yield 12 if state == name else 13, words, earlier(state)
         if name in recipe.state:
             for beta in (k for k in recipe.hyper if k.startswith("beta")):
                 words = f"{name} is bias-corrected where it should not be: {name} / (1 - {beta} ** t) stands for it"

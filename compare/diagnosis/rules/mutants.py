@@ -13,7 +13,8 @@ from compare.diagnosis.rules.recipes import Line, Recipe
 
 LETTERS = {
     "theta": "θ", "beta1": "β₁", "beta2": "β₂", "eps": "ε", "alpha": "α", "rho": "ρ", "m_hat": "m̂", "v_hat": "v̂",
-    "weight_decay": "weight decay", "mu": "μ", "lambd": "λ", "eta": "η",
+    "weight_decay": "weight decay", "mu": "μ", "d_max": "the limit d", "eps1": "ε₁", "eps2": "ε₂",
+    "lambd": "λ", "eta": "η",
 }  # fmt: skip
 
 

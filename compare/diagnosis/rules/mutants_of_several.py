@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import combinations, product
 from typing import Any
 
-from compare.diagnosis.rules.change import Change, Units, compiled
+from compare.diagnosis.rules.change import Change, Units, compiled, starting
 from compare.diagnosis.rules.expressions import target
-from compare.diagnosis.rules.recipes import Recipe
+from compare.diagnosis.rules.recipes import DECAY, DECOUPLED, Recipe
 
 
 def of_several(recipe: Recipe) -> Iterator[Change]:
@@ -40,6 +41,9 @@ def of_several(recipe: Recipe) -> Iterator[Change]:
                 said = words.replace("β", weight[1]) if weight and len(some) == 1 else words
                 made = {i: compiled(c) for i, c in some.items()}
                 yield Change(frozenset(f"line {i}" for i in some), 12, said + where, _all_instead(made))
+    yield from _of_decays(recipe, texts)
+    yield from _of_starts(recipe, texts)
+    yield from _exchanged(recipe, texts)
     at = {target(line): i for i, line in enumerate(recipe.lines)}
     if at.keys() >= {"d", "b"} and texts[at["d"]].startswith("d = g / "):
         changed = {
@@ -49,10 +53,67 @@ def of_several(recipe: Recipe) -> Iterator[Change]:
         changed[at["theta"]] = compiled("theta = theta - lr * d")
         words = "the momentum is taken of the gradient, before it is scaled"
         yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+    if "v_max" in at:
+        changed = {
+            at["v_max"]: compiled("v_max = maximum(v_max, v / (1 - beta2 ** t))"),
+            at["v_hat"]: compiled("v_hat = v_max"),
+        }
+        words = "the largest second moment is taken of the bias-corrected ones, not of the raw ones"
+        yield Change(frozenset(f"line {i}" for i in changed), 11, words, _all_instead(changed))
+
+
+def _of_decays(recipe: Recipe, texts: list[str]) -> Iterator[Change]:
+    """The weight decay in the gradient, or apart from it."""
+    for here, there, words in (
+        (DECAY, DECOUPLED, "the weight decay is decoupled instead of coupled (in the gradient)"),
+        (DECOUPLED, DECAY, "the weight decay is coupled (in the gradient) instead of decoupled"),
+    ):
+        if here in recipe.lines:
+            i = texts.index(here.text)
+            yield Change(frozenset({f"line {i}"}), 10, words, _all_instead({i: compiled(there.text)}))
+
+
+def _of_starts(recipe: Recipe, texts: list[str]) -> Iterator[Change]:
+    """Another number in the state at the start, and an average that starts with its first number."""
+    for state, right in recipe.starts.items():
+        for other in (0.0, 1.0):
+            if other != right:
+
+                def begun(lines: Units, hyper: dict[str, Any], name: str = starting(state), v: float = other) -> None:
+                    hyper[name] = v
+
+                words = f"{state} starts at {other:g}, not at {right:g}"
+                yield Change(frozenset({starting(state)}), 11, words, begun)
+    for i, text in enumerate(texts):
+        average = re.fullmatch(r"(\w+) = (\w+) \* \1 \+ \(1 - \2\) \* (.+)", text)
+        if average and average[1] in recipe.state:
+            first = compiled(f"{average[1]} = {average[3]} if t == 1 else {text.partition(' = ')[2]}")
+            words = f"{average[1]} starts with the first {average[3]}, not with an average of it and 0: {text!r}"
+            yield Change(frozenset({f"line {i}"}), 12, words, _all_instead({i: first}))
+
+
+def _exchanged(recipe: Recipe, texts: list[str]) -> Iterator[Change]:
+    """A hyperparameter of one line and that of another exchanged, as β₁ and β₂ of the two bias corrections."""
+    for a, b in combinations(recipe.hyper, 2):
+        if recipe.hyper[a] == recipe.hyper[b]:
+            continue
+        here = [i for i, s in enumerate(texts) if re.search(rf"\b{a}\b", s) and not re.search(rf"\b{b}\b", s)]
+        there = [i for i, s in enumerate(texts) if re.search(rf"\b{b}\b", s) and not re.search(rf"\b{a}\b", s)]
+        for i, j in product(here, there):
+            made = {i: re.sub(rf"\b{a}\b", b, texts[i]), j: re.sub(rf"\b{b}\b", a, texts[j])}
+            words = f"{a} and {b} are exchanged in {texts[i]!r} and {texts[j]!r}"
+            changed = {k: compiled(text) for k, text in made.items()}
+            yield Change(frozenset(f"line {k}" for k in made), 11, words, _all_instead(changed))
 
 
 def _swapped(text: str) -> str:
     return re.sub(r"(beta\d|rho|alpha) \* (.+) \+ \(1 - \1\)", r"(1 - \1) * \2 + \1", text)
+
+
+def _shares_swapped(text: str) -> str:
+    """Of an average whose weight makes its first number the whole: there it stays so."""
+    swapped = re.sub(r"\(1 - (\w+)\) \* (\w+) \+ \1 \* (.+)", r"\1 * \2 + (1 - \1) * \3", text)
+    return text if swapped == text else f"{swapped} if t > 1 else {text.partition(' = ')[2]}"
 
 
 def _averaged(beta: float, text: str) -> str:
@@ -62,6 +123,7 @@ def _averaged(beta: float, text: str) -> str:
 # What goes wrong in one line or in every line of the kind: (words, the line rewritten).
 OF_A_LINE: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("β and 1 − β are swapped", _swapped),
+    ("the shares of the old and the new are swapped, but for the first step,", _shares_swapped),
     ("the step count is one behind from the second step on", lambda s: re.sub(r"\*\* t\)", "** max(t - 1, 1))", s)),
     ("ε stands outside the roots", lambda s: re.sub(r"sqrt\((\w+) \+ eps\)", r"(sqrt(\1) + eps)", s)),
     ("the rectification starts at a length of 4, not 5", lambda s: s.replace("rho > 5", "rho > 4")),

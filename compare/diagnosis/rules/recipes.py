@@ -160,7 +160,7 @@ def rprop(o: Group) -> list[Line]:
         Line("change = sign(g * before)", "sign change"),
         Line("factor = where(change > 0, eta_plus, where(change < 0, eta_minus, 1))", "growth or shrinkage"),
         Line("size = clip(size * factor, size_min, size_max)", "step size"),
-        Line("g = where(change < 0, 0, g)", "no step after a sign change"),
+        Line("g = where(change < 0, 0, g)", "zeroing of the gradient after a sign change"),
         Line("before = g", "gradient of the step before"),
         Line("theta = theta - size * sign(g)", "step"),
     ]
@@ -172,6 +172,20 @@ def asgd(o: Group) -> list[Line]:
         *_decay(o),
         Line("theta = theta - lambd * eta * theta - eta * g", "step"),
         Line("eta = lr / (1 + lambd * lr * t) ** alpha", "learning rate of the next step"),
+    ]
+
+
+def adafactor(o: Group) -> list[Line]:
+    """Shazeer & Stern 2018, of a vector: its second moments are not factored."""
+    return [
+        *([Line("g = -g", "maximize")] if o.get("maximize") else []),
+        Line("size = maximum(eps2, sqrt((theta ** 2).mean()))", "size of the weights"),
+        Line("rate = size * minimum(lr, 1 / sqrt(t))", "relative step size"),
+        *([DECOUPLED] if o.get("weight_decay") else []),
+        Line("new = t ** beta2_decay", "share of the new square"),
+        Line("v = (1 - new) * v + new * g ** 2", "second moment"),
+        Line("d = g / sqrt(maximum(v, eps1 ** 2))", "step before its clipping"),
+        Line("theta = theta - rate * d / maximum(1, sqrt((d ** 2).mean()) / d_max)", "step"),
     ]
 
 
@@ -203,6 +217,7 @@ RECIPES: dict[str, tuple[Callable[[Group], list[Line]], dict[str, str]]] = {
     "RMSprop": (rmsprop, {"v": "square_avg", "a": "grad_avg", "b": "momentum_buffer"}),
     "Rprop": (rprop, {"before": "prev", "size": "step_size"}),
     "ASGD": (asgd, {"eta": ""}),
+    "Adafactor": (adafactor, {"v": "variance"}),
 }
 
 
@@ -217,6 +232,9 @@ def recipe_of(optimizer: torch.optim.Optimizer) -> Recipe | None:
     if "betas" in o:
         hyper["beta1"], hyper["beta2"] = o["betas"]
     starts = {"mu_product": 1.0, "s": float(o.get("initial_accumulator_value", 0.0)), "eta": hyper["lr"]}
+    if kind == "Adafactor":
+        hyper["d_max"] = hyper.pop("d")
+        hyper["eps1"], hyper["eps2"] = (v or np.finfo(np.float64).eps for v in o["eps"])
     if kind == "Rprop":
         hyper["eta_minus"], hyper["eta_plus"] = o["etas"]
         hyper["size_min"], hyper["size_max"] = o["step_sizes"]

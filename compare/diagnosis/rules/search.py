@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from compare.diagnosis.causes import Case, Cause
-from compare.diagnosis.rules.change import Change, Units
+from compare.diagnosis.rules.change import Change, Units, earlier, starting
 from compare.diagnosis.rules.mutants import changes, numbers, units, worded
 from compare.diagnosis.rules.read_off import read_off
 from compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
@@ -21,6 +21,7 @@ FUNCTIONS: dict[str, Any] = {
     "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum, "where": np.where, "clip": np.clip,
     "tanh": np.tanh, "exp": np.exp, "log": np.log, "minimum": np.minimum,
 }  # fmt: skip
+MIXING = {"sum", "mean", "size"}  # a line with one of these is another one for a few of the elements
 ALSO = 1  # other names for the same numbers are listed up to so much more complexity
 PAIRED = 40000  # pairs that are tried
 
@@ -40,11 +41,12 @@ class Trajectory:
 
     def run(self, lines: Units, hyper: dict[str, Any], steps: int | None = None, few: Any = slice(None)) -> Any:
         """θ after every step, and the state at the end; of a few elements only, if so asked."""
-        space: dict[str, Any] = {**FUNCTIONS, **hyper, **self.state, "theta": self.inputs["theta"][few]}
+        starts = {name: hyper.get(starting(name), v) for name, v in self.state.items()}
+        space: dict[str, Any] = {**FUNCTIONS, **hyper, **starts, "theta": self.inputs["theta"][few]}
         code = [line for line in lines if line is not None]
         thetas = []
         for t, g in enumerate(self.inputs["grads"][:steps, few], 1):
-            space["g"], space["t"] = g, t
+            space |= {"g": g, "t": t, **{earlier(name): space[name] for name in starts}}
             for line in code:
                 exec(line, space)
             thetas.append(space["theta"])
@@ -52,7 +54,8 @@ class Trajectory:
 
     def may_be(self, lines: Units, hyper: dict[str, Any]) -> bool:
         """Whether the first two steps of a few elements are about the manual side's, which rules most changes out."""
-        few = slice(0, 6)
+        mixed = any(line is not None and MIXING & set(line.co_names) for line in lines)
+        few = slice(None) if mixed else slice(0, 6)
         for steps in (1, 2):
             out = next((out for name, _, out in self.wanted if name == f"theta after step {steps}"), None)
             if out is not None:
@@ -188,7 +191,7 @@ def _fitting(
                 worst = max(worst, draw.left(lines, hyper))
                 if not worst <= 1:
                     break
-        except (NameError, ValueError, ZeroDivisionError, OverflowError, TypeError):
+        except (NameError, ValueError, ArithmeticError, TypeError, AttributeError):
             continue
         if worst <= 1:
             found.append((sum(c.complexity for c in together), worst, tuple(worded(c, recipe) for c in together)))
