@@ -147,7 +147,9 @@ class Place:
 def path(trace: Trace, edge: Edge) -> str:
     """The path along an edge, in words."""
     node = trace.nodes[edge[0]]
-    return f"the path through {called(trace, edge[2])}{role(node, edge[1])} in {formula(trace, edge[0])}"
+    names = [called(trace, s) for s in node.sources()]
+    which = ("the first ", "the second ")[edge[1]] if len(names) == 2 and names[0] == names[1] and edge[1] >= 0 else ""
+    return f"the path through {which}{called(trace, edge[2])}{role(node, edge[1])} in {formula(trace, edge[0])}"
 
 
 def named_term(trace: Trace, edge: Edge) -> str:

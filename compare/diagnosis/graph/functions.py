@@ -12,6 +12,7 @@ import numpy as np
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.mutants import mutants, with_number
 from compare.diagnosis.graph.proof import Found, gap
+from compare.diagnosis.graph.readings import readings
 from compare.diagnosis.graph.rerun import Mutant, Rerun
 from compare.diagnosis.graph.swaps import of_inputs, swaps
 from compare.diagnosis.graph.trace import Trace
@@ -46,7 +47,9 @@ class _Rerun(Rerun):
         super().__init__(t, target)
         self.case, self.target = case, target
         self.every = {(m.at, m.key): m for m in mutants(t)}
-        self.swaps = {**dict(swaps(t)), **dict(of_inputs(t, t.inputs.get(target, -1)))}
+        self.swaps = {
+            **dict(swaps(t)), **dict(of_inputs(t, t.inputs.get(target, -1))), **dict(readings(t, self.values))
+        }  # fmt: skip
 
     def made(self, wrong: dict[int, Mutant]) -> np.ndarray | None:
         """The numbers that the changed function gives for this case."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from compare.diagnosis.graph.mutants_of_arguments import is_like, of_constants, of_others, other_numbers
+from compare.diagnosis.graph.mutants_of_terms import of_terms, of_ties
 from compare.diagnosis.graph.rerun import Mutant, filled, node_value
 from compare.diagnosis.graph.trace import Node, Trace, is_ref
 from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
@@ -51,9 +52,11 @@ def mutants(trace: Trace) -> Iterator[Mutant]:
             yield from _numbers(trace, node)
             words = f"{formula(trace, node.index)} is inverted"
             yield Mutant(node.index, "inverted", 12, words, partial(_inverted, node))
+            yield from of_ties(trace, node)
         elif node.value.is_floating_point():
             yield from _numbers(trace, node)
             yield from _terms(trace, node)
+            yield from of_terms(trace, node)
             yield from of_constants(trace, node)
             yield from of_others(trace, node)
 

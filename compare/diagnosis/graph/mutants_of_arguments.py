@@ -99,7 +99,10 @@ def of_others(trace: Trace, node: Node) -> Iterator[Mutant]:
                 continue
             tried += 1
             words = f"{beside(trace, other.index, s)} stands for {called(trace, s)} in {here}"
-            yield Mutant(node.index, ("other", p, other.index), 13, words, Swap(node, p, other.index, wide))
+            counts = b.dim() == 0 and bool(other.name) and bool(source.name)  # N for the sum of the weights
+            yield Mutant(
+                node.index, ("other", p, other.index), 11 if counts else 13, words, Swap(node, p, other.index, wide)
+            )
         if wide is not None:
             yield from _as_wide(trace, node, p, wide, here)
 

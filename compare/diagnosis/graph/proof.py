@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from compare.diagnosis.regions import near_one
 
 FITTED = "a constant factor"  # one without a name, the same in every case
 SPARE = 3  # numbers that must be explained beyond those fitted
+EITHER = re.compile(r"the (first|second) (?=.* in )")  # of two arguments of one name
 FREE = {"": 1.0, "missing": 0.0}
 
 
@@ -201,7 +203,23 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
     if numbers < SPARE + len(theory.parts):
         return None
     words = [_words(rooms[0].trace, part, (low + high) / 2) for part in theory.parts]
+    alike = [_either(rooms[0], part) for part in theory.parts]
+    words = [EITHER.sub("one of the two ", w, 1) if a else w for w, a in zip(words, alike, strict=True)]
     return Found(theory.complexity, (*words, *([theory.overall] if theory.overall else [])), worst)
+
+
+def _either(room: Room, part: Part) -> bool:
+    """Whether a slip at the other argument of the same operation would give the same numbers: the two are alike."""
+    late, place, early = part.edges[0]
+    sources = room.trace.nodes[late].sources()
+    if part.key != "true" or len(part.edges) > 1 or len(sources) != 2 or place < 0 or part.label == FITTED:
+        return False
+    made = []
+    for edge in (part.edges[0], (late, 1 - place, sources[1 - place])):
+        slip = room.slip(edge, "true")
+        made.append(None if slip is None else room.result({edge: scaled(slip.rule, room.value(part.label))}))
+    first, second = made
+    return first is not None and second is not None and np.allclose(first, second, 1e-10, 1e-12)
 
 
 def _made(room: Room, wrong: Mapping[Edge, tuple[Rule, str]], fitted: float) -> np.ndarray | None:

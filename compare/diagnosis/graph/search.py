@@ -23,6 +23,7 @@ from compare.diagnosis.graph.words import called, operation, silent
 from compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
+PATHS = 8000  # paths that are left out, or get a factor, below another slip
 LIKELIEST = 11  # no change of the twin is likelier
 FORWARD = 250  # changes of the forward pass whose values are put into the derivative, over all outputs of a check
 LOOPED = 600  # slips that are made in all turns of a loop at once, over all outputs of a check
@@ -126,7 +127,8 @@ class TheTwin:
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""
-        return self._found(pairs, partial(nested, budget=self.budget))
+        on_paths = partial(nested, budget=Budget(PATHS), paths=True)
+        return self._found(pairs, on_paths, partial(nested, budget=self.budget))
 
     def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
         proven: list[tuple[Found, int, Theory | None]] = []

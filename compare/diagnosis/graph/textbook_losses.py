@@ -85,12 +85,21 @@ def smoothed_target(y: Any, smoothing: float, classes: int) -> Any:
 def smoothed_cross_entropy(
     input: Any, target: Any, weight: Any, reduction: str, label_smoothing: float, ignore_index: int, **_: Any
 ) -> Any:
-    if not label_smoothing or weight is not None or target.is_floating_point() or bool((target == ignore_index).any()):
+    weighed = weight is not None and input.dim() != 2
+    if not label_smoothing or weighed or target.is_floating_point() or bool((target == ignore_index).any()):
         return NotImplemented
     axis = min(1, input.dim() - 1)
     y = label(one_hot(target, input.shape[axis], input.dtype), "y")
-    each = -(smoothed_target(y, label_smoothing, input.shape[axis]) * torch.log_softmax(input, axis)).sum(axis)
-    return _reduced(each, {"none": 0, "mean": 1, "sum": 2}[reduction])
+    q = smoothed_target(y, label_smoothing, input.shape[axis])
+    if weight is None:
+        each = -(q * torch.log_softmax(input, axis)).sum(axis)
+        return _reduced(each, {"none": 0, "mean": 1, "sum": 2}[reduction])
+    w = weights(weight, (-1,))
+    each = -(q * w * torch.log_softmax(input, axis)).sum(axis)
+    if reduction == "mean":
+        decoy(y.sum(), "N")
+        return each.sum() / label((y * w).sum(), "the sum of w_y")
+    return _reduced(each, {"none": 0, "sum": 2}[reduction])
 
 
 def multi_margin_loss(

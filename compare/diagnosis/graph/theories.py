@@ -40,14 +40,16 @@ class Made(NamedTuple):
     room: np.ndarray  # what rounding may do
 
     @classmethod
-    def of(cls, room: Room, flows: dict[int, Any], below: int | None = None) -> Made | None:
-        """All slips, or those at the operations below one, given what flows where."""
+    def of(cls, room: Room, flows: dict[int, Any], below: int | None = None, paths: bool = False) -> Made | None:
+        """All slips, or those at the operations below one, given what flows where; or the right rules of the paths."""
         shape = room.case.torch.shape
         u = room.probes(PROBES)
         tangents = room.tangents(PROBES)
         slips, wrong, true, last = [], [], [], np.zeros(PROBES)
         for slip in room.slips(flows, below):
             source = slip.edge[2]
+            if paths and slip.key != "true":
+                continue
             flow = _flow(slip, flows) if source in tangents[0] else None
             if flow is None or flow.shape != tangents[0][source].shape:
                 continue
@@ -119,7 +121,7 @@ def _theories(room: Room, slip: Slip, factor: float) -> Iterator[Theory]:
         constant = words[(words[1] == "division" and 3) or 2] if words[1:2] in (["constant"], ["division"]) else ""
         stands = bool(constant) and constant in here and operation(room.trace.nodes[slip.edge[0]]) in ("mul", "div")
         yield Theory((Part.of(slip, label, room.complexity(label) - 2 * stands),))
-    if abs(factor) > ALMOST:
+    if abs(factor) > ALMOST and slip.key == "true":  # a number without a name on top of a slip is no cause
         yield Theory((Part.of(slip, FITTED, 20),))
 
 
@@ -187,8 +189,11 @@ def swaps(room: Room, made: Made) -> Iterator[Theory]:
                 yield Theory((Part(tuple(e for e, _ in edges), "swapped", "", 11, words, keys),))
 
 
-def nested(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
-    """A slip, and another one on the way from there to the input, the likeliest first, as far as the budget goes."""
+def nested(room: Room, made: Made, budget: Budget, paths: bool = False) -> Iterator[Theory]:
+    """A slip, and another one on the way from there to the input, the likeliest first, as far as the budget goes.
+
+    The other one may be any slip, or only a path left out, of the wrong sign or with a factor, which is soon seen.
+    """
     rules: dict[tuple[Edge, Any], Callable[..., Any]] = {(s.edge, s.key): s.rule for s in made.slips}
     seen = set()
     size = np.abs(made.torch).max()
@@ -199,7 +204,7 @@ def nested(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
         seen.add(mark)
         edge = part.edges[0]
         flows = room.flows_with({edge: scaled(rules[edge, part.key], room.value(part.label))})
-        after = None if flows is None else Made.of(room, flows, below=edge[2])
+        after = None if flows is None else Made.of(room, flows, edge[2], paths)
         if after is None:
             continue
         budget.left -= len(after.slips) + len(room.trace.nodes)

@@ -9,7 +9,7 @@ from itertools import combinations, product
 from typing import Any
 
 from compare.diagnosis.rules.change import Change, Units, compiled, starting
-from compare.diagnosis.rules.expressions import target
+from compare.diagnosis.rules.expressions import literals, target
 from compare.diagnosis.rules.recipes import DECAY, DECOUPLED, Recipe
 
 
@@ -94,13 +94,15 @@ def _of_starts(recipe: Recipe, texts: list[str]) -> Iterator[Change]:
 
 def _exchanged(recipe: Recipe, texts: list[str]) -> Iterator[Change]:
     """A hyperparameter of one line and that of another exchanged, as β₁ and β₂ of the two bias corrections."""
-    for a, b in combinations(recipe.hyper, 2):
-        if recipe.hyper[a] == recipe.hyper[b]:
+    values: dict[str, Any] = {**recipe.hyper, **{repr(v): v for v in literals(recipe)}}
+    for a, b in combinations(values, 2):
+        if values[a] == values[b]:
             continue
-        here = [i for i, s in enumerate(texts) if re.search(rf"\b{a}\b", s) and not re.search(rf"\b{b}\b", s)]
-        there = [i for i, s in enumerate(texts) if re.search(rf"\b{b}\b", s) and not re.search(rf"\b{a}\b", s)]
+        one, other = (rf"\b{re.escape(name)}\b" for name in (a, b))
+        here = [i for i, s in enumerate(texts) if re.search(one, s) and not re.search(other, s)]
+        there = [i for i, s in enumerate(texts) if re.search(other, s) and not re.search(one, s)]
         for i, j in product(here, there):
-            made = {i: re.sub(rf"\b{a}\b", b, texts[i]), j: re.sub(rf"\b{b}\b", a, texts[j])}
+            made = {i: re.sub(one, b, texts[i]), j: re.sub(other, a, texts[j])}
             words = f"{a} and {b} are exchanged in {texts[i]!r} and {texts[j]!r}"
             changed = {k: compiled(text) for k, text in made.items()}
             yield Change(frozenset(f"line {k}" for k in made), 11, words, _all_instead(changed))
