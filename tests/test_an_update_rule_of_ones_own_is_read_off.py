@@ -75,8 +75,9 @@ def wrong_belief(fault: str) -> Step:
         s["m"] = 0.9 * s["m"] + 0.1 * g
         d = g if fault == "no belief" else g - s["m"]
         s["v"] = 0.99 * s["v"] + 0.01 * d * d
-        v = s["v"] / (1 if fault == "no correction" else 1 - 0.99 ** s["t"])
-        return p - lr * s["m"] / (1 - 0.9 ** s["t"]) / (np.sqrt(v) + 1e-3)
+        first, second = (0.99, 0.9) if fault == "exchanged" else (0.9, 0.99)
+        v = s["v"] / (1 if fault == "no correction" else 1 - second ** s["t"])
+        return p - lr * s["m"] / (1 - first ** s["t"]) / (np.sqrt(v) + 1e-3)
 
     return change
 
@@ -91,6 +92,7 @@ def wrong_belief(fault: str) -> Step:
         (lion, wrong_lion("averages u"), "stands where g belongs in 'm = m * 0.98 + 0.02 * g'"),
         (belief, wrong_belief("no belief"), "the subtracted term new_m is left out in"),
         (belief, wrong_belief("no correction"), "the division by 1 - 0.99 ** t is left out"),
+        (belief, wrong_belief("exchanged"), "0.9 and 0.99 are exchanged in 'θ = "),
     ],
 )
 def test_the_line_is_named(twin: Step, wrong: Step, words: str) -> None:

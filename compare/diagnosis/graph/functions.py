@@ -102,8 +102,8 @@ def _changes(room: _Rerun) -> Iterator[tuple[int, str, Wrong]]:
         yield mutant.complexity, mutant.words, partial(_one, mutant)
         if len(room.turns(mutant)) > 1:
             yield mutant.complexity, f"{mutant.words}, in every turn of the loop", partial(_in_every_turn, mutant)
-    for key, (words, _) in room.swaps.items():
-        yield 11, words, partial(_swapped, key)
+    for key, (words, wrong) in room.swaps.items():
+        yield max(m.complexity for m in wrong.values()), words, partial(_swapped, key)
 
 
 def _one(mutant: Mutant, room: _Rerun) -> dict[int, Mutant] | None:

@@ -210,7 +210,7 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
 
 def _either(room: Room, part: Part) -> bool:
     """Whether a slip at the other argument of the same operation would give the same numbers: the two are alike."""
-    late, place, early = part.edges[0]
+    late, place, _ = part.edges[0]
     sources = room.trace.nodes[late].sources()
     if part.key != "true" or len(part.edges) > 1 or len(sources) != 2 or place < 0 or part.label == FITTED:
         return False

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -46,7 +45,7 @@ def _arguments(trace: Trace, values: Mapping[int, Any]) -> Iterator[tuple[Any, C
         ("ŷ and target are exchanged: log(target) stands for ŷ and exp(ŷ) for target", y.log, x.exp),
     ]
     for words, first, second in tried:
-        wrong = {k: Mutant(k, words, 11, words, partial(_made, f)) for k, f in ((a, first), (b, second))}
+        wrong = {k: Mutant(k, words, 12, words, partial(_made, f)) for k, f in ((a, first), (b, second))}
         yield ("arguments", words), (words, wrong)
 
 
@@ -96,7 +95,7 @@ def _read(trace: Trace, node: Node) -> Iterator[tuple[Any, Changed]]:
 
 def _reaches(trace: Trace, node: Node, names: set[str]) -> bool:
     near = {node.index}
-    for _ in range(2):
+    for _ in range(3):
         near |= {n.index for n in trace.nodes if near & set(n.sources())}
     return any(operation(trace.nodes[k]) in names for k in near)
 

@@ -19,7 +19,7 @@ from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prov
 from compare.diagnosis.graph.record import traces
 from compare.diagnosis.graph.theories import Budget, Made, nested, pairs, singles, swaps
 from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import called, operation, silent
+from compare.diagnosis.graph.words import OF_ANOTHER, called, operation, silent
 from compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
@@ -46,6 +46,7 @@ class Clues:
     theories: list[tuple[int, Theory]] = field(default_factory=list)
     loops: Budget = field(default_factory=lambda: Budget(LOOPED))
     forward: Budget = field(default_factory=lambda: Budget(FORWARD))
+    functions: list[str] = field(default_factory=list)  # the change that gives the loss, in words
 
     def add(self, depth: int, theory: Theory) -> None:
         """A slip, at the same edge of the same operation, may be seen in several gradients: first all of it."""
@@ -105,13 +106,22 @@ class TheTwin:
 
     def one_slip(self) -> list[Found]:
         """Single slips of the derivation, and other functions, that explain every case."""
-        found = self._as_elsewhere()
+        found = self._as_elsewhere() or self._as_the_loss()
         if found:
             return found
         found = self._found(singles, swaps, partial(loops, budget=self.clues.loops))
         if min((f.complexity for f in found), default=99) > LIKELIEST:
             found += another_function(self.cases, self.traces, self.target)
+        if not self.target and found:
+            self.clues.functions.append(min(found, key=lambda f: f.complexity).words[0])
         return found
+
+    def _as_the_loss(self) -> list[Found]:
+        """The change of the function that explains the loss, if it explains the gradient too: one story for both."""
+        if self.target != "ŷ" or not self.clues.functions:
+            return []
+        others = another_function(self.cases, self.traces, self.target)
+        return [f for f in others if f.words[0].removeprefix(OF_ANOTHER) in self.clues.functions]
 
     def _as_elsewhere(self) -> list[Found]:
         """The slip that explains another output of the same check, if it explains this one too."""

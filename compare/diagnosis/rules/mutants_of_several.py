@@ -101,6 +101,11 @@ def _exchanged(recipe: Recipe, texts: list[str]) -> Iterator[Change]:
         one, other = (rf"\b{re.escape(name)}\b" for name in (a, b))
         here = [i for i, s in enumerate(texts) if re.search(one, s) and not re.search(other, s)]
         there = [i for i, s in enumerate(texts) if re.search(other, s) and not re.search(one, s)]
+        for i, s in enumerate(texts):
+            if re.search(one, s) and re.search(other, s):
+                both = re.sub("OTHER", b, re.sub(other, a, re.sub(one, "OTHER", s)))
+                words = f"{a} and {b} are exchanged in {s!r}"
+                yield Change(frozenset({f"line {i}"}), 11, words, _all_instead({i: compiled(both)}))
         for i, j in product(here, there):
             made = {i: re.sub(one, b, texts[i]), j: re.sub(other, a, texts[j])}
             words = f"{a} and {b} are exchanged in {texts[i]!r} and {texts[j]!r}"
