@@ -1,6 +1,7 @@
 """A loss whose parts are read as something else is told so: exchanged arguments, log σ for log σ², ≥ for >."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,25 +123,40 @@ def test_a_loss_written_out_for_weighted_classes_is_torchs() -> None:
     assert check(of(on(smoothed, 2)), torchs, output=(4, 2), target="class").agrees
 
 
-def standard(o: Any, held: bool) -> Any:
-    s = torch.sqrt(o.var(0, correction=0) + 1e-3)
-    return (o - o.mean(0)) / (s.detach() if held else s)
+def unit(held: bool, weight: float, o: Any, t: Any) -> Any:
+    norm = torch.sqrt((o * o).sum(1, keepdim=True))
+    u = o / (norm.detach() if held else norm)
+    return ((u * t).sum(1) - 1).square().sum() + weight * torch.sin(u).sum()
 
 
-def correlated(held: bool, weight: float, o: Any, t: Any) -> Any:
-    c = standard(o, held).T @ standard(t, False)
-    return ((c.diagonal() - 1) ** 2).sum() + weight * (c**2).sum()
+def mixed(o: Any, t: Any) -> Any:
+    return -torch.logsumexp(torch.log_softmax(o[:, :2], 1) - (t - o[:, 2:]) ** 2, 1).mean()
 
 
-def test_a_path_left_out_below_a_lost_factor_is_found_with_it() -> None:
-    wrong = of(lambda o, t: correlated(True, 1.0, o, t))
-    right = of(lambda o, t: correlated(False, 0.1, o, t))
+def priors_for_posteriors(o: Any, t: Any) -> Any:
+    """π − r for the logits, and π where r belongs for the means."""
+    x = torch.from_numpy(np.array(o)).requires_grad_()
+    t = torch.from_numpy(np.array(t))
+    pi = torch.softmax(x[:, :2], 1)
+    (right,) = torch.autograd.grad(mixed(x, t), x)
+    slope = -2 * pi * (t - x[:, 2:]) / len(o)
+    return torch.cat([right[:, :2], slope.detach()], 1).numpy()
+
+
+@pytest.mark.parametrize(
+    ("gradient", "twin", "words"),
+    [
+        (of(on(partial(unit, True), 1.0)).slope, on(partial(unit, False), 0.1), "the constant 0.1 is left out|held"),
+        (priors_for_posteriors, mixed, "exp(log_softmax(ŷ[:, :2], axis 1)) stands for the softmax"),
+    ],
+)
+def test_a_gradient_of_several_slips_is_named(gradient: Function, twin: Function, words: str) -> None:
+    target = (5, 1) if gradient is priors_for_posteriors else (5, 4)
     with pytest.raises(CheckFailed) as caught:
-        check(Loss(right.value, wrong.slope), lambda o, t: correlated(False, 0.1, o, t), output=(6, 3), target=(6, 3))
+        check(Loss(of(twin).value, gradient), twin, output=(5, 4), target=target)
     (finding,) = [f for f in caught.value.report.findings if not f.agrees]
-    assert len(finding.causes) == 2
-    assert "the constant 0.1 is left out" in finding.causes[0]
-    assert "is held constant" in finding.causes[1]
+    assert len(finding.causes) == len(words.split("|"))
+    assert all(word in cause for word, cause in zip(words.split("|"), finding.causes, strict=True)), finding.causes
 
 
 def test_a_number_without_a_name_on_top_of_a_slip_is_no_cause() -> None:

@@ -13,6 +13,7 @@ from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import Factor, scaling
 from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, rule_of, scaled
 from compare.diagnosis.graph.slips import slips
+from compare.diagnosis.graph.slips_of_mixtures import other_weights
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
 from compare.diagnosis.graph.words import called, formula
 from compare.diagnosis.regions import near_one
@@ -107,6 +108,8 @@ class Room:
         if found is None and isinstance(key, tuple) and key[0] == "δ of":
             place = Place(self.trace, self.flows, self.trace.nodes[edge[0]], *edge[1:])
             return place.slip(key, 13, "", Borrowed(place.right, -1, self.flows[key[1]]))
+        if found is None and isinstance(key, tuple) and key[0] == "weights":
+            return other_weights(Place(self.trace, self.flows, self.trace.nodes[edge[0]], *edge[1:]), *key[1:])
         return found
 
     def probes(self, count: int) -> np.ndarray:
@@ -249,7 +252,7 @@ def gap(
 
 def _words(trace: Trace, part: Part, factor: float) -> str:
     edge = part.edges[0]
-    often = ", in every turn of the loop" if len(part.edges) > 1 and part.key != "swapped" else ""
+    often = ", in every turn of the loop" if len(part.edges) > 1 and part.key not in ("swapped", "weights") else ""
     if part.key == "true":
         way = path(trace, edge)
         if part.label == "missing" and (name := named_term(trace, edge)):

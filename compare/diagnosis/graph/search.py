@@ -14,6 +14,7 @@ from compare.diagnosis.causes import Case, Labelled
 from compare.diagnosis.graph.constants import constants_of, own_constants
 from compare.diagnosis.graph.functions import another_function
 from compare.diagnosis.graph.loops import loops
+from compare.diagnosis.graph.mixtures import mixtures
 from compare.diagnosis.graph.other_values import other_values
 from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
 from compare.diagnosis.graph.record import traces
@@ -109,7 +110,7 @@ class TheTwin:
         found = self._as_elsewhere() or self._as_the_loss()
         if found:
             return found
-        found = self._found(singles, swaps, partial(loops, budget=self.clues.loops))
+        found = self._found(singles, swaps, mixtures, partial(loops, budget=self.clues.loops))
         if min((f.complexity for f in found), default=99) > LIKELIEST:
             found += another_function(self.cases, self.traces, self.target)
         if not self.target and found:

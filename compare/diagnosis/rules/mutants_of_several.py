@@ -105,7 +105,7 @@ def _exchanged(recipe: Recipe, texts: list[str]) -> Iterator[Change]:
             if re.search(one, s) and re.search(other, s):
                 both = re.sub("OTHER", b, re.sub(other, a, re.sub(one, "OTHER", s)))
                 words = f"{a} and {b} are exchanged in {s!r}"
-                yield Change(frozenset({f"line {i}"}), 11, words, _all_instead({i: compiled(both)}))
+                yield Change(frozenset({f"line {i}"}), 12, words, _all_instead({i: compiled(both)}))
         for i, j in product(here, there):
             made = {i: re.sub(one, b, texts[i]), j: re.sub(other, a, texts[j])}
             words = f"{a} and {b} are exchanged in {texts[i]!r} and {texts[j]!r}"
