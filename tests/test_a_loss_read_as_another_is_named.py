@@ -161,7 +161,7 @@ def test_a_gradient_of_several_slips_is_named(gradient: Function, twin: Function
 
 def test_a_number_without_a_name_on_top_of_a_slip_is_no_cause() -> None:
     def wrong(o: Any, t: Any) -> Any:
-        return np.exp(o) * 1.37 + t * np.where(o > 0, 1, 2)
+        return np.exp(o) * (np.sin(o) + 1.37) + t  # cos(o) is taken as 1, and 1.37 is nowhere
 
     def twin(o: Any, t: Any) -> Any:
         return (torch.exp(o) * torch.sin(o) + t * o).sum()
@@ -170,4 +170,4 @@ def test_a_number_without_a_name_on_top_of_a_slip_is_no_cause() -> None:
     with pytest.raises(CheckFailed) as caught:
         check(Loss(right.value, wrong), twin, output=(4, 2), target=(4, 2))
     (finding,) = [f for f in caught.value.report.findings if not f.agrees]
-    assert not any("a constant factor of" in cause for cause in finding.causes)
+    assert finding.causes == ()
