@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from compare.diagnosis.graph.constants import other_sizes
 from compare.diagnosis.graph.mutants_of_arguments import is_like, of_constants, of_others, other_numbers
+from compare.diagnosis.graph.mutants_of_forms import of_functions, of_moves
 from compare.diagnosis.graph.rerun import Mutant, filled, node_value
 from compare.diagnosis.graph.trace import Node, Trace, is_ref
 from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
@@ -44,6 +46,7 @@ def mutants(trace: Trace) -> Iterator[Mutant]:
                 text = f"{formula(trace, node.index)} {words}"
                 yield Mutant(node.index, ("begins", by), 11, text, partial(_begun, node, by))
         if node.op is None or operation(node) in SHAPES:
+            yield from of_moves(trace, node) if node.op is not None else ()
             continue
         if not isinstance(node.value, torch.Tensor):
             yield from _numbers(trace, node)
@@ -56,6 +59,7 @@ def mutants(trace: Trace) -> Iterator[Mutant]:
             yield from _terms(trace, node)
             yield from of_constants(trace, node)
             yield from of_others(trace, node)
+            yield from of_functions(trace, node)
 
 
 def with_number(trace: Trace, node: Node, place: Any, value: Any) -> Callable[[list[Any]], Any]:
@@ -112,6 +116,14 @@ def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
                     node.index, (place, words), complexity, f"{text} is {words} in {here}",
                     with_number(trace, node, place, type(value)(other)), (place, float(value)),
                 )  # fmt: skip
+            for other in other_sizes(trace, value) if _may_be_of_a_size(value) else ():
+                words = f"{text} is {number(other)}, of the size of another axis, in {here}"
+                yield Mutant(node.index, (place, "size", other), 12, words, with_number(trace, node, place, other))
+
+
+def _may_be_of_a_size(value: float) -> bool:
+    """A root or an inverse of a whole number: a plain 1 or 2 is seldom the size of anything, and an ε never."""
+    return isinstance(value, float) and 1e-3 < value < 1e3 and not (value.is_integer() and value <= 2)
 
 
 def _axes(trace: Trace, node: Node, place: Any, value: Any) -> Iterator[Mutant]:

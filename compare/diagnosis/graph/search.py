@@ -12,7 +12,7 @@ import torch
 
 from compare.diagnosis.causes import Case, Labelled
 from compare.diagnosis.graph.constants import constants_of, own_constants
-from compare.diagnosis.graph.functions import another_function
+from compare.diagnosis.graph.functions import Change, another_function, as_the_output
 from compare.diagnosis.graph.loops import loops
 from compare.diagnosis.graph.other_values import other_values
 from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
@@ -44,6 +44,7 @@ class Clues:
 
     theories: list[tuple[int, Theory]] = field(default_factory=list)
     loops: Budget = field(default_factory=lambda: Budget(LOOPED))
+    change: Change | None = None  # of the twin, that explains the output
     forward: Budget = field(default_factory=lambda: Budget(FORWARD))
 
     def add(self, depth: int, theory: Theory) -> None:
@@ -104,13 +105,23 @@ class TheTwin:
 
     def one_slip(self) -> list[Found]:
         """Single slips of the derivation, and other functions, that explain every case."""
-        found = self._as_elsewhere()
+        found = self._as_elsewhere() or self._as_the_output()
         if found:
             return found
         found = self._found(singles, swaps, partial(loops, budget=self.clues.loops))
         if min((f.complexity for f in found), default=99) > LIKELIEST:
-            found += another_function(self.cases, self.traces, self.target)
+            others, likeliest = another_function(self.cases, self.traces, self.target)
+            found += others
+            if likeliest is not None and not self.target:
+                self.clues.change = likeliest
         return found
+
+    def _as_the_output(self) -> list[Found]:
+        """The change of the twin that explains the output, if this is the gradient of that function."""
+        if not self.target or self.clues.change is None:
+            return []
+        found = as_the_output(self.cases, self.traces, self.target, self.clues.change)
+        return [] if found is None else [found]
 
     def _as_elsewhere(self) -> list[Found]:
         """The slip that explains another output of the same check, if it explains this one too."""
