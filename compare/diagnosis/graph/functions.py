@@ -11,6 +11,7 @@ import numpy as np
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.mutants import mutants, with_number
+from compare.diagnosis.graph.mutants_of_forms import of_forms
 from compare.diagnosis.graph.proof import Found, gap
 from compare.diagnosis.graph.rerun import Mutant, Rerun
 from compare.diagnosis.graph.several import several
@@ -67,7 +68,7 @@ class _Rerun(Rerun):
     def __init__(self, case: Case, t: Any, target: str) -> None:
         super().__init__(t, target)
         self.case, self.target = case, target
-        self.every = {(m.at, m.key): m for m in mutants(t)}
+        self.every = {(m.at, m.key): m for m in (*mutants(t), *of_forms(t))}
         self.swaps = {**dict(swaps(t)), **dict(of_inputs(t, t.inputs.get(target, -1)))}
         self.several = dict(several(t))
 
@@ -198,8 +199,7 @@ def _fitted(room: _Rerun, m: Mutant) -> Change | None:
         snapped = next((v for d in range(2, DIGITS + 1) if abs((v := float(f"{high:.{d}g}")) - high) <= NEAR * high), 0)
         if not snapped or abs(snapped - value) <= 1e-3 * abs(value):
             continue
-        what, inside = m.words.partition(" is ")[0], m.words.rpartition(" in ")[2]
-        what = what.replace(number(value), f"{value:.10g}")
+        what, inside = m.words.partition(" is ")[0].removesuffix(f" {number(value)}"), m.words.rpartition(" in ")[2]
         words = f"{what} is {snapped:.10g}, not {value:.10g}, in {inside}"
         return Change(13, words, partial(_with_number, m, snapped))
     return None

@@ -14,7 +14,6 @@ import torch
 
 from compare.diagnosis.graph.constants import other_sizes
 from compare.diagnosis.graph.mutants_of_arguments import is_like, of_constants, of_others, other_numbers
-from compare.diagnosis.graph.mutants_of_forms import of_functions, of_moves
 from compare.diagnosis.graph.rerun import Mutant, filled, node_value
 from compare.diagnosis.graph.trace import Node, Trace, is_ref
 from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
@@ -46,7 +45,6 @@ def mutants(trace: Trace) -> Iterator[Mutant]:
                 text = f"{formula(trace, node.index)} {words}"
                 yield Mutant(node.index, ("begins", by), 11, text, partial(_begun, node, by))
         if node.op is None or operation(node) in SHAPES:
-            yield from of_moves(trace, node) if node.op is not None else ()
             continue
         if not isinstance(node.value, torch.Tensor):
             yield from _numbers(trace, node)
@@ -59,7 +57,6 @@ def mutants(trace: Trace) -> Iterator[Mutant]:
             yield from _terms(trace, node)
             yield from of_constants(trace, node)
             yield from of_others(trace, node)
-            yield from of_functions(trace, node)
 
 
 def with_number(trace: Trace, node: Node, place: Any, value: Any) -> Callable[[list[Any]], Any]:

@@ -8,11 +8,23 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.rerun import Mutant, node_value
+from compare.diagnosis.graph.mutants_of_arguments import is_like
+from compare.diagnosis.graph.rerun import Mutant, Swap, node_value
 from compare.diagnosis.graph.trace import Node, Tensor, Trace
 from compare.diagnosis.graph.words import COMPARED, called, formula, operation, silent
 
+REACH = 12  # operations that are looked ahead
+MOVING = {"stack", "cat", "slice", "select"}
 BIG = 20.0  # numbers whose exponential nobody takes by mistake without seeing it
+
+
+def of_forms(trace: Trace) -> Iterator[Mutant]:
+    """All of this room, from the output backwards: for a twin, not for the closed form of a derivative."""
+    for node in reversed(trace.nodes):
+        if node.op is not None and node.index in trace.variable and isinstance(node.value, torch.Tensor):
+            yield from of_moves(trace, node)
+            yield from of_functions(trace, node)
+            yield from of_later_ones(trace, node)
 
 
 def of_functions(trace: Trace, node: Node) -> Iterator[Mutant]:
@@ -51,8 +63,6 @@ def _with_function(node: Node, place: int, f: Callable[[Tensor], Tensor], given:
 def of_moves(trace: Trace, node: Node) -> Iterator[Mutant]:
     """Numbers brought to the wrong place: reshaped, not transposed; padded at the other end."""
     name, here, v = operation(node), formula(trace, node.index), node.value
-    if node.index not in trace.variable or not isinstance(v, torch.Tensor):
-        return
     if name in ("permute", "transpose", "t") and sum(n > 1 for n in v.shape) > 1:
         words = f"{called(trace, node.sources()[0])}: its axes are only reshaped where they should be transposed"
         yield Mutant(node.index, "reshaped", 12, words, lambda given: given[0].reshape(v.shape))
@@ -63,3 +73,19 @@ def of_moves(trace: Trace, node: Node) -> Iterator[Mutant]:
             words = f"the padding is at the other end, in {here}"
             rest = node.args[2:]
             yield Mutant(node.index, "other end", 11, words, lambda given: node.op(given[0], other, *rest))
+
+
+def of_later_ones(trace: Trace, node: Node) -> Iterator[Mutant]:
+    """A quantity that the twin works out only later, without this one, where an argument belongs."""
+    if not node.flat or operation(node) in MOVING or silent(node):
+        return
+    after = {node.index}
+    for other in trace.nodes[node.index + 1 :]:
+        if any(s in after for s in other.sources()):
+            after.add(other.index)
+        elif other.index in trace.variable and not silent(other) and other.index <= node.index + REACH:
+            for p, s in enumerate(node.sources()):
+                v = trace.nodes[s].value
+                if s in trace.variable and is_like(other.value, v) and not torch.equal(other.value, v):
+                    words = f"{called(trace, other.index)} stands for {called(trace, s)} in {formula(trace, node.index)}"
+                    yield Mutant(node.index, ("later", p, other.index), 13, words, Swap(node, p, other.index))

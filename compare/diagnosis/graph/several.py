@@ -103,8 +103,9 @@ def _mask_after(trace: Trace, node: Node) -> Iterator[tuple[Any, Several]]:
     masked = trace.nodes[node.sources()[0]]
     while silent(masked) and masked.sources():
         masked = trace.nodes[masked.sources()[0]]
-    scores = [p for p, s in enumerate(masked.sources()) if s in trace.variable]
+    values = [trace.nodes[s].value for s in masked.sources()]
     hidden = torch.isneginf(masked.value)
+    scores = [p for p, v in enumerate(values) if is_like(v, masked.value) and bool(torch.isfinite(v).all())]
     if operation(masked) not in ("where", "masked_fill") or len(scores) != 1 or not bool(hidden.any()):
         return
     allowed = (~hidden).to(node.value).reshape(node.value.shape)

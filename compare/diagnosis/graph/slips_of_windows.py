@@ -31,6 +31,7 @@ def of_a_window(here: Place) -> Iterator[Slip]:
         if any(s < k for s, k in zip(steps, size, strict=True)):
             yield from _overwriting(here)
         yield from _tiling(here, 1 / math.prod(size))
+        yield from _counting(here)
     elif here.name.startswith("upsample_nearest"):
         yield from _of_an_enlargement(here)
 
@@ -122,6 +123,22 @@ def _overwritten(here: Place, order: int, up: Tensor) -> Tensor:
         one[at], alone[at] = 1, up[at]
         out = torch.where(covers(one) != 0, here.right(alone), out)
     return out
+
+
+def _counting(here: Place) -> Iterator[Slip]:
+    """δ divided by the whole window also where a part of it is padding, or the reverse."""
+    size, step, pads, ceil, counted = [*here.node.args[1:], *(None, [], [0], False, True)[len(here.node.args) - 1 :]][:5]
+    if not any(pads):
+        return
+    how = "the numbers there are, not by the whole window" if counted else "the whole window, padding and all"
+
+    def rule(up: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = here.x.detach().clone().requires_grad_()
+            y = here.node.op(leaf, size, step, pads, ceil, not counted)
+        return torch.autograd.grad(y, leaf, up)[0]
+
+    yield here.slip("counted", 11, f"δ of {here.here} is divided by {how}, at the borders", rule)
 
 
 def _tiling(here: Place, factor: float) -> Iterator[Slip]:

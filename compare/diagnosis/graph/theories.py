@@ -119,7 +119,7 @@ def _theories(room: Room, slip: Slip, factor: float) -> Iterator[Theory]:
         constant = words[(words[1] == "division" and 3) or 2] if words[1:2] in (["constant"], ["division"]) else ""
         stands = bool(constant) and constant in here and operation(room.trace.nodes[slip.edge[0]]) in ("mul", "div")
         yield Theory((Part.of(slip, label, room.complexity(label) - 2 * stands),))
-    if abs(factor) > ALMOST:
+    if abs(factor) > ALMOST and slip.key == "true":  # beside another slip a fitted number would be a second guess
         yield Theory((Part.of(slip, FITTED, 20),))
 
 

@@ -57,6 +57,8 @@ def constant(v: Any) -> str:
         return "a constant"
     if v.numel() == 1:
         return number(float(v))
+    if v.dim() == 2 and v.shape[0] == v.shape[1] and torch.equal(v.double(), torch.eye(len(v), dtype=torch.double)):
+        return "I"
     kind = "mask" if v.dtype == torch.bool or bool(((v == 0) | (v == 1)).all()) else "constant"
     return f"[{'×'.join(map(str, v.shape))} {kind}]"
 
