@@ -164,6 +164,28 @@ def named_term(trace: Trace, edge: Edge) -> str:
     return "the projection term" if name == "mul" and operation(inside) in ("rsqrt", "reciprocal") else ""
 
 
+def power_lost(trace: Trace, edge: Edge) -> str:
+    """The words for a path left out of a product of equal factors: its derivative lacks a part of its number."""
+    base, whole = _as_power(trace, edge[0])
+    _, part = _as_power(trace, edge[2]) if edge[2] != base else (base, 1)
+    if operation(trace.nodes[edge[0]]) != "mul" or whole < 2:
+        return ""
+    here, left = formula(trace, edge[0]), whole - part
+    name = {2: "the square ", 3: "the cube "}.get(whole, "")
+    if left == 1:
+        return f"the factor {whole} of {name}{here} is lost in its derivative"
+    return f"the factor {whole} of {name}{here} is {left} in its derivative"
+
+
+def _as_power(trace: Trace, index: int) -> tuple[int, int]:
+    """The quantity and the exponent that a product of equal factors is."""
+    node = trace.nodes[index]
+    if operation(node) != "mul" or len(node.sources()) != 2:
+        return index, 1
+    (a, m), (b, n) = (_as_power(trace, s) for s in node.sources())
+    return (a, m + n) if a == b else (index, 1)
+
+
 def rule_of(trace: Trace, edge: Edge) -> str:
     """Which rule of differentiation has a term for each argument of an operation."""
     return TERMS.get(operation(trace.nodes[edge[0]]), "")

@@ -30,7 +30,7 @@ class Change(NamedTuple):
 
     complexity: int
     words: str
-    wrong: Callable[[_Rerun], dict[int, Mutant] | None]  # of one case, the operations that are changed there
+    wrong: Callable[[Changeable], dict[int, Mutant] | None]  # of one case, the operations that are changed there
     depth: int = 0  # how far the twin is taken apart there
 
 
@@ -43,7 +43,7 @@ def another_function(
         return [], None
     for depth, traces in enumerate(taken_apart):
         said = {words.partition(" in ")[0] for words in found}  # the same change of a twin taken apart less
-        for f, change in _search([_Rerun(case, t, target) for case, t in zip(cases, traces, strict=True)]):
+        for f, change in _search([Changeable(case, t, target) for case, t in zip(cases, traces, strict=True)]):
             if f.words[0].partition(" in ")[0] in said:
                 continue
             if f.words[0] not in found or f.complexity < found[f.words[0]][0].complexity:
@@ -58,12 +58,12 @@ def as_the_output(
     """The gradient of the function that the output is known to be of, if it explains every case."""
     if change.depth >= len(taken_apart) or sum(int(c.where().sum()) for c in cases) < SPARE:
         return None
-    rooms = [_Rerun(case, t, target) for case, t in zip(cases, taken_apart[change.depth], strict=True)]
+    rooms = [Changeable(case, t, target) for case, t in zip(cases, taken_apart[change.depth], strict=True)]
     return _proven(rooms, change)
 
 
-class _Rerun(Rerun):
-    """One case."""
+class Changeable(Rerun):
+    """One case, with all changes of its twin."""
 
     def __init__(self, case: Case, t: Any, target: str) -> None:
         super().__init__(t, target)
@@ -98,7 +98,7 @@ class _Rerun(Rerun):
         return {i: self.every[i, m.key] for i in same if (i, m.key) in self.every}
 
 
-def _search(rooms: list[_Rerun]) -> Iterator[tuple[Found, Change]]:
+def _search(rooms: list[Changeable]) -> Iterator[tuple[Found, Change]]:
     alike = [r for r in rooms if r.case.manual.shape == rooms[0].case.manual.shape]
     room = max(alike, key=lambda r: int(r.case.where().sum()))
     m = room.case.manual
@@ -119,7 +119,7 @@ def _search(rooms: list[_Rerun]) -> Iterator[tuple[Found, Change]]:
                 yield found, fitted
 
 
-def _changes(room: _Rerun) -> Iterator[Change]:
+def _changes(room: Changeable) -> Iterator[Change]:
     """Of one operation, of one in every turn of a loop, of two numbers, of several that belong together."""
     for mutant in room.every.values():
         yield Change(mutant.complexity, mutant.words, partial(_one, mutant))
@@ -135,26 +135,26 @@ def _changes(room: _Rerun) -> Iterator[Change]:
         yield Change(complexity, f"{words}, in every turn of the loop", partial(_several, keys))
 
 
-def _one(mutant: Mutant, room: _Rerun) -> dict[int, Mutant] | None:
+def _one(mutant: Mutant, room: Changeable) -> dict[int, Mutant] | None:
     here = room.every.get((mutant.at, mutant.key))
     return None if here is None else {here.at: here}
 
 
-def _in_every_turn(mutant: Mutant, room: _Rerun) -> dict[int, Mutant] | None:
+def _in_every_turn(mutant: Mutant, room: Changeable) -> dict[int, Mutant] | None:
     return room.turns(mutant) or None
 
 
-def _swapped(key: Any, room: _Rerun) -> dict[int, Mutant] | None:
+def _swapped(key: Any, room: Changeable) -> dict[int, Mutant] | None:
     return room.swaps[key][1] if key in room.swaps else None
 
 
-def _several(keys: Sequence[Any], room: _Rerun) -> dict[int, Mutant] | None:
+def _several(keys: Sequence[Any], room: Changeable) -> dict[int, Mutant] | None:
     if any(key not in room.several for key in keys):
         return None
     return {at: mutant for key in keys for at, mutant in room.several[key][2].items()}
 
 
-def _proven(rooms: list[_Rerun], change: Change) -> Found | None:
+def _proven(rooms: list[Changeable], change: Change) -> Found | None:
     worst = 0.0
     for room in rooms:
         changed = change.wrong(room)
@@ -168,7 +168,7 @@ def _proven(rooms: list[_Rerun], change: Change) -> Found | None:
     return Found(change.complexity, ((OF_ANOTHER if rooms[0].target else "") + change.words,), worst)
 
 
-def _fitted(room: _Rerun, m: Mutant) -> Change | None:
+def _fitted(room: Changeable, m: Mutant) -> Change | None:
     """The decimal number in the place of a constant that gives the manual numbers at the element that it moves most."""
     assert m.number is not None
     place, value = m.number
@@ -205,6 +205,6 @@ def _fitted(room: _Rerun, m: Mutant) -> Change | None:
     return None
 
 
-def _with_number(m: Mutant, value: float, room: _Rerun) -> dict[int, Mutant]:
+def _with_number(m: Mutant, value: float, room: Changeable) -> dict[int, Mutant]:
     place, _ = m.number or (None, 0.0)
     return {m.at: m._replace(made=with_number(room.trace, room.trace.nodes[m.at], place, value))}

@@ -10,7 +10,7 @@ import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import Factor, scaling
-from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, rule_of, scaled
+from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, power_lost, rule_of, scaled
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
 from compare.diagnosis.graph.words import called, formula
@@ -198,7 +198,7 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
         if not (left <= 1 and low <= high):
             return None
         worst, numbers = max(worst, left), numbers + int(room.case.where().sum())
-    if numbers < SPARE + len(theory.parts):
+    if numbers < SPARE + sum(part.label not in FREE for part in theory.parts):
         return None
     words = [_words(rooms[0].trace, part, (low + high) / 2) for part in theory.parts]
     return Found(theory.complexity, (*words, *([theory.overall] if theory.overall else [])), worst)
@@ -234,6 +234,8 @@ def _words(trace: Trace, part: Part, factor: float) -> str:
     often = ", in every turn of the loop" if len(part.edges) > 1 and part.key != "swapped" else ""
     if part.key == "true":
         way = path(trace, edge)
+        if part.label == "missing" and (lost := power_lost(trace, edge)):
+            return f"{lost}{often}"
         if part.label == "missing" and (name := named_term(trace, edge)):
             held = f"{called(trace, edge[2])} is held constant in {formula(trace, edge[0])}"
             return f"{name} is missing: {held}{often}"

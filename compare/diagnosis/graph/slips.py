@@ -125,9 +125,14 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int], flows:
         x = trace.nodes[early].value
         if early >= node.index or not isinstance(x, torch.Tensor) or x.shape != node.value.shape:
             continue
+        edge, at = (node.index, JUMP, early), called(trace, early)
+        if trace.between(node.index, early, leading) >= 2 and _is_linear(trace, edge):
+            here = formula(trace, node.index)
+            yield Slip(edge, "true", 0, f"the path through {here}", partial(_down, trace, edge, leading))
+            words = f"δ is put through {here} as in the forward pass, where its transpose belongs"
+            yield Slip(edge, "forward", 11, words, partial(_put_through, trace, edge))
         if trace.between(node.index, early) < 2:
             continue
-        edge, at = (node.index, JUMP, early), called(trace, early)
         right = _all_the_way(trace, edge, leading, up)
         if right is not None:
             others = _later(trace, flows, node)
@@ -182,9 +187,6 @@ def _of_jump(
     yield Slip(edge, "true", 0, f"the path through {here}", partial(_down, trace, edge, leading))
     yield Slip(edge, "one", 12, f"the derivative of {here} by {at} is missing (taken as 1)", lambda up: up)
     x, y = trace.nodes[edge[2]].value, trace.nodes[edge[0]].value
-    if _is_linear(trace, edge):
-        words = f"δ is put through {here} as in the forward pass, where its transpose belongs"
-        yield Slip(edge, "forward", 11, words, partial(_put_through, trace, edge))
     for axes, rule in as_of_a_softmax(y):
         text = (
             f"in the derivative of {here} by {at}: p · (δ − sum(δ · p)), that of the softmax, stands for δ − p · sum(δ)"
