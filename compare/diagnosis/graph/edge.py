@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import MADE, called, formula, operation, role, silent, spoken
+from compare.diagnosis.graph.words import MADE, called, formula, indices, operation, role, silent, spoken
 
 MOST_VALUES = 20  # other quantities that are tried in a place
 STEPS_BACK = 4  # to what a quantity is made of
@@ -147,7 +147,8 @@ class Place:
 def path(trace: Trace, edge: Edge) -> str:
     """The path along an edge, in words."""
     node = trace.nodes[edge[0]]
-    return f"the path through {called(trace, edge[2])}{role(node, edge[1])} in {formula(trace, edge[0])}"
+    what = f"{called(trace, edge[2])}{indices(trace, node, edge[1])}{role(node, edge[1])}"
+    return f"the path through {what} in {formula(trace, edge[0])}"
 
 
 def named_term(trace: Trace, edge: Edge) -> str:

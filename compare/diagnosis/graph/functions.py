@@ -21,8 +21,8 @@ from compare.diagnosis.graph.words import OF_ANOTHER, number
 
 SPARE = 3  # numbers that must be explained
 FITS = 16  # constants of the twin that are fitted
-DIGITS = 7  # of a mistyped number
-NEAR = 1e-9  # how near a fit must come to one
+DIGITS = {np.dtype(np.float64): 7, np.dtype(np.float32): 4}  # of a mistyped number: with more, any would do
+NEAR = 1e-6  # how near to one a fit must come to be tried as that one
 
 
 class Change(NamedTuple):
@@ -122,8 +122,10 @@ def _search(rooms: list[Changeable]) -> Iterator[tuple[Found, Change]]:
 def _changes(room: Changeable) -> Iterator[Change]:
     """Of one operation, of one in every turn of a loop, of two numbers, of several that belong together."""
     for mutant in room.every.values():
-        yield Change(mutant.complexity, mutant.words, partial(_one, mutant))
-        if len(room.turns(mutant)) > 1:
+        turns = room.turns(mutant)
+        if mutant.at in (min(turns), max(turns)):  # of a loop's turns, a person slips in all, the first or the last
+            yield Change(mutant.complexity, mutant.words, partial(_one, mutant))
+        if mutant.at == min(turns) < max(turns):
             words = f"{mutant.words}, in every turn of the loop"
             yield Change(mutant.complexity, words, partial(_in_every_turn, mutant))
     for key, (words, _) in room.swaps.items():
@@ -196,7 +198,8 @@ def _fitted(room: Changeable, m: Mutant) -> Change | None:
                 return None
             low, high = (low, middle) if (found.flat[k] > manual.flat[k]) == rising else (middle, high)
         # what a person types has few digits: the fewest that are this number
-        snapped = next((v for d in range(2, DIGITS + 1) if abs((v := float(f"{high:.{d}g}")) - high) <= NEAR * high), 0)
+        digits = range(2, DIGITS[manual.dtype] + 1)
+        snapped = next((v for d in digits if abs((v := float(f"{high:.{d}g}")) - high) <= NEAR * abs(high)), 0.0)
         if not snapped or abs(snapped - value) <= 1e-3 * abs(value):
             continue
         what, inside = m.words.partition(" is ")[0].removesuffix(f" {number(value)}"), m.words.rpartition(" in ")[2]

@@ -41,7 +41,9 @@ def of_functions(trace: Trace, node: Node) -> Iterator[Mutant]:
             source = trace.nodes[source.sources()[0]]
         for words, f in _functions(v, name, operation(source)):
             made = partial(_with_function, node, p, f)
-            yield Mutant(node.index, ("function", p, words), 13, f"{words.format(what)} stands for {what} in {here}", made)
+            yield Mutant(
+                node.index, ("function", p, words), 13, f"{words.format(what)} stands for {what} in {here}", made
+            )
 
 
 def _functions(v: Tensor, above: str, below: str) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
@@ -87,5 +89,7 @@ def of_later_ones(trace: Trace, node: Node) -> Iterator[Mutant]:
             for p, s in enumerate(node.sources()):
                 v = trace.nodes[s].value
                 if s in trace.variable and is_like(other.value, v) and not torch.equal(other.value, v):
-                    words = f"{called(trace, other.index)} stands for {called(trace, s)} in {formula(trace, node.index)}"
+                    words = (
+                        f"{called(trace, other.index)} stands for {called(trace, s)} in {formula(trace, node.index)}"
+                    )
                     yield Mutant(node.index, ("later", p, other.index), 13, words, Swap(node, p, other.index))

@@ -133,7 +133,11 @@ class TheTwin:
 
     def forward_slip(self) -> list[Found]:
         """A slip of the forward pass whose values the gradient is worked out with."""
-        return other_values(self.cases, self.traces, self.target, self.clues.forward, self.clues.change) if self.target else []
+        return (
+            other_values(self.cases, self.traces, self.target, self.clues.forward, self.clues.change)
+            if self.target
+            else []
+        )
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""

@@ -127,7 +127,9 @@ def _overwritten(here: Place, order: int, up: Tensor) -> Tensor:
 
 def _counting(here: Place) -> Iterator[Slip]:
     """δ divided by the whole window also where a part of it is padding, or the reverse."""
-    size, step, pads, ceil, counted = [*here.node.args[1:], *(None, [], [0], False, True)[len(here.node.args) - 1 :]][:5]
+    size, step, pads, ceil, counted = [*here.node.args[1:], *(None, [], [0], False, True)[len(here.node.args) - 1 :]][
+        :5
+    ]
     if not any(pads):
         return
     how = "the numbers there are, not by the whole window" if counted else "the whole window, padding and all"
