@@ -151,3 +151,33 @@ def test_the_sum_of_a_row_is_forgotten() -> None:
         lambda x, w: x * (x @ w)[:, None], "gradient of w", x=(4, 5), params={"w": (5,)},
     )  # fmt: skip
     assert found.endswith("δ · x is taken element by element: δ is not summed over axis 1 before")
+
+
+def unrolled(x: Any, b: Any, turns: int = 4) -> list[Any]:
+    h = [0 * b + np.zeros((len(x), 3))]
+    for t in range(turns):
+        h.append(np.tanh(x[:, t] + 0.5 * h[-1] + b))
+    return h
+
+
+def test_only_one_turn_of_a_loop_counts() -> None:
+    def backward(dy: Any, x: Any, b: Any) -> Any:
+        h, d, dx = unrolled(x, b), 0 * dy[:, 0], []
+        for t in reversed(range(4)):
+            d = (dy[:, t] + 0.5 * d) * (1 - h[t + 1] ** 2)
+            dx.insert(0, d)
+            db = d.sum(axis=0)
+        return {"x": np.stack(dx, axis=1), "b": db}
+
+    def twin(x: Any, b: Any) -> Any:
+        h, out = torch.zeros(len(x), 3, dtype=x.dtype), []
+        for t in range(4):
+            h = torch.tanh(x[:, t] + 0.5 * h + b)
+            out.append(h)
+        return torch.stack(out, 1)
+
+    found = cause(
+        lambda x, b: np.stack(unrolled(x, b)[1:], axis=1), backward, twin, "gradient of b",
+        x=np.random.default_rng(0).normal(size=(2, 4, 3)), params={"b": (3,)},
+    )  # fmt: skip
+    assert found == "the turns of the loop overwrite each other in the gradient of b: only the first one counts"

@@ -1,4 +1,4 @@
-"""What goes wrong in the forward pass, with a gradient that follows it or not, is named in every tensor that differs."""
+"""What goes wrong in the forward pass, with a gradient that follows it or not, is named in every tensor."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _proven(rooms: list[Changeable], change: Change) -> Found | None:
 def _fitted(room: Changeable, m: Mutant) -> Change | None:
     """The decimal number in the place of a constant that gives the manual numbers at the element that it moves most."""
     assert m.number is not None
-    place, value = m.number
+    _, value = m.number
     manual = room.case.manual
 
     def at(v: float) -> np.ndarray | None:

@@ -18,6 +18,7 @@ from compare.diagnosis.regions import near_one
 
 FITTED = "a constant factor"  # one without a name, the same in every case
 SPARE = 3  # numbers that must be explained beyond those fitted
+ONE_TURN = "one turn"  # the key of what leaves out all turns of a loop but one
 FREE = {"": 1.0, "missing": 0.0}
 
 
@@ -230,6 +231,8 @@ def gap(
 
 
 def _words(trace: Trace, part: Part, factor: float) -> str:
+    if part.key == ONE_TURN:
+        return part.words
     edge = part.edges[0]
     often = ", in every turn of the loop" if len(part.edges) > 1 and part.key != "swapped" else ""
     if part.key == "true":

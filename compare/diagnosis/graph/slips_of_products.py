@@ -45,14 +45,14 @@ def of_a_product(here: Place) -> Iterator[Slip]:
 
 def _elementwise(here: Place, b: Tensor, what: str) -> Iterator[Slip]:
     """Of x w, a number a row, that was broadcast again: δ times x number by number, not summed over the row before."""
-    same = {here.node.index}
+    same, full = {here.node.index}, None
     for n in here.trace.nodes[here.node.index + 1 :]:
-        if operation(n) in ("unsqueeze", "expand", "view") and n.sources()[0] in same:
+        if full is None and operation(n) in ("unsqueeze", "expand", "view") and n.sources()[0] in same:
             same.add(n.index)
-            full = here.flows.get(n.index)
-            if isinstance(full, torch.Tensor) and full.shape == b.shape:
-                words = f"{here.of}, δ · {what} is taken element by element: δ is not summed over axis 1 before"
-                yield here.slip(("elementwise", n.index), 12, words, lambda up, full=full: (full * b).sum(0))
+            full = here.flows.get(n.index) if n.value.shape == b.shape else None
+    if isinstance(full, torch.Tensor):
+        words = f"{here.of}, δ · {what} is taken element by element: δ is not summed over axis 1 before"
+        yield here.slip("elementwise", 12, words, lambda up: (full * b).sum(0))
 
 
 def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:
