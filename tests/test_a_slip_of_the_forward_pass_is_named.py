@@ -169,3 +169,25 @@ def test_a_change_of_the_output_is_not_said_of_a_gradient_that_has_another_fault
         return by_torch(right)[1](dy, x)["x"] * np.where(x > 0, 1.25, 1)
 
     assert causes((by_torch(right)[0], backward), mistyped(0.044715), x=(4, 6))["input gradient"] == ""
+
+
+def turned(x: Any, neighbours: bool = False) -> Any:
+    a, b = (x[:, 0::2], x[:, 1::2]) if neighbours else (x[:, :3], x[:, 3:])
+    t = torch.arange(len(x), dtype=x.dtype)[:, None] / torch.tensor([1.0, 2.0, 3.0], dtype=x.dtype)
+    pair = a * t.cos() - b * t.sin(), a * t.sin() + b * t.cos()
+    return torch.stack(pair, 2).reshape(x.shape) if neighbours else torch.cat(pair, 1)
+
+
+def test_pairs_of_neighbours_are_taken_for_pairs_of_halves() -> None:
+    found = causes(by_torch(lambda x: turned(x, True)), turned, x=(4, 6))
+    assert set(found) == {"output", "input gradient"}
+    assert all(said.startswith("pairs of neighbours and pairs of halves") for said in found.values())
+
+
+def test_a_table_that_is_used_reversed_gets_its_gradient_reversed() -> None:
+    def biased(x: Any, B: Any, reverse: bool = False) -> Any:
+        return torch.softmax(x + (B.flip(0) if reverse else B), 1)
+
+    found = causes(by_torch(lambda x, B: biased(x, B, True)), biased, x=(3, 5), params={"B": (5,)})
+    assert found["output"] == "B is reversed along axis 0 where it is used"
+    assert found["gradient of B"] == "B is reversed along axis 0 where it is used, and its gradient with it"

@@ -117,7 +117,7 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if name == "reciprocal":
         return f"1 / {_argument(trace, node.args[0], depth, 3)}", 2
     if name == "pow":
-        return f"{_argument(trace, node.args[0], depth, 9)}^{_argument(trace, node.args[1], depth, 9)}", 3
+        return f"{_argument(trace, node.args[0], depth, 9)}^{_argument(trace, node.args[1], depth, 9)}", 4
     if name in ("slice", "select"):
         return f"{_argument(trace, node.args[0], depth, 9)}{_indexed(node, name)}", 9
     inside = [_argument(trace, a, depth, 0) for a in tree_leaves(node.args, is_leaf=is_ref) if is_ref(a)]
