@@ -28,10 +28,11 @@ from compare.diagnosis.graph.slips_of_functions import (
     of_elsewhere,
 )
 from compare.diagnosis.graph.slips_of_places import of_places, of_quantities, of_upstream
+from compare.diagnosis.graph.slips_of_pools import of_a_pool
 from compare.diagnosis.graph.slips_of_products import of_a_product
 from compare.diagnosis.graph.slips_of_recomputing import of_recomputing
 from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_sum, of_an_extreme
-from compare.diagnosis.graph.slips_of_windows import of_a_pool, of_a_window
+from compare.diagnosis.graph.slips_of_windows import of_a_window
 from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
 
