@@ -134,7 +134,7 @@ def activations() -> list[dict[str, Any]]:
             lambda x: -softplus(-x),
             lambda dy, x: dy * sigmoid(x),
             F.logsigmoid,
-            "sigm|σ|sign|evaluated at −",
+            "sigm|σ|sign|evaluated at −|evaluated at x",
         ),
         row("clamp: let through", lambda x: np.clip(x, -1, 1), lambda dy, x: dy * 1.0, lambda x: x.clamp(-1, 1), "clamp|let|1 where|derivative|mask"),
         row("power: exponent not in front", lambda x: x**3, lambda dy, x: dy * x**2, lambda x: x**3, "factor ⅓|3|third"),

@@ -175,7 +175,7 @@ def of_activations() -> Iterator[Fault]:
     yield relu("times z", lambda v, s: v * s.x, "a factor x too much")
     yield relu("mask from the upstream", lambda v, s: s.dy * (s.dy > 0), "mask is taken from the upstream")
     yield leaky("slope lost", lambda v, s: s.dy * (s.x > 0), "that of ReLU")
-    yield leaky("slope everywhere", lambda v, s: s.dy * 0.1, "x · 0.1 stands for x")
+    yield leaky("slope everywhere", lambda v, s: s.dy * 0.1, "x · 0.1 stands for x|x · 0.1 is taken everywhere")
     yield leaky("slope squared", lambda v, s: np.where(s.x > 0, s.dy, 0.01 * s.dy), "g'(z) is applied twice|of 0.1")
     yield sigmoid("g' missing", lambda v, s: s.dy * 1, missing)
     yield sigmoid("z(1 − z)", lambda v, s: s.dy * s.x * (1 - s.x), "z(1 − z) stands for")
@@ -190,7 +190,11 @@ def of_activations() -> Iterator[Fault]:
     yield tanh("g' at the activation", lambda v, s: s.dy * (1 - np.tanh(s.y) ** 2), "at the activation instead of z")
     yield tanh("1 − a", lambda v, s: s.dy * (1 - s.y), "1 − y stands for")
     yield tanh("sigmoid's formula", lambda v, s: s.dy * s.y * (1 - s.y), "y(1 − y) stands")
-    yield tanh("1 + a²", lambda v, s: s.dy * (1 + s.y * s.y), "1 + y² stands")
+    yield tanh(
+        "1 + a²",
+        lambda v, s: s.dy * (1 + s.y * s.y),
+        "1 + y² stands|the sign between 1 and tanh · tanh is wrong in 1 − tanh · tanh",
+    )
     yield tanh("a² only", lambda v, s: s.dy * s.y * s.y, "y² stands")
     yield tanh("upstream ignored", lambda v, s: 1 - s.y * s.y, "upstream gradient is left out")
     yield tanh("float32 result", lambda v, s: v.astype(np.float32).astype(np.float64), "float32")

@@ -64,7 +64,12 @@ def faults() -> Iterator[Fault]:
         yield broken(name, "sign of the gradient", {G: lambda g, z, y: -g}, {G: ("sign is flipped",)})
     yield broken("MSE", "the 2 of the square missing", {G: lambda g, z, y: g / 2}, {G: ("½ too much",)})
     yield broken("MSE", "mean over the batch only", {G: lambda g, z, y: g * z.shape[1]}, {G: ("K times too large",)})
-    yield broken("MSE", "sum in the gradient", {G: lambda g, z, y: g * z.size}, {G: ("NK times too large",)})
+    yield broken(
+        "MSE",
+        "sum in the gradient",
+        {G: lambda g, z, y: g * z.size},
+        {G: ("NK times too large|the count of all numbers is left out",)},
+    )
     yield broken("MSE", "sum in the value", {J: lambda v, z, y: v * z.size}, {J: ("NK times too large",)})
     yield broken("MSE", "target − output", {G: lambda g, z, y: 2 * (y - z) / z.size}, {G: ("sign is flipped",)})
     yield broken("MSE", "absolute error in the gradient", {G: lambda g, z, y: np.abs(g)}, {G: ("absolute value",)})
