@@ -22,7 +22,6 @@ from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Si
 
 TEXTBOOK_FILE = textbook.__file__
 DEEPEST = 4  # textbook forms within textbook forms
-ALWAYS = {torch.ops.aten.rsub.Scalar}  # 1 − x, taken apart or not, is one and the same: that is no depth of its own
 LONGEST = 400  # operations of a twin that is looked at
 # Operations that make a table of constants, or a mask, from nothing but numbers.
 FORMULAS = {
@@ -87,13 +86,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         if not any(self._tracked(a) for a in tree_leaves((args, kwargs))):
             return self._constant(op, args, kwargs)
         form = TEXTBOOK.get(op)
-        if form is not None and (self.depth > 0 or op in ALWAYS):
-            depth, self.depth = self.depth, max(self.depth - 1, 0)
+        if form is not None and self.depth > 0:
+            self.depth -= 1
             try:
                 with self:
                     result = form(*args, **kwargs)
             finally:
-                self.depth = depth
+                self.depth += 1
             if result is not NotImplemented:
                 return result
         if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):

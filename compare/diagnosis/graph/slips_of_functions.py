@@ -100,8 +100,8 @@ def of_a_power(here: Place) -> Iterator[Slip]:
         words = f"the derivative of {here.here} has its exponent not lowered by 1"
         yield here.slip("not lowered", 12, words, lambda up: here.right(up) * x)
     else:
-        words = f"the factor log({here.at}) is missing in the derivative of {here.here} by its exponent"
-        yield here.slip("no log", 12, words.replace(here.at, "the base"), lambda up: up * here.y)
+        words = f"the logarithm of the base is missing in the derivative of {here.here} by its exponent"
+        yield here.slip("no log", 12, words, lambda up: up * here.y)
 
 
 def of_a_softmax(here: Place) -> Iterator[Slip]:
