@@ -11,6 +11,7 @@ import numpy as np
 
 from compare.diagnosis.causes import Candidate, Case, again, again_with
 from compare.diagnosis.of_activations import elementwise
+from compare.diagnosis.of_places import misused, of_pairs
 from compare.judge.sides import Sides, parameter, parameters_among
 
 LARGEST_BATCH = 64  # of which single examples are looked at
@@ -20,8 +21,11 @@ def of_forward(sides: Sides, case: Case) -> Iterator[Candidate]:
     """The forward pass with a parameter or the input misused."""
     x = case.inputs["x"]
     yield Candidate(10, ("the input comes out unchanged",), x)
+    y = case.results.get("output")
+    if y is not None and y.shape == x.shape:
+        yield from of_pairs(sides, case)
     yield from _misused_parameters(sides, case, forward=True)
-    yield from _misused(sides, case, "x", "x", 12)
+    yield from misused(sides, case, "x", "x", 12)
     yield from _again(sides, case, 12, "the sign of the input is flipped", {"x": -x})
     yield from _without_eps(sides, case)
 
@@ -39,10 +43,10 @@ def of_any_gradient(sides: Sides, case: Case) -> Iterator[Candidate]:
     if case.output == "input gradient" and y is not None and y.shape == x.shape:
         words = "δ is put through the layer as in the forward pass, where its transpose belongs"
         yield Candidate(11, (words,), partial(_put_through, sides, case))
-        yield from _of_pairs(sides, case)
+        yield from of_pairs(sides, case)
     yield from _misused_parameters(sides, case, forward=False)
-    yield from _misused(sides, case, "x", "x", 12)
-    yield from _misused(sides, case, "dy", "the upstream gradient", 12)
+    yield from misused(sides, case, "x", "x", 12)
+    yield from misused(sides, case, "dy", "the upstream gradient", 12)
     for name, value in case.parameters_after.items():
         what = f"{name} was updated before it was used to propagate"
         yield from _again(sides, case, 10, what, {parameter(name): value})
@@ -58,23 +62,6 @@ def _of_another(case: Case) -> Iterator[Candidate]:
             yield Candidate(14 if right else 11, (f"it is the {name}",), value)
             if value.ndim == 2 and value.shape[0] != value.shape[1]:
                 yield Candidate(12, (f"it is the {name}", "it is transposed"), value.T)
-
-
-def _of_pairs(sides: Sides, case: Case) -> Iterator[Candidate]:
-    """Pairs of neighbours along an axis taken for pairs of its two halves, on both ends of the derivation."""
-    dy = case.inputs["dy"]
-    words = "pairs of neighbours and pairs of halves (i and i + n/2) are taken for each other along axis {}"
-    for axis, size in enumerate(dy.shape):
-        if size < 4 or size % 2:
-            continue
-        halves = np.arange(size).reshape(-1, 2).T.ravel()
-        for order in (halves, np.argsort(halves)):
-
-            def made(axis: int = axis, order: np.ndarray = order) -> np.ndarray | None:
-                found = again(sides, case, dy=dy.take(order, axis))
-                return None if found is None else found.take(np.argsort(order), axis)
-
-            yield Candidate(12, (words.format(axis),), made)
 
 
 def _put_through(sides: Sides, case: Case) -> np.ndarray | None:
@@ -166,7 +153,7 @@ def _misused_parameters(sides: Sides, case: Case, forward: bool) -> Iterator[Can
             yield from _again(
                 sides, case, 12, f"{name} is divided by where it should be multiplied with", {key: 1 / value}
             )
-        yield from _misused(sides, case, key, name, 10)
+        yield from misused(sides, case, key, name, 10)
 
 
 def _is_factor(sides: Sides, case: Case, key: str, value: np.ndarray) -> bool:
@@ -180,25 +167,6 @@ def _is_factor(sides: Sides, case: Case, key: str, value: np.ndarray) -> bool:
         return zero is None and double is not None and value.size > 0
     near = float(np.sqrt(np.finfo(once.dtype).eps)) * np.abs(once).max(initial=0)
     return bool(np.abs(double - 2 * once + zero).max(initial=0) <= near)
-
-
-def _misused(sides: Sides, case: Case, key: str, name: str, complexity: int) -> Iterator[Candidate]:
-    """An input with its numbers in other places, or in a lower precision."""
-    value = case.inputs[key]
-    if value.ndim == 2 and value.shape[0] == value.shape[1]:
-        yield from _again(sides, case, complexity, f"{name} is transposed where it is used", {key: value.T.copy()})
-    for axis in range(value.ndim):
-        if value.shape[axis] > 1:
-            what = f"{name} is reversed along axis {axis} where it is used"
-            yield from _again(sides, case, complexity + 1, what, {key: np.flip(value, axis).copy()})
-        if value.shape[axis] > 2:
-            for shift in (1, -1):
-                what = f"{name} is rolled by {shift} along axis {axis} where it is used"
-                yield from _again(sides, case, complexity + 2, what, {key: np.roll(value, shift, axis)})
-    for low in (np.float32, np.float16):
-        if np.dtype(low).itemsize < value.dtype.itemsize:
-            what = f"{name} is rounded to {np.dtype(low).name} before it is used"
-            yield from _again(sides, case, 11, what, {key: value.astype(low).astype(value.dtype)})
 
 
 def _without_eps(sides: Sides, case: Case) -> Iterator[Candidate]:

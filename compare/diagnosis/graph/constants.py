@@ -136,12 +136,15 @@ def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
 
 def _other_sizes(trace: Trace, a: float, factor: float) -> Iterator[tuple[float, float]]:
     """(the number, what the gradient is then multiplied with) for a number that is a power of another axis's size."""
-    for power in (0.5, -0.5, 1.0, -1.0):
-        if abs(a ** (1 / power) - round(a ** (1 / power))) < 1e-9 and a > 0:
-            for n in _sizes(trace):
-                other = n**power
-                if abs(other - a) > 1e-9:
-                    yield other, other / a if abs(factor - a) < 1e-12 * a else a / other
+    for other in other_sizes(trace, a):
+        yield other, other / a if abs(factor - a) < 1e-12 * a else a / other
+
+
+def other_sizes(trace: Trace, a: float) -> Iterator[float]:
+    """What a number that is a power of a whole number, √3 or 1/3, is with the size of another axis."""
+    for power in (0.5, -0.5, 1.0, -1.0) if a > 0 else ():
+        if abs(a ** (1 / power) - round(a ** (1 / power))) < 1e-9:
+            yield from (n**power for n in _sizes(trace) if abs(n**power - a) > 1e-9)
             return
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import MADE, called, formula, operation, role, silent, spoken
+from compare.diagnosis.graph.words import MADE, called, formula, indices, operation, role, silent, spoken
 
 MOST_VALUES = 20  # other quantities that are tried in a place
 STEPS_BACK = 4  # to what a quantity is made of
@@ -147,9 +147,11 @@ class Place:
 def path(trace: Trace, edge: Edge) -> str:
     """The path along an edge, in words."""
     node = trace.nodes[edge[0]]
-    names = [called(trace, s) for s in node.sources()]
-    which = ("the first ", "the second ")[edge[1]] if len(names) == 2 and names[0] == names[1] and edge[1] >= 0 else ""
-    return f"the path through {which}{called(trace, edge[2])}{role(node, edge[1])} in {formula(trace, edge[0])}"
+    index, names = indices(trace, node, edge[1]), [called(trace, s) for s in node.sources()]
+    alike = not index and len(names) == 2 and names[0] == names[1] and edge[1] >= 0
+    which = ("the first ", "the second ")[edge[1]] if alike else ""
+    what = f"{which}{called(trace, edge[2])}{index}{role(node, edge[1])}"
+    return f"the path through {what} in {formula(trace, edge[0])}"
 
 
 def named_term(trace: Trace, edge: Edge) -> str:
@@ -164,6 +166,28 @@ def named_term(trace: Trace, edge: Edge) -> str:
         of_softmax = operation(inside) == "sum" and operation(trace.nodes[inside.sources()[0]]) == "exp"
         return "the projection term" if operation(inside) in ROOTS or of_softmax else ""
     return "the projection term" if name == "mul" and operation(inside) in ("rsqrt", "reciprocal") else ""
+
+
+def power_lost(trace: Trace, edge: Edge) -> str:
+    """The words for a path left out of a product of equal factors: its derivative lacks a part of its number."""
+    base, whole = _as_power(trace, edge[0])
+    _, part = _as_power(trace, edge[2]) if edge[2] != base else (base, 1)
+    if operation(trace.nodes[edge[0]]) != "mul" or whole < 2:
+        return ""
+    here, left = formula(trace, edge[0]), whole - part
+    name = {2: "the square ", 3: "the cube "}.get(whole, "")
+    if left == 1:
+        return f"the factor {whole} of {name}{here} is lost in its derivative"
+    return f"the factor {whole} of {name}{here} is {left} in its derivative"
+
+
+def _as_power(trace: Trace, index: int) -> tuple[int, int]:
+    """The quantity and the exponent that a product of equal factors is."""
+    node = trace.nodes[index]
+    if operation(node) != "mul" or len(node.sources()) != 2:
+        return index, 1
+    (a, m), (b, n) = (_as_power(trace, s) for s in node.sources())
+    return (a, m + n) if a == b else (index, 1)
 
 
 def rule_of(trace: Trace, edge: Edge) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from compare.diagnosis.graph.edge import Slip, scaled
-from compare.diagnosis.graph.proof import Part, Room, Theory
+from compare.diagnosis.graph.proof import ONE_TURN, Part, Room, Theory
 from compare.diagnosis.graph.theories import LIKELY, Budget, Made
 from compare.diagnosis.graph.trace import Edge, Node, Trace
+from compare.diagnosis.graph.words import called
 
 LOOPED = 150  # slips that are made in all turns at once, where a check has used up its share
 
@@ -23,6 +24,8 @@ def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
         node = room.trace.nodes[slip.edge[0]]
         key = _as_seen_from(room.trace, slip)
         turns.setdefault((node.place, str(node.op), slip.edge[1]), {}).setdefault(key, []).append(slip)
+    for by_key in turns.values():
+        yield from _one_turn(room, by_key.get("true", []))
     waiting: list[tuple[int, int, str, list[Slip], list[Slip]]] = []
     for by_key in turns.values():
         if len(by_key.get("true", ())) < 2:
@@ -44,6 +47,20 @@ def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
             numbers = room.result({s.edge: scaled(s.rule, room.value(label)) for s in every})
         if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
             yield Theory((part,))
+
+
+def _one_turn(room: Room, slips: list[Slip]) -> Iterator[Theory]:
+    """What the turns give to the same quantity, assigned where it should be added: only one turn is left."""
+    if len(slips) < 3 or len({s.edge[2] for s in slips}) > 1:
+        return
+    ordered = sorted(slips, key=lambda s: s.edge[0])
+    what = called(room.trace, slips[0].edge[2])
+    for which, others in (("first", ordered[1:]), ("last", ordered[:-1])):
+        numbers = room.result({s.edge: scaled(s.rule, 0.0) for s in others})
+        if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
+            words = f"the turns of the loop overwrite each other in the gradient of {what}: only the {which} one counts"
+            edges = tuple(s.edge for s in others)
+            yield Theory((Part(edges, ONE_TURN, "missing", 11, words, ("true",) * len(others)),))
 
 
 def _all_turns(trace: Trace, slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from compare.diagnosis.graph.constants import other_sizes
 from compare.diagnosis.graph.mutants_of_arguments import is_like, of_constants, of_others, other_numbers
 from compare.diagnosis.graph.mutants_of_terms import of_terms, of_ties
 from compare.diagnosis.graph.rerun import Mutant, filled, node_value
@@ -115,6 +116,14 @@ def _numbers(trace: Trace, node: Node) -> Iterator[Mutant]:
                     node.index, (place, words), complexity, f"{text} is {words} in {here}",
                     with_number(trace, node, place, type(value)(other)), (place, float(value)),
                 )  # fmt: skip
+            for other in other_sizes(trace, value) if _may_be_of_a_size(value) else ():
+                words = f"{text} is {number(other)}, of the size of another axis, in {here}"
+                yield Mutant(node.index, (place, "size", other), 12, words, with_number(trace, node, place, other))
+
+
+def _may_be_of_a_size(value: float) -> bool:
+    """A root or an inverse of a whole number: a plain 1 or 2 is seldom the size of anything, and an ε never."""
+    return isinstance(value, float) and 1e-3 < value < 1e3 and not (value.is_integer() and value <= 2)
 
 
 def _axes(trace: Trace, node: Node, place: Any, value: Any) -> Iterator[Mutant]:

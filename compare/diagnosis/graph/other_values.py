@@ -17,6 +17,7 @@ import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import constants_of
+from compare.diagnosis.graph.functions import Change, Changeable
 from compare.diagnosis.graph.mutants import mutants
 from compare.diagnosis.graph.proof import Found, Room, gap, prove
 from compare.diagnosis.graph.rerun import Mutant, Rerun, Swap
@@ -31,20 +32,29 @@ POWERS = {"sqrt": 2, "rsqrt": -2}  # what undoes an operation whose derivative i
 
 
 def other_values(
-    cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str, budget: Budget
+    cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str, budget: Budget, known: Change | None
 ) -> list[Found]:
-    """The changes of the forward pass whose values, in the twin's own derivative, explain every case."""
+    """The changes of the forward pass whose values, in the twin's own derivative, explain every case.
+
+    Where it is known what is wrong with the output, that change comes first.
+    """
     outputs = [case.beside.get("output") for case in cases]
     shown = any(o is not None and not bool((np.abs(o.manual - o.torch) <= o.allowed).all()) for o in outputs)
-    found: list[Found] = []
+    if known is not None and shown and known.depth < len(taken_apart):
+        traces = taken_apart[known.depth]
+        many = [known.wrong(Changeable(case, t, target)) for case, t in zip(cases, traces, strict=True)]
+        if all(many) and (found := list(_carried(cases, traces, known, [m for m in many if m], target, shown))):
+            return found
+    found = []
     for traces in taken_apart:
-        many = [{(m.at, m.key): m for m in _plausible(t)} for t in traces]
-        keys = [k for k in many[0] if all(k in m for m in many)]
+        every = [{(m.at, m.key): m for m in _plausible(t)} for t in traces]
+        keys = [k for k in every[0] if all(k in m for m in every)]
         if shown:
-            keys = [k for k in keys if all(_gives(c, t, m[k]) for c, t, m in zip(cases, traces, many, strict=True))]
+            keys = [k for k in keys if all(_gives(c, t, m[k]) for c, t, m in zip(cases, traces, every, strict=True))]
         for k in keys[: SEEN if shown else max(budget.left, LEAST)]:
             budget.left -= not shown
-            found += _carried(cases, traces, [m[k] for m in many], target, shown)
+            change = Change(every[0][k].complexity, every[0][k].words, lambda room: None)
+            found += _carried(cases, traces, change, [{m[k].at: m[k]} for m in every], target, shown)
         if found:
             break
     return found
@@ -69,9 +79,10 @@ def _gives(case: Case, trace: Trace, m: Mutant) -> bool:
 
 
 def _carried(
-    cases: Sequence[Case], traces: Sequence[Trace], many: Sequence[Mutant], target: str, shown: bool
-) -> Iterator[Found]:
-    words = f"{many[0].words}, as in the output" if shown else many[0].words
+    cases: Sequence[Case], traces: Sequence[Trace], change: Change, many: Sequence[dict[int, Mutant]], target: str,
+    shown: bool,
+) -> Iterator[Found]:  # fmt: skip
+    words = f"{change.words}, as in the output" if shown else change.words
     ways = ((False, "its values are put into the right derivative"), (True, "the gradient is of that function"))
     for whole, how in ways if shown else ways[:1]:
         rooms: list[Room] = []
@@ -91,7 +102,7 @@ def _carried(
                 break
         if worst <= 1:
             if not whole:  # the other way it is the gradient of another function, and found as such
-                yield Found(many[0].complexity + 1, (f"{words}: {how}",), worst)
+                yield Found(change.complexity + 1, (f"{words}: {how}",), worst)
             return
         if shown:
             room = max(rooms, key=lambda r: int(r.case.where().sum()))
@@ -100,7 +111,7 @@ def _carried(
                 proven = prove(rooms, theory)
                 if proven is not None:
                     yield proven._replace(
-                        complexity=proven.complexity + many[0].complexity, words=(f"{words}: {how}", *proven.words)
+                        complexity=proven.complexity + change.complexity, words=(f"{words}: {how}", *proven.words)
                     )
 
 
@@ -114,27 +125,44 @@ class _Changed:
         return self._made([a for a, known in zip(args, self._args, strict=False) if is_ref(known)])
 
 
-def _changed(trace: Trace, m: Mutant, whole: bool) -> Trace | None:
+def _changed(trace: Trace, wrong: dict[int, Mutant], whole: bool) -> Trace | None:
     """The trace with other values from one operation on, which is itself another one only if asked for."""
     values: dict[int, Any] = {}
     nodes = list(trace.nodes)
+
+    def look(k: int) -> Any:
+        return values.get(k, trace.nodes[k].value)
+
     try:
-        for node in trace.nodes[m.at :]:
-            if node.index == m.at:
-                value = m.made([trace.nodes[s].value for s in node.sources()])
+        for node in trace.nodes[min(wrong) :]:
+            m = wrong.get(node.index)
+            if m is not None:
+                given = [look(s) for s in node.sources()]
+                value = m.made(given, look(m.made.other)) if isinstance(m.made, Swap) else m.made(given)
             elif any(s in values for s in node.sources()):
-                value = trace.run(node, lambda k: values.get(k, trace.nodes[k].value))[0]
+                value = trace.run(node, look)[0]
             else:
                 continue
             if isinstance(value, torch.Tensor) and value.shape != node.value.shape:
                 return None
             values[node.index] = value
-            op = _Changed(node, m) if whole and node.index == m.at else node.op
+            op = _Changed(node, m) if whole and m is not None else node.op
             nodes[node.index] = replace(node, value=value, op=op)
         changed = Trace(nodes, trace.inputs, trace.output, trace.upstream)
-        power = POWERS.get(operation(trace.nodes[m.at]))
-        if power and not whole:
-            changed.leaves[m.at] = changed.at(m.at, {0: nodes[m.at].value ** power})
+        for i in wrong if not whole else ():
+            _by_result(changed, i)
     except (RuntimeError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError, AttributeError):
         return None
     return changed
+
+
+def _by_result(changed: Trace, i: int) -> None:
+    """Where a derivative is written with the operation's result, it is that of the wrong result."""
+    node = changed.nodes[i]
+    y, power = node.value, POWERS.get(operation(node))
+    if power:
+        changed.leaves[i] = changed.at(i, {0: y**power})
+    elif operation(node) == "_softmax":
+        with torch.enable_grad():
+            leaf = torch.zeros_like(y).requires_grad_()
+            changed.leaves[i] = [leaf], y * (leaf - (y * leaf).sum(node.args[1], keepdim=True))

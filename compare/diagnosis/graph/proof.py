@@ -11,7 +11,7 @@ import torch
 
 from compare.diagnosis.causes import Case
 from compare.diagnosis.graph.constants import Factor, scaling
-from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, rule_of, scaled
+from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, power_lost, rule_of, scaled
 from compare.diagnosis.graph.slips import slips
 from compare.diagnosis.graph.slips_of_mixtures import other_weights
 from compare.diagnosis.graph.trace import Edge, Rule, Trace
@@ -21,6 +21,7 @@ from compare.diagnosis.regions import near_one
 FITTED = "a constant factor"  # one without a name, the same in every case
 SPARE = 3  # numbers that must be explained beyond those fitted
 EITHER = re.compile(r"the (first|second) (?=.* in )")  # of two arguments of one name
+ONE_TURN = "one turn"  # the key of what leaves out all turns of a loop but one
 FREE = {"": 1.0, "missing": 0.0}
 
 
@@ -203,7 +204,7 @@ def prove(rooms: Sequence[Room], theory: Theory) -> Found | None:
         if not (left <= 1 and low <= high):
             return None
         worst, numbers = max(worst, left), numbers + int(room.case.where().sum())
-    if numbers < SPARE + len(theory.parts):
+    if numbers < SPARE + sum(part.label not in FREE for part in theory.parts):
         return None
     words = [_words(rooms[0].trace, part, (low + high) / 2) for part in theory.parts]
     alike = [_either(rooms[0], part) for part in theory.parts]
@@ -251,10 +252,14 @@ def gap(
 
 
 def _words(trace: Trace, part: Part, factor: float) -> str:
+    if part.key == ONE_TURN:
+        return part.words
     edge = part.edges[0]
     often = ", in every turn of the loop" if len(part.edges) > 1 and part.key not in ("swapped", "weights") else ""
     if part.key == "true":
         way = path(trace, edge)
+        if part.label == "missing" and (lost := power_lost(trace, edge)):
+            return f"{lost}{often}"
         if part.label == "missing" and (name := named_term(trace, edge)):
             held = f"{called(trace, edge[2])} is held constant in {formula(trace, edge[0])}"
             return f"{name} is missing: {held}{often}"

@@ -27,7 +27,7 @@ LONGEST = 400  # operations of a twin that is looked at
 FORMULAS = {
     "arange", "linspace", "cos", "sin", "exp", "log", "sqrt", "pow", "mul", "div", "add", "sub", "rsub", "neg",
     "reciprocal", "unsqueeze", "view", "slice", "tril", "triu", "detach", "alias", "expand", "t", "permute", "_to_copy",
-    "polar", "ones_like", "abs",
+    "polar", "ones_like", "abs", "sum", "rsqrt",
 }  # fmt: skip
 # Operations whose arguments are broadcast; here that is an operation of its own, with a derivative of its own (a sum).
 BROADCAST = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "atan2"}

@@ -12,7 +12,7 @@ import torch
 
 from compare.diagnosis.causes import Case, Labelled
 from compare.diagnosis.graph.constants import constants_of, own_constants
-from compare.diagnosis.graph.functions import another_function
+from compare.diagnosis.graph.functions import Change, another_function, as_the_output
 from compare.diagnosis.graph.loops import loops
 from compare.diagnosis.graph.mixtures import mixtures
 from compare.diagnosis.graph.other_values import other_values
@@ -20,7 +20,7 @@ from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prov
 from compare.diagnosis.graph.record import traces
 from compare.diagnosis.graph.theories import Budget, Made, nested, pairs, singles, swaps
 from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import OF_ANOTHER, called, operation, silent
+from compare.diagnosis.graph.words import called, operation, silent
 from compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
@@ -46,8 +46,8 @@ class Clues:
 
     theories: list[tuple[int, Theory]] = field(default_factory=list)
     loops: Budget = field(default_factory=lambda: Budget(LOOPED))
+    change: Change | None = None  # of the twin, that explains the output
     forward: Budget = field(default_factory=lambda: Budget(FORWARD))
-    functions: list[str] = field(default_factory=list)  # the change that gives the loss, in words
 
     def add(self, depth: int, theory: Theory) -> None:
         """A slip, at the same edge of the same operation, may be seen in several gradients: first all of it."""
@@ -107,22 +107,23 @@ class TheTwin:
 
     def one_slip(self) -> list[Found]:
         """Single slips of the derivation, and other functions, that explain every case."""
-        found = self._as_elsewhere() or self._as_the_loss()
+        found = self._as_elsewhere() or self._as_the_output()
         if found:
             return found
         found = self._found(singles, swaps, mixtures, partial(loops, budget=self.clues.loops))
         if min((f.complexity for f in found), default=99) > LIKELIEST:
-            found += another_function(self.cases, self.traces, self.target)
-        if not self.target and found:
-            self.clues.functions.append(min(found, key=lambda f: f.complexity).words[0])
+            others, likeliest = another_function(self.cases, self.traces, self.target)
+            found += others
+            if likeliest is not None and not self.target:
+                self.clues.change = likeliest
         return found
 
-    def _as_the_loss(self) -> list[Found]:
-        """The change of the function that explains the loss, if it explains the gradient too: one story for both."""
-        if self.target != "ŷ" or not self.clues.functions:
+    def _as_the_output(self) -> list[Found]:
+        """The change of the twin that explains the output, if this is the gradient of that function."""
+        if not self.target or self.clues.change is None:
             return []
-        others = another_function(self.cases, self.traces, self.target)
-        return [f for f in others if f.words[0].removeprefix(OF_ANOTHER) in self.clues.functions]
+        found = as_the_output(self.cases, self.traces, self.target, self.clues.change)
+        return [] if found is None else [found]
 
     def _as_elsewhere(self) -> list[Found]:
         """The slip that explains another output of the same check, if it explains this one too."""
@@ -134,7 +135,11 @@ class TheTwin:
 
     def forward_slip(self) -> list[Found]:
         """A slip of the forward pass whose values the gradient is worked out with."""
-        return other_values(self.cases, self.traces, self.target, self.clues.forward) if self.target else []
+        return (
+            other_values(self.cases, self.traces, self.target, self.clues.forward, self.clues.change)
+            if self.target
+            else []
+        )
 
     def two_slips(self) -> list[Found]:
         """Two slips of the derivation together."""

@@ -16,16 +16,29 @@ from compare.diagnosis.graph.closed_forms import changed, closed
 from compare.diagnosis.graph.closed_losses import closed_losses
 from compare.diagnosis.graph.edge import Edge, Place, Slip, path
 from compare.diagnosis.graph.patterns import as_of_a_softmax, by_pattern
-from compare.diagnosis.graph.slips_of_functions import MIXING, PLAIN, of_a_choice, of_a_function, of_elsewhere
+from compare.diagnosis.graph.slips_of_functions import (
+    MIXING,
+    PIECES,
+    PLAIN,
+    of_a_choice,
+    of_a_function,
+    of_a_mask,
+    of_a_power,
+    of_a_softmax,
+    of_elsewhere,
+)
 from compare.diagnosis.graph.slips_of_places import of_places, of_quantities, of_upstream
+from compare.diagnosis.graph.slips_of_pools import of_a_pool
 from compare.diagnosis.graph.slips_of_products import of_a_product
 from compare.diagnosis.graph.slips_of_recomputing import of_recomputing
 from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_sum, of_an_extreme
-from compare.diagnosis.graph.slips_of_windows import of_a_pool, of_a_window
+from compare.diagnosis.graph.slips_of_windows import of_a_window
 from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
 from compare.diagnosis.graph.words import called, formula, operation
 
 PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
+LINEAR = {"constant_pad_nd", "convolution", "cumsum", "flip", "roll", "index_select"}  # whose transpose is another one
+LONGEST = 6  # operations that δ may be put through as in the forward pass
 SHORT = {"sigmoid", "tanh"}  # functions whose derivative, y (1 − y) or 1 − y², is said better as a whole
 RESHAPED = {"permute", "transpose", "t", "view", "_unsafe_view", "clone"}
 
@@ -63,6 +76,8 @@ def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
         return
     name = here.name
     yield from of_a_window(here)
+    if name in PIECES and here.place == 0:
+        yield from of_a_mask(here)
     if name in PLAIN and sum(isinstance(a, torch.Tensor) for a in here.arguments) == 1:
         yield from of_a_function(here)
     elif name in PRODUCTS:
@@ -71,8 +86,12 @@ def _of_edge(here: Place, likely: bool) -> Iterator[Slip]:
         yield from of_a_choice(here)
     elif name in ("amax", "amin"):
         yield from of_an_extreme(here)
+    elif name == "pow":
+        yield from of_a_power(here)
     elif name in MIXING:
         yield from of_elsewhere(here)
+        if name == "_softmax":
+            yield from of_a_softmax(here)
         if name == "logsumexp":
             yield from of_a_logsumexp(here)
     elif name in ("embedding", "index", "index_select"):
@@ -107,9 +126,14 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int], flows:
         x = trace.nodes[early].value
         if early >= node.index or not isinstance(x, torch.Tensor) or x.shape != node.value.shape:
             continue
+        edge, at = (node.index, JUMP, early), called(trace, early)
+        if trace.between(node.index, early, leading) >= 2 and _is_linear(trace, edge):
+            here = formula(trace, node.index)
+            yield Slip(edge, "true", 0, f"the path through {here}", partial(_down, trace, edge, leading))
+            words = f"δ is put through {here} as in the forward pass, where its transpose belongs"
+            yield Slip(edge, "forward", 11, words, partial(_put_through, trace, edge))
         if trace.between(node.index, early) < 2:
             continue
-        edge, at = (node.index, JUMP, early), called(trace, early)
         right = _all_the_way(trace, edge, leading, up)
         if right is not None:
             others = _later(trace, flows, node)
@@ -118,12 +142,15 @@ def _jumps(trace: Trace, node: Node, up: Tensor, leading: frozenset[int], flows:
 
 def _later(trace: Trace, flows: dict[int, Any], node: Node) -> dict[str, Tensor]:
     """What a result is multiplied to, and its δ: what stands where a gain is forgotten, or not taken out again."""
+    same = {node.index}  # and what only has another shape
     for later in trace.nodes[node.index + 1 :]:
         up = flows.get(later.index)
-        if operation(later) == "mul" and node.index in later.sources() and isinstance(up, torch.Tensor):
-            if up.shape == node.value.shape:
-                here = formula(trace, later.index)
-                return {f"δ of {here}": up.detach(), here: later.value}
+        if operation(later) in ("view", "_unsafe_view") and later.sources()[0] in same:
+            same.add(later.index)
+        elif operation(later) == "mul" and same & set(later.sources()) and isinstance(up, torch.Tensor):
+            if up.numel() == node.value.numel():
+                here, shape = formula(trace, later.index), node.value.shape
+                return {f"δ of {here}": up.detach().reshape(shape), here: later.value.reshape(shape)}
             return {}
     return {}
 
@@ -171,6 +198,34 @@ def _of_jump(
             for key, complexity, words, rule in changed(form):
                 text = f"in the derivative of {here} by {at}: {words}"
                 yield Slip(edge, ("pattern", k, key), complexity, text, rule)
+
+
+def _is_linear(trace: Trace, edge: Edge) -> bool:
+    """Whether a short formula is nothing but linear in what it is a formula of."""
+    late, _, early = edge
+    within = {early}
+    for node in trace.nodes[early + 1 : late + 1]:
+        moved = [p for p, s in enumerate(node.sources()) if s in within]
+        if not moved:
+            continue
+        if len(moved) > 1 or moved[0] or operation(node) not in LINEAR | RESHAPED | {"unsqueeze", "squeeze"}:
+            return False
+        within.add(node.index)
+    return late in within and len(within) <= LONGEST and any(operation(trace.nodes[i]) in LINEAR for i in within)
+
+
+def _put_through(trace: Trace, edge: Edge, up: Tensor) -> Tensor:
+    """What the formula makes of δ, less what it makes of nothing."""
+
+    def made(v: Tensor) -> Tensor:
+        values: dict[int, Any] = {edge[2]: v}
+        for node in trace.nodes[edge[2] + 1 : edge[0] + 1]:
+            if any(s in values for s in node.sources()):
+                values[node.index] = trace.run(node, lambda k: values.get(k, trace.nodes[k].value))[0]
+        found: Tensor = values[edge[0]]
+        return found
+
+    return (made(up) - made(torch.zeros_like(up))).detach()
 
 
 def _all_the_way(trace: Trace, edge: Edge, leading: frozenset[int], up: Tensor) -> Tensor | None:

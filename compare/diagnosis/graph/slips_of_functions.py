@@ -31,6 +31,7 @@ MIXING = {
     "var",
     "logcumsumexp",
 }
+PIECES = {"_prelu_kernel", "leaky_relu", "relu", "elu", "celu"}  # one formula above 0, another one below
 MASKS = {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold", "softshrink", "hardshrink"}
 
 
@@ -69,6 +70,13 @@ def of_a_function(here: Place) -> Iterator[Slip]:
         yield here.slip(("over", text), 14 + extra, words, here.after(partial(torch.mul, 1 / value)))
 
 
+def of_a_mask(here: Place) -> Iterator[Slip]:
+    """The pieces of a function chosen by the sign of δ, not of its argument."""
+    if here.up.shape == here.x.shape:
+        words = f"the mask of {here.here} is taken from δ, not from {here.at}"
+        yield here.slip("at δ", 12, words, lambda up: here.with_other(here.place, up.detach())(up))
+
+
 def _minus(text: str) -> str:
     return text[1:] if text.startswith("−") and " " not in text else f"−({text})" if " " in text else f"−{text}"
 
@@ -79,6 +87,28 @@ def of_elsewhere(here: Place) -> Iterator[Slip]:
         name = beside(here.trace, other.index, here.edge[2])
         words = f"the derivative of {here.here} is evaluated at {name}, where {here.at} belongs"
         yield here.slip(("at", other.index), 13, words, here.with_other(here.place, value))
+
+
+def of_a_power(here: Place) -> Iterator[Slip]:
+    """Of x^p, where p is a quantity too."""
+    x, p = (a.detach() for a in here.arguments)
+    if here.place == 0:
+        words = f"the derivative of {here.here} is taken as its exponent alone: the power is left out"
+        yield here.slip("exponent", 12, words, lambda up: up * p)
+        words = f"the exponent is left out as a factor in the derivative of {here.here} by {here.at}"
+        yield here.slip("no exponent", 11, words, lambda up: here.right(up) / p)
+        words = f"the derivative of {here.here} has its exponent not lowered by 1"
+        yield here.slip("not lowered", 12, words, lambda up: here.right(up) * x)
+    else:
+        words = f"the logarithm of the base is missing in the derivative of {here.here} by its exponent"
+        yield here.slip("no log", 12, words, lambda up: up * here.y)
+
+
+def of_a_softmax(here: Place) -> Iterator[Slip]:
+    """p (δ − Σ δ p) with the plain mean of δ."""
+    axis, p = here.node.args[1], here.y
+    words = f"in the derivative of {here.here}: the plain mean of δ stands for sum(δ · p), that weighted with p"
+    yield here.slip("plain mean", 11, words, lambda up: p * (up - up.mean(axis, keepdim=True)))
 
 
 def of_a_choice(here: Place) -> Iterator[Slip]:

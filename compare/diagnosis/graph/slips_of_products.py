@@ -31,6 +31,8 @@ def of_a_product(here: Place) -> Iterator[Slip]:
         if here.name == "convolution" and b.dim() >= 3:
             words = f"{here.of}, {what} is flipped (reversed along its taps) where it should not be, or the reverse"
             yield here.slip(("flipped", p), 11, words, here.with_other(p, b.flip(tuple(range(2, b.dim())))))
+        if here.name == "mv" and here.place == 1:
+            yield from _elementwise(here, b, what)
         if here.name in ("mm", "bmm"):
             yield from _of_one_hot(here, b, what)
         if here.name in ("mul", "mm", "bmm") and (n := _probabilities(b)):
@@ -39,6 +41,18 @@ def of_a_product(here: Place) -> Iterator[Slip]:
         for other, value in here.others_like(b, source):
             words = f"{here.of}, {beside(here.trace, other.index, source)} stands where {what} belongs"
             yield here.slip(("instead", p, other.index), 13, words, here.with_other(p, value))
+
+
+def _elementwise(here: Place, b: Tensor, what: str) -> Iterator[Slip]:
+    """Of x w, a number a row, that was broadcast again: δ times x number by number, not summed over the row before."""
+    same, full = {here.node.index}, None
+    for n in here.trace.nodes[here.node.index + 1 :]:
+        if full is None and operation(n) in ("unsqueeze", "expand", "view") and n.sources()[0] in same:
+            same.add(n.index)
+            full = here.flows.get(n.index) if n.value.shape == b.shape else None
+    if isinstance(full, torch.Tensor):
+        words = f"{here.of}, δ · {what} is taken element by element: δ is not summed over axis 1 before"
+        yield here.slip("elementwise", 12, words, lambda up: (full * b).sum(0))
 
 
 def _of_a_factor(here: Place, p: int, b: Tensor, what: str) -> Iterator[Slip]:

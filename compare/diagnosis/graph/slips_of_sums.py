@@ -99,10 +99,19 @@ def of_a_logsumexp(here: Place) -> Iterator[Slip]:
 
 def of_a_lookup(here: Place) -> Iterator[Slip]:
     """Rows that were looked up several times."""
+    padding = here.node.args[2] if here.name == "embedding" and len(here.node.args) > 2 else -1
+    if padding >= 0:
+        words = f"row {padding} of {here.at}, the padding, gets a gradient too"
+        yield here.slip("padding", 11, words, partial(_with_padding, here))
     words = f"what belongs to the same row of {here.at} overwrites each other where it should add up (accumulate)"
     for order, last in ((1, "last"), (-1, "first")):
         text = f"{words}: only the {last} is left"
         yield here.slip(f"overwrite {last}", 11, text, partial(_overwritten, here, order))
+
+
+def _with_padding(here: Place, up: Tensor) -> Tensor:
+    index = next(v for v in here.arguments if isinstance(v, torch.Tensor) and not v.is_floating_point())
+    return torch.zeros_like(here.x).index_add_(0, index.reshape(-1), up.reshape(-1, here.x.shape[1]))
 
 
 def _overwritten(here: Place, order: int, up: Tensor) -> Tensor:

@@ -6,16 +6,14 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip, path
-from compare.diagnosis.graph.trace import Edge, Node, Tensor, Trace
-from compare.diagnosis.graph.words import formula
+from compare.diagnosis.graph.edge import Place, Slip
+from compare.diagnosis.graph.slips_of_pools import MOST_POSITIONS, of_an_average
+from compare.diagnosis.graph.trace import Tensor
 
-POOLS = {1: torch.nn.functional.avg_pool1d, 2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}
-MOST_POSITIONS = 64  # of a window, that are put back one by one
 PLAIN = ((3, "stride"), (4, "padding"), (5, "dilation"))  # a convolution's arguments
 
 
@@ -30,7 +28,7 @@ def of_a_window(here: Place) -> Iterator[Slip]:
         steps = list(here.node.args[2]) if len(here.node.args) > 2 and here.node.args[2] else size
         if any(s < k for s, k in zip(steps, size, strict=True)):
             yield from _overwriting(here)
-        yield from _tiling(here, 1 / math.prod(size))
+        yield from of_an_average(here, size, steps)
     elif here.name.startswith("upsample_nearest"):
         yield from _of_an_enlargement(here)
 
@@ -124,14 +122,6 @@ def _overwritten(here: Place, order: int, up: Tensor) -> Tensor:
     return out
 
 
-def _tiling(here: Place, factor: float) -> Iterator[Slip]:
-    times = [m // n for m, n in zip(here.x.shape, here.up.shape, strict=True)]
-    exact = all(m == n * t for m, n, t in zip(here.x.shape, here.up.shape, times, strict=True))
-    if exact and max(times) > 1:
-        words = f"δ of {here.here} is repeated as a whole (tiled) where each of its numbers should be repeated"
-        yield here.slip("tiled", 11, words, lambda up: factor * up.repeat(*times))
-
-
 def _of_an_enlargement(here: Place) -> Iterator[Slip]:
     times = [m // n for m, n in zip(here.up.shape, here.x.shape, strict=True)]
     if any(m != n * t for m, n, t in zip(here.up.shape, here.x.shape, times, strict=True)):
@@ -144,74 +134,3 @@ def _of_an_enlargement(here: Place) -> Iterator[Slip]:
     words = f"δ of {here.here} is summed as if it were tiled: over numbers that are far apart, not over a window"
     parts = [n for t, m in zip(times, here.x.shape, strict=True) for n in (t, m)]
     yield here.slip("tiled", 11, words, lambda up: up.reshape(parts).sum(tuple(range(0, len(parts), 2))))
-
-
-def of_a_pool(trace: Trace, node: Node) -> Iterator[Slip]:
-    """δ of a window's largest element spread over the window."""
-    edge: Edge = (node.index, 0, node.sources()[0])
-    size, rest = node.args[1], node.args[2:4]
-    value = trace.nodes[edge[2]].value
-
-    def spread(up: Any, factor: float) -> Tensor:
-        with torch.enable_grad():
-            leaf = value.detach().clone().requires_grad_()
-            y = POOLS[len(size)](leaf, size, *[r for r in rest if r])
-        return factor * torch.autograd.grad(y, leaf, up[0])[0]
-
-    def right(up: Any) -> Tensor:
-        g = trace.pull(node.index, up)[0]
-        return torch.zeros_like(value) if g is None else g
-
-    here = formula(trace, node.index)
-    yield Slip(edge, "true", 0, path(trace, edge), right)
-    words = f"δ of {here} goes to every element of the window, not only to the largest"
-    yield Slip(edge, "all", 11, words, partial(spread, factor=math.prod(size)))
-    smallest = trace.at(node.index, {0: -value})
-    words = f"δ of {here} goes to the smallest element of the window, not to the largest"
-    yield Slip(edge, "min", 11, words, lambda up: cast(Tensor, trace.pull(node.index, up, smallest)[0]))
-    for key, text, rule in _routed(node, value):
-        yield Slip(edge, key, 11, f"δ of {here} {text}", rule)
-    yield Slip(
-        edge, "mean", 11, f"δ of {here} is spread evenly over the window, as for a mean", partial(spread, factor=1.0)
-    )
-
-
-def _routed(node: Node, value: Tensor) -> Iterator[tuple[str, str, Any]]:
-    """(key, words, rule) of δ of a maximum sent to wrong places; of windows that are not padded or dilated."""
-    size = list(node.args[1])
-    step = list(node.args[2]) if len(node.args) > 2 and node.args[2] else size
-    if any(any(a) for a in node.args[3:4]) or any(d != 1 for a in node.args[4:5] for d in a):
-        return
-    index, wide = node.value[1], value.shape[-len(size) :]
-    # where in its window each maximum is, and where each window starts, along every axis
-    flat, at = index, list[Tensor]()
-    for n in reversed(wide):
-        at.insert(0, flat % n)
-        flat = flat // n
-    starts = []
-    for k, s in enumerate(step):
-        shape = [1] * index.dim()
-        shape[index.dim() - len(step) + k] = -1
-        starts.append((torch.arange(index.shape[index.dim() - len(step) + k]) * s).reshape(shape))
-
-    def sent(places: list[Tensor], up: Any, add: bool) -> Tensor:
-        to = torch.zeros_like(index)
-        for place, n in zip(places, wide, strict=True):
-            to = to * n + (place + torch.zeros_like(index)).clamp(0, n - 1)
-        out = torch.zeros_like(value).flatten(-len(size))
-        to, up = to.flatten(-len(size)), up[0].flatten(-len(size))
-        if add:
-            return out.scatter_add(-1, to, up).reshape(value.shape)
-        for k in range(to.shape[-1]):
-            out = out.scatter(-1, to[..., k : k + 1], up[..., k : k + 1])
-        return out.reshape(value.shape)
-
-    text = "goes to the first element of each window, not to its largest"
-    yield "first", text, lambda up: sent(starts, up, add=True)
-    if any(s < k for s, k in zip(step, size, strict=True)):
-        text = "overwrites that of another window where the two should add up"
-        yield "overwrite", text, lambda up: sent(at, up, add=False)
-    if any(s != 1 for s in step):
-        moved = [a - s + s // t for a, s, t in zip(at, starts, step, strict=True)]
-        text = f"is put back as if the stride were 1, not {step[-1]}"
-        yield "stride", text, lambda up: sent(moved, up, add=True)

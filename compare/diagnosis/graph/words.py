@@ -57,6 +57,8 @@ def constant(v: Any) -> str:
         return "a constant"
     if v.numel() == 1:
         return number(float(v))
+    if v.dim() == 2 and v.shape[0] == v.shape[1] and torch.equal(v.double(), torch.eye(len(v), dtype=torch.double)):
+        return "I"
     kind = "mask" if v.dtype == torch.bool or bool(((v == 0) | (v == 1)).all()) else "constant"
     return f"[{'×'.join(map(str, v.shape))} {kind}]"
 
@@ -94,10 +96,14 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
         return _formula(trace, node.sources()[0], depth)
     if depth == 0:
         return "…", 9
+    if name == "mul" and isinstance(node.args[1], (int, float)) and node.args[1] == 1:  # of 1 / p, in torch
+        return _formula(trace, node.sources()[0], depth)
     if name in INFIX or name in COMPARED:
         sign = {**INFIX, **COMPARED}[name]
         tight = TIGHT.get(sign, 0)
-        left, right = (_argument(trace, a, depth, tight + (k and sign in "−/")) for k, a in enumerate(node.args[:2]))
+        left, right = (_argument(trace, a, depth, tight + (k and sign in "−/@")) for k, a in enumerate(node.args[:2]))
+        if left == right:
+            left, right = (f"{text}{indices(trace, node, k)}" for k, text in enumerate((left, right)))
         return f"{left} {sign} {right}", tight
     if name in TURNS:
         return _transposed(trace, index, depth)
@@ -111,7 +117,7 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if name == "reciprocal":
         return f"1 / {_argument(trace, node.args[0], depth, 3)}", 2
     if name == "pow":
-        return f"{_argument(trace, node.args[0], depth, 9)}^{_argument(trace, node.args[1], depth, 9)}", 3
+        return f"{_argument(trace, node.args[0], depth, 9)}^{_argument(trace, node.args[1], depth, 9)}", 4
     if name in ("slice", "select"):
         return f"{_argument(trace, node.args[0], depth, 9)}{_indexed(node, name)}", 9
     inside = [_argument(trace, a, depth, 0) for a in tree_leaves(node.args, is_leaf=is_ref) if is_ref(a)]
@@ -123,17 +129,47 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     return f"{spoken(node)}({', '.join(inside)})", 9
 
 
+def indices(trace: Trace, node: Node, place: int) -> str:
+    """_i and _j of one quantity that is broadcast along different axes, as in ŷ_i − ŷ_j; nothing elsewhere."""
+    along = []
+    if operation(node) not in INFIX or len({called(trace, s) for s in node.sources()}) > 1:
+        return ""
+    for s in node.sources():
+        source = trace.nodes[s]
+        narrow = trace.nodes[source.sources()[0]] if operation(source) == "expand" else source
+        shape = (1,) * (node.value.dim() - narrow.value.dim()) + tuple(narrow.value.shape)
+        along.append({k for k, n in enumerate(shape) if n > 1})
+    only = sorted(along[0] ^ along[1]) if len(along) == 2 else []
+    return "_" + "".join("ijkl"[k] for k, axis in enumerate(only[:4]) if axis in along[place]) if only else ""
+
+
 def _transposed(trace: Trace, index: int, depth: int) -> tuple[str, int]:
     """What is turned, with one ᵀ however often: an einsum turns and reshapes its arguments, and back again."""
-    node = trace.nodes[index]
+    node, last_two = trace.nodes[index], False
     while operation(node) in SILENT | TURNS and not node.name:
+        last_two ^= _turns_the_last_two(node)
         node = trace.nodes[node.sources()[0]]
     one, other = (trace.nodes[i].value.squeeze() for i in (node.index, index))
     turned = one.shape != other.shape or not torch.equal(one, other)
+    if one.dim() < other.dim():  # split, as into heads, which are moved to the front: that is no ᵀ
+        turned = last_two
     text, tight = _formula(trace, node.index, depth)
-    if not turned or text.endswith("ᵀ"):
+    if not turned or (text.endswith("ᵀ") and tight == 9):
         return text, tight
     return (f"({text})ᵀ" if tight < 9 else f"{text}ᵀ"), 9
+
+
+def _turns_the_last_two(node: Node) -> bool:
+    if operation(node) not in TURNS:
+        return False
+    size = node.value.dim()
+    order = list(range(size))
+    if operation(node) == "permute":
+        order = [a % size for a in node.args[1]]
+    elif size > 1:
+        a, b = (k % size for k in (node.args[1:3] if operation(node) == "transpose" else (0, 1)))
+        order[a], order[b] = order[b], order[a]
+    return order[-2:] == [size - 1, size - 2]
 
 
 def _indexed(node: Node, name: str) -> str:
