@@ -61,7 +61,8 @@ def _first() -> Iterator[Case]:
 
 def _second() -> Iterator[Case]:
     for name, kind, ours, twin, arguments, differs, truths in _module("second").cases():
-        yield Case(name, kind, ours, twin, arguments, frozenset(differs), "; ".join(truths))
+        tensors = {"theta"} if kind == "rule" else differs  # whose state differs with it
+        yield Case(name, kind, ours, twin, arguments, frozenset(tensors), "; ".join(truths))
 
 
 def _third() -> Iterator[Case]:
