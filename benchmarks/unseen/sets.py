@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SETS = ("first", "second", "third")
+SETS = ("first", "second", "third", "fourth")
 TENSORS = {"x": "input gradient", "o": "output", "l": "loss", "lg": "loss gradient"}  # the first set's short names
 
 
@@ -72,7 +72,15 @@ def _third() -> Iterator[Case]:
         yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs)
 
 
+def _fourth() -> Iterator[Case]:
+    module = _module("fourth")
+    for row in (*module.CASES, *module.RIGHTS):
+        yield Case(
+            row.name, row.kind, row.ours(), row.twin(), row.kwargs, frozenset(row.differ), getattr(row, "truth", "")
+        )
+
+
 @functools.cache
 def cases(which: str) -> list[Case]:
     """All cases of a set."""
-    return list({"first": _first, "second": _second, "third": _third}[which]())
+    return list({"first": _first, "second": _second, "third": _third, "fourth": _fourth}[which]())
