@@ -92,8 +92,10 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
     if node.op is None:
         return _part(trace, node, depth) if node.item is not None else (constant(node.value), 9)
     name = operation(node)
-    if name in SILENT or (name in TURNS and depth < 2):
+    if name in SILENT:
         return _formula(trace, node.sources()[0], depth)
+    if name in TURNS:
+        return _transposed(trace, index, depth)
     if depth == 0:
         return "…", 9
     if name == "mul" and isinstance(node.args[1], (int, float)) and node.args[1] == 1:  # of 1 / p, in torch
@@ -105,8 +107,6 @@ def _formula(trace: Trace, index: int, depth: int, nested: bool = True) -> tuple
         if left == right:
             left, right = (f"{text}{indices(trace, node, k)}" for k, text in enumerate((left, right)))
         return f"{left} {sign} {right}", tight
-    if name in TURNS:
-        return _transposed(trace, index, depth)
     if name == "rsub":
         left, right = _argument(trace, node.args[1], depth, 1), _argument(trace, node.args[0], depth, 2)
         return f"{left} − {right}", 1
@@ -154,7 +154,7 @@ def _transposed(trace: Trace, index: int, depth: int) -> tuple[str, int]:
     if one.dim() < other.dim():  # split, as into heads, which are moved to the front: that is no ᵀ
         turned = last_two
     text, tight = _formula(trace, node.index, depth)
-    if not turned or (text.endswith("ᵀ") and tight == 9):
+    if not turned or text == "…" or (text.endswith("ᵀ") and tight == 9):
         return text, tight
     return (f"({text})ᵀ" if tight < 9 else f"{text}ᵀ"), 9
 
