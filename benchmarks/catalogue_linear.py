@@ -175,7 +175,11 @@ def of_activations() -> Iterator[Fault]:
     yield relu("times z", lambda v, s: v * s.x, "a factor x too much")
     yield relu("mask from the upstream", lambda v, s: s.dy * (s.dy > 0), "mask is taken from the upstream")
     yield leaky("slope lost", lambda v, s: s.dy * (s.x > 0), "that of ReLU")
-    yield leaky("slope everywhere", lambda v, s: s.dy * 0.1, "x · 0.1 stands for x|x · 0.1 is taken everywhere")
+    yield leaky(
+        "slope everywhere",
+        lambda v, s: s.dy * 0.1,
+        "x · 0.1 stands for x|x · 0.1 is taken everywhere|0.1 stands for 1 in where(x > 0, 1, 0.1)",
+    )
     yield leaky("slope squared", lambda v, s: np.where(s.x > 0, s.dy, 0.01 * s.dy), "g'(z) is applied twice|of 0.1")
     yield sigmoid("g' missing", lambda v, s: s.dy * 1, missing)
     yield sigmoid("z(1 − z)", lambda v, s: s.dy * s.x * (1 - s.x), "z(1 − z) stands for")
