@@ -121,16 +121,10 @@ class MomentumUnrolled:
 
 
 @dataclasses.dataclass
-class AdamWFactored:
+class AdamWFactored(AdamByLogs):
     """The decay as a factor (1 − ηλ), the step over √v + ε multiplied out."""
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
     weight_decay: float = 0.01
-
-    def init(self, theta: Any) -> Any:
-        return {"exp_avg": 0 * theta, "exp_avg_sq": 0 * theta, "t": 0}
 
     def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> Any:
         t = state["t"] + 1
@@ -195,15 +189,8 @@ class AdadeltaByRatio:
 
 
 @dataclasses.dataclass
-class RAdamFolded:
+class RAdamFolded(AdamByLogs):
     """The rectification by products of its roots."""
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-
-    def init(self, theta: Any) -> Any:
-        return {"exp_avg": 0 * theta, "exp_avg_sq": 0 * theta, "t": 0}
 
     def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> Any:
         t = state["t"] + 1

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diagnosed import LossOf, causes_of
 from torch import nn
 from torch.nn import functional
 
-from compare import CheckFailed, check
 from compare.diagnosis.graph.calls import CALLED
 from compare.diagnosis.graph.closed_losses import FORMS, closed_losses
 from compare.diagnosis.graph.record import record
@@ -26,25 +26,10 @@ def one_hot(t: Any, z: Any) -> Any:
     return np.eye(z.shape[1])[t]
 
 
-class Loss:
-    """Torch's value, from a formula of one's own, and a gradient."""
-
-    def __init__(self, value: Gradient, gradient: Gradient) -> None:
-        self.value, self.of = value, gradient
-
-    def forward(self, output: Any, target: Any) -> Any:
-        return self.value(output, target), (output, target)
-
-    def gradient(self, cache: Any) -> Any:
-        return self.of(*cache)
-
-
 def causes(value: Gradient, gradient: Gradient, twin: Any, **arguments: Any) -> tuple[str, ...]:
-    with pytest.raises(CheckFailed) as caught:
-        check(Loss(value, gradient), twin, **arguments)
-    (found,) = [f for f in caught.value.report.findings if not f.agrees]
-    assert found.tensor == "loss gradient"
-    return found.causes
+    ((tensor, found),) = causes_of(LossOf(value, gradient), twin, **arguments).items()
+    assert tensor == "loss gradient"
+    return found
 
 
 def smoothed(z: Any, t: Any) -> Any:

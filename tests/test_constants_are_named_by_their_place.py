@@ -6,30 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diagnosed import LossOf, causes_of
 from torch import nn
 from torch.nn import functional
 
 from compare import CheckFailed, check
 
 
-class Loss:
-    """A value and a gradient."""
-
-    def __init__(self, value: Callable[[Any, Any], Any], gradient: Callable[[Any, Any], Any]) -> None:
-        self.value, self.of = value, gradient
-
-    def forward(self, output: Any, target: Any) -> Any:
-        return self.value(output, target), (output, target)
-
-    def gradient(self, cache: Any) -> Any:
-        return self.of(*cache)
-
-
 def causes(value: Any, gradient: Any, twin: Any, target: Any = (5, 3)) -> tuple[str, ...]:
-    with pytest.raises(CheckFailed) as caught:
-        check(Loss(value, gradient), twin, output=(5, 3), target=target)
-    (found,) = [f for f in caught.value.report.findings if not f.agrees]
-    return found.causes
+    (found,) = causes_of(LossOf(value, gradient), twin, output=(5, 3), target=target).values()
+    return found
 
 
 def smooth(z: Any, t: Any) -> Any:
@@ -137,7 +123,7 @@ def test_no_internal_name_and_no_nameless_constant_is_said() -> None:
         return (mask.to(z.dtype) * t * functional.softmax(z, 1)).mean()
 
     with pytest.raises(CheckFailed) as caught:
-        check(Loss(value, wrong), twin, output=(5, 3), target=(5, 3))
+        check(LossOf(value, wrong), twin, output=(5, 3), target=(5, 3))
     text = str(caught.value)
     assert "softmax" in text
     assert not any(word in text.partition("To reproduce")[0] for word in ("_softmax(", "ᵀᵀ", "a constant ·", "aten"))
