@@ -18,9 +18,10 @@ from benchmarks import (
     catalogue_tiny,
 )
 from benchmarks.catalogue_base import LOSS, OPTIMIZER, STEP, Fault
-from compare.checking import check as checking
-from compare.judge.sides import Arrays, Sides
-from compare.run.experiment import CHOICES, choose
+from handgrad.compare.checking import check as checking
+from handgrad.compare.foundation.validation import choose
+from handgrad.compare.judge.sides import Arrays, Sides
+from handgrad.compare.run.experiment import CHOICES
 
 ROOMS = (
     catalogue_linear, catalogue_norms, catalogue_losses, catalogue_tiny, catalogue_optimizers, catalogue_adam,
@@ -56,10 +57,10 @@ def sides_and_inputs(fault: Fault) -> tuple[Sides, dict[str, Arrays]]:
     real = choose("dtype", "float64", CHOICES["dtype"])
     a = dict(fault.arguments)
     if fault.kind == OPTIMIZER:
-        return checking.rule_inputs(fault.ours, fault.twin, a["theta"], a["learning_rate"], a["steps"], real, 0)
+        return checking.rule_inputs(fault.ours, fault.reference, a["theta"], a["learning_rate"], a["steps"], real, 0)
     if fault.kind == LOSS:
-        return checking.loss_inputs(fault.ours, fault.twin, a["output"], a["target"], real, 0)
-    return checking.layer_inputs(fault.ours, fault.twin, a["x"], None, None, real, 0)
+        return checking.loss_inputs(fault.ours, fault.reference, a["output"], a["target"], real, 0)
+    return checking.layer_inputs(fault.ours, fault.reference, a["x"], None, None, real, 0)
 
 
 Causes = dict[str, tuple[str, ...]]

@@ -11,7 +11,7 @@ from torch import optim
 
 from benchmarks.catalogue_base import Fault
 from benchmarks.catalogue_optimizers import BrokenRule, fault, nudged, of_calls, torch_rule
-from manual import Adam, AdamW
+from handgrad.manual import Adam, AdamW
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import manual
-from manual import Array, Layer, Params
+from handgrad import manual
+from handgrad.manual import Array, Layer, Params
 
 KINDS = LAYER, LOSS, OPTIMIZER, STEP = ("layer", "loss", "optimizer", "training step")
 # From large to small. "structural" is a wrong formula; "float32" and "float16" are a lower precision inside; the
@@ -29,7 +29,7 @@ class Fault:
     name: str
     kind: str
     ours: Any
-    twin: Any
+    reference: Any
     arguments: Mapping[str, Any]
     causes: Mapping[str, tuple[str, ...]]
     magnitude: str = "structural"

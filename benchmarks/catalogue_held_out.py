@@ -16,7 +16,7 @@ from benchmarks.catalogue_losses import G, J, hot, softmax
 from benchmarks.catalogue_losses import broken as broken_loss
 from benchmarks.catalogue_norms import broken
 from benchmarks.catalogue_optimizers import RULE, BrokenRule, torch_rule
-from manual import SGD, Adam, AdamW, ReLU, RMSprop, Sigmoid, Tanh
+from handgrad.manual import SGD, Adam, AdamW, ReLU, RMSprop, Sigmoid, Tanh
 
 
 def first() -> list[Fault]:

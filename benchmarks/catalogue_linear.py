@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-import manual
 from benchmarks.catalogue_base import LAYER, Broken, Change, Fault
-from manual import Array, LeakyReLU, Linear, Params, ReLU, Sigmoid, Tanh
+from handgrad import manual
+from handgrad.manual import Array, LeakyReLU, Linear, Params, ReLU, Sigmoid, Tanh
 
 OUT, DX, DW, DB = "output", "input gradient", "gradient of weight", "gradient of bias"
 
@@ -29,8 +29,8 @@ def faults() -> Iterator[Fault]:
 def linear(name: str, changes: dict[str, Change], causes: dict[str, tuple[str, ...]], square: bool = False) -> Fault:
     """A fault in Linear(7, 5), or in the square Linear(6, 6), where a transposed matrix fits."""
     inputs, outputs = (6, 6) if square else (7, 5)
-    ours, twin = Broken(Linear(inputs, outputs), changes), nn.Linear(inputs, outputs)
-    return Fault(f"Linear: {name}", LAYER, ours, twin, {"x": (4, inputs)}, causes)
+    ours, reference = Broken(Linear(inputs, outputs), changes), nn.Linear(inputs, outputs)
+    return Fault(f"Linear: {name}", LAYER, ours, reference, {"x": (4, inputs)}, causes)
 
 
 def of_linear() -> Iterator[Fault]:
@@ -156,10 +156,10 @@ def of_state() -> Iterator[Fault]:
     yield Fault("Linear: dW is stale", LAYER, _Stale(7, 5), nn.Linear(7, 5), shape, {DW: ("of the call before",)})
 
 
-def activation(right: manual.Layer, twin: nn.Module, name: str, change: Change, *causes: str) -> Fault:
+def activation(right: manual.Layer, reference: nn.Module, name: str, change: Change, *causes: str) -> Fault:
     """A fault in the one gradient of an activation."""
     return Fault(
-        f"{type(right).__name__}: {name}", LAYER, Broken(right, {DX: change}), twin, {"x": (4, 6)}, {DX: causes}
+        f"{type(right).__name__}: {name}", LAYER, Broken(right, {DX: change}), reference, {"x": (4, 6)}, {DX: causes}
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-import manual
 from benchmarks.catalogue_base import LOSS, BrokenLoss, Fault
-from manual.activations import logistic
-from torch_ref.losses import HalfSquaredError
+from handgrad import manual
+from handgrad.manual.activations import logistic
+from handgrad.torch_ref.losses import HalfSquaredError
 
 J, G = "loss", "loss gradient"
 
@@ -41,10 +41,10 @@ def broken(
     loss: str, name: str, changes: dict[str, Callable[[Any, Any, Any], Any]], causes: dict[str, tuple[str, ...]]
 ) -> Fault:
     """A fault in one of the losses."""
-    right, twin, arguments = PAIRS[loss]
+    right, reference, arguments = PAIRS[loss]
     if loss == "BCE with logits":
         arguments = {**arguments, "output": lambda rng: rng.normal(0, 2, (6, 5))}
-    return Fault(f"{loss}: {name}", LOSS, BrokenLoss(right, changes), twin, arguments, causes)
+    return Fault(f"{loss}: {name}", LOSS, BrokenLoss(right, changes), reference, arguments, causes)
 
 
 def softmax(z: Any) -> Any:

@@ -9,15 +9,15 @@ import numpy as np
 
 from benchmarks.catalogue_base import LAYER, Broken, Change, Fault, Situation
 from benchmarks.catalogue_right import GELU, RIGHT, ROWS, Conv1d, Normalization, RMSNorm, SiLU
-from manual.activations import logistic
+from handgrad.manual.activations import logistic
 
 OUT, DX = "output", "input gradient"
 
 
 def broken(layer: str, name: str, changes: dict[str, Change], causes: dict[str, tuple[str, ...]]) -> Fault:
     """A fault in one of the layers of `catalogue_right`."""
-    right, twin, arguments = RIGHT[layer]
-    return Fault(f"{layer}: {name}", LAYER, Broken(right, changes), twin, arguments, causes)
+    right, reference, arguments = RIGHT[layer]
+    return Fault(f"{layer}: {name}", LAYER, Broken(right, changes), reference, arguments, causes)
 
 
 def faults() -> Iterator[Fault]:

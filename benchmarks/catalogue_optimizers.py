@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch import optim
 
-import manual
 from benchmarks.catalogue_base import OPTIMIZER, Fault
-from manual import SGD, RMSprop
+from handgrad import manual
+from handgrad.manual import SGD, RMSprop
 
 RULE = {"theta": (40,), "learning_rate": 0.05, "steps": 6}
 Wrapped = Callable[[Any, Any, Any, Any, float], tuple[Any, Any]]
@@ -40,13 +40,19 @@ def torch_rule(kind: Any, **options: Any) -> Callable[..., Any]:
 
 
 def fault(
-    name: str, ours: manual.Optimizer, twin: Any, causes: Mapping[str, tuple[str, ...]], magnitude: str = "structural"
+    name: str,
+    ours: manual.Optimizer,
+    reference: Any,
+    causes: Mapping[str, tuple[str, ...]],
+    magnitude: str = "structural",
 ) -> Fault:
     """A fault of an update rule."""
-    return Fault(name, OPTIMIZER, ours, twin, RULE, causes, magnitude)
+    return Fault(name, OPTIMIZER, ours, reference, RULE, causes, magnitude)
 
 
-def of_calls(name: str, right: manual.Optimizer, twin: Callable[..., Any], tensors: tuple[str, ...]) -> Iterator[Fault]:
+def of_calls(
+    name: str, right: manual.Optimizer, reference: Callable[..., Any], tensors: tuple[str, ...]
+) -> Iterator[Fault]:
     """Faults that any rule may have: what it is given is wrong. `tensors` are those that a wrong gradient reaches."""
 
     def every(*words: str) -> dict[str, tuple[str, ...]]:
@@ -82,7 +88,7 @@ def of_calls(name: str, right: manual.Optimizer, twin: Callable[..., Any], tenso
         ),
     ]
     for label, wrong, causes in rows:
-        yield fault(f"{name}: {label}", BrokenRule(right, wrong), twin, causes)
+        yield fault(f"{name}: {label}", BrokenRule(right, wrong), reference, causes)
 
 
 def nudged(rule: Any, w: Any, g: Any, s: Any, lr: float) -> tuple[Any, Any]:

@@ -1,4 +1,6 @@
-"""Right derivations of layers that `manual/` does not have, to be broken in the catalogue; each beside its twin."""
+"""Right derivations of layers that `manual/` does not have, to be broken in the catalogue; each beside its
+reference.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from manual import Array, Layer, Params
-from manual.activations import logistic
+from handgrad.manual import Array, Layer, Params
+from handgrad.manual.activations import logistic
 
 ROOT = (2 / np.pi) ** 0.5  # √(2/π), of GELU
 
@@ -178,7 +180,7 @@ class Scores(Layer):
 
 
 def scores(x: Any, key: Any) -> Any:
-    """The twin of `Scores`."""
+    """The reference of `Scores`."""
     return torch.matmul(x, key.T) / key.shape[1] ** 0.5
 
 
@@ -208,11 +210,11 @@ class Gather(Layer):
 
 
 def gather(x: Any, table: Any) -> Any:
-    """The twin of `Gather`."""
+    """The reference of `Gather`."""
     return functional.embedding(torch.as_tensor(ROWS), table) + x
 
 
-# name → (the layer, its twin, the other arguments of `check`)
+# name → (the layer, its reference, the other arguments of `check`)
 RIGHT: dict[str, tuple[Layer, Any, dict[str, Any]]] = {
     "softmax": (Softmax(), nn.Softmax(dim=-1), {"x": (4, 6)}),
     "RMSNorm": (RMSNorm(6), nn.RMSNorm(6, eps=1e-6), {"x": (4, 6)}),

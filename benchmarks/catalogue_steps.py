@@ -1,4 +1,6 @@
-"""Faults of a training step, where every layer, loss and rule is right by itself: judged by `compare.judge.stages`."""
+"""Faults of a training step, where every layer, loss and rule is right by itself: judged by
+`handgrad.compare.judge.stages`.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-import torch_ref.training
 from benchmarks.catalogue_base import STEP, Fault
-from compare.judge.agreement import Disagreement
-from compare.judge.sides import as_array
-from compare.judge.stages import StepJudge, TorchStep
-from compare.pairs import OPTIMIZERS
-from compare.rounding.bounded import Precision
-from compare.run.experiment import Experiment, build
-from manual.training import StepRecord
+from handgrad import torch_ref
+from handgrad.compare.judge.agreement import Disagreement
+from handgrad.compare.judge.sides import as_array
+from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.pairs.table import OPTIMIZERS
+from handgrad.compare.rounding.bounded import Precision
+from handgrad.compare.run.experiment import Experiment, build
+from handgrad.manual.training import StepRecord
 
 SIZES, BATCH, STEPS = (6, 5, 5, 4), 8, 4
 

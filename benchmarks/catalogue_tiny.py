@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks import catalogue_losses, catalogue_norms
 from benchmarks.catalogue_base import LAYER, Broken, Change, Fault, Situation, off_by
-from manual import Linear, Sigmoid, Tanh
+from handgrad.manual import Linear, Sigmoid, Tanh
 
 SIZES = (1e-4, 1e-6, 1e-9, 1e-11)
 LINEAR = (Linear(7, 5), nn.Linear(7, 5), {"x": (4, 7)})
@@ -23,9 +23,10 @@ def faults() -> Iterator[Fault]:
     for size in SIZES:
         label, one = f"{size:.0e}".replace("e-0", "e-"), ("a single element",)
         for tensor in TENSORS:
-            ours, twin, arguments = LINEAR
+            ours, reference, arguments = LINEAR
             yield Fault(
-                f"Linear: {label} in one number of the {tensor}", LAYER, Broken(ours, {tensor: off_by(size)}), twin,
+                f"Linear: {label} in one number of the {tensor}", LAYER,
+                Broken(ours, {tensor: off_by(size)}), reference,
                 arguments, {tensor: one}, label,
             )  # fmt: skip
         tanh = Broken(Tanh(), {"input gradient": off_by(size)})
@@ -57,7 +58,7 @@ def faults() -> Iterator[Fault]:
 def of_precision(dtype: Any) -> Iterator[Fault]:
     """A lower precision somewhere inside."""
     word = np.dtype(dtype).name
-    linear, twin, shape = LINEAR
+    linear, reference, shape = LINEAR
 
     def low(v: Any) -> Any:
         return v.astype(dtype).astype(np.float64)
@@ -77,7 +78,7 @@ def of_precision(dtype: Any) -> Iterator[Fault]:
     }
     for name, (tensor, change) in changes.items():
         broken = Broken(linear, {tensor: change})
-        yield Fault(f"Linear: {word}, {name}", LAYER, broken, twin, shape, {tensor: (word,)}, word)
+        yield Fault(f"Linear: {word}, {name}", LAYER, broken, reference, shape, {tensor: (word,)}, word)
     inside = Broken(Sigmoid(), {"input gradient": lambda v, s: (s.dy * low(s.y)) * (1 - low(s.y))})
     yield Fault(
         f"Sigmoid: {word} activation", LAYER, inside, nn.Sigmoid(), {"x": (4, 6)}, {"input gradient": (word,)}, word

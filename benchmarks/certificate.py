@@ -23,17 +23,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()  # before NumPy is imported
 
 import torch
 
-import data
 from benchmarks.timing import machine, table
-from compare.judge.stages import StepJudge
-from compare.run.experiment import Experiment
-from compare.run.lockstep import Lockstep
+from handgrad import data
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.lockstep import Lockstep
 
 RUNS = 3
 # batch, judge every, steps, goal

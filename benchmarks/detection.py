@@ -5,9 +5,9 @@
     python benchmarks/detection.py --held-out FILE    # only the faults of a file; its format is in held_out.py
 
 Every tool gets the same draws of the same two sides. gradcheck and central differences compare the manual backward
-pass with the manual forward pass; they need no twin and cannot see a forward pass that is wrong in itself. An update
-rule and a training step are no function with a derivative: there these two cannot be applied, which counts as not
-caught. assert_close and allclose are given every result of both sides, one after another; which tensor
+pass with the manual forward pass; they need no reference and cannot see a forward pass that is wrong in itself. An
+update rule and a training step are no function with a derivative: there these two cannot be applied, which counts as
+not caught. assert_close and allclose are given every result of both sides, one after another; which tensor
 differs is then what their caller knows, not what they say.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()  # before NumPy is imported
 
@@ -35,7 +35,7 @@ from benchmarks.catalogue import EQUIVALENT, catalogue, said_of, score, sides_an
 from benchmarks.catalogue_base import MAGNITUDES, STEP, Fault
 from benchmarks.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
 from benchmarks.right_configurations import configurations
-from compare.checking import check as checking
+from handgrad.compare.checking import check as checking
 
 TOOLS = (OURS, *OTHERS)
 
@@ -133,7 +133,9 @@ def main() -> int:
     detection("The catalogue", catalogue()[::stride])
     detection("Held out, written after the causes; two causes were mended because of it", catalogue_held_out.first())
     detection("Held out, written last; nothing was changed because of it", catalogue_held_out.second())
-    print("\n## Layers, losses and update rules by strangers, written before the diagnosis by the twin's own steps\n")
+    print(
+        "\n## Layers, losses and update rules by strangers, written before the diagnosis by the reference's own steps\n"
+    )
     held_out.held_out(str(Path(__file__).with_name("catalogue_held_out_2.py")), quiet=True)
     print("\nEquivalent mutants, which give the right numbers and are not counted:\n")
     print("\n".join(f"- {name}: {reason}" for name, reason in EQUIVALENT))

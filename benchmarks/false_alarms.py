@@ -21,17 +21,17 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()
 
 import torch
 
-import data
-from compare import pairs
-from compare.run.experiment import Experiment
-from compare.run.health import Diverged
-from compare.run.lockstep import Lockstep
+from handgrad import data
+from handgrad.compare.pairs import table as pairs
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.health import Diverged
+from handgrad.compare.run.lockstep import Lockstep
 
 BATCH_SIZE = 32
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {  # name: (rule, learning rate, options)
@@ -58,12 +58,12 @@ class Count:
     runs: int = 0
     numbers: int = 0
     disagreements: int = 0
-    excused: int = 0
+    within_reference: int = 0
     vacuous: int = 0
     kinks: int = 0
     closest: float = 0.0
     not_finite: int = 0
-    excused_at: Counter[str] = field(default_factory=Counter)
+    within_reference_at: Counter[str] = field(default_factory=Counter)
 
     def add(self, run: Lockstep, finite: bool) -> None:
         """Count one run."""
@@ -71,16 +71,24 @@ class Count:
         self.runs += 1
         self.numbers += sum(r.numbers for r in rows)
         self.disagreements += sum(r.disagreements for r in rows)
-        self.excused += sum(r.excused for r in rows)
+        self.within_reference += sum(r.within_reference for r in rows)
         self.vacuous += sum(r.vacuous for r in rows)
         self.kinks += sum(run.progress.kinks.values())
         self.closest = max(self.closest, *(r.closest for r in rows))
         self.not_finite += not finite
-        self.excused_at.update({r.name: r.excused for r in rows if r.excused})
+        self.within_reference_at.update({r.name: r.within_reference for r in rows if r.within_reference})
 
     def row(self, name: str) -> str:
         """One line of the Markdown table."""
-        cells = [self.runs, self.numbers, self.disagreements, self.excused, self.vacuous, self.kinks, self.not_finite]
+        cells = [
+            self.runs,
+            self.numbers,
+            self.disagreements,
+            self.within_reference,
+            self.vacuous,
+            self.kinks,
+            self.not_finite,
+        ]
         return f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} | {self.closest:.3f} |"
 
 
@@ -148,8 +156,8 @@ def main() -> int:
         if name in counts:
             print(counts[name].row(name))
     print(total.row("**all**"))
-    for stage, n in total.excused_at.most_common():
-        print(f"\nexcused by the precision ladder at {stage}: {n:,}")
+    for stage, n in total.within_reference_at.most_common():
+        print(f"\nwithin the reference's own rounding at {stage}: {n:,}")
     print(f"\n{args.steps} steps a run, {time.perf_counter() - started:.0f} s", flush=True)
     return 1 if total.disagreements else 0
 

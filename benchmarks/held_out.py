@@ -5,7 +5,7 @@ The file is Python and has a list `FAULTS` of dictionaries:
     {
         "name": "GELU: x φ(x) dropped",
         "ours": (forward, backward),            # whatever `check` takes: a pair, a layer, a loss, an update rule
-        "twin": torch.nn.functional.gelu,       # the right function in torch
+        "reference": torch.nn.functional.gelu,       # the right function in torch
         "x": (4, 5),                            # and every other argument of `check`: params, output, target, theta, …
         "causes": {"input gradient": "product|x φ"},
     }
@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from compare.checking import check as checking
-from compare.checking.inputs import layer_inputs, loss_inputs, rule_inputs
-from compare.judge.sides import TrajectorySides
-from compare.run.experiment import CHOICES, choose
+from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.inputs import layer_inputs, loss_inputs, rule_inputs
+from handgrad.compare.foundation.validation import choose
+from handgrad.compare.judge.sides import TrajectorySides
+from handgrad.compare.run.experiment import CHOICES
 
 VERDICTS = ("named", "no cause", "misleading", "wrong tensors", "not caught", "crashed")
 
@@ -48,13 +49,13 @@ def load(path: str) -> list[dict[str, Any]]:
 def causes_of(row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """What a check of this fault says: every tensor that differs, with its causes. {} where all agree."""
     a = {"dtype": "float64", "seed": 0, "params": None, "dy": None, "learning_rate": 0.01, "steps": 10, **row}
-    ours, twin, seed, real = a["ours"], a["twin"], a["seed"], choose("dtype", a["dtype"], CHOICES["dtype"])
+    ours, reference, seed, real = a["ours"], a["reference"], a["seed"], choose("dtype", a["dtype"], CHOICES["dtype"])
     if "theta" in a:
-        sides, inputs = rule_inputs(ours, twin, a["theta"], a["learning_rate"], a["steps"], real, seed)
+        sides, inputs = rule_inputs(ours, reference, a["theta"], a["learning_rate"], a["steps"], real, seed)
     elif "output" in a:
-        sides, inputs = loss_inputs(ours, twin, a["output"], a["target"], real, seed)
+        sides, inputs = loss_inputs(ours, reference, a["output"], a["target"], real, seed)
     else:
-        sides, inputs = layer_inputs(ours, twin, a["x"], a["params"], a["dy"], real, seed)
+        sides, inputs = layer_inputs(ours, reference, a["x"], a["params"], a["dy"], real, seed)
     said: dict[str, tuple[str, ...]] = {}
     for finding in checking.run(a["name"], sides, inputs).findings:
         if not finding.agrees:

@@ -26,17 +26,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()
 
 import numpy as np
 
-from compare import cli
-from compare.run.checkpoint.content import DOCUMENT, TIMES
-from compare.run.checkpoint.files import read_archive
-from compare.run.checkpoint.keeper import FOLDER, checkpoints
-from compare.whole_files import TEMPORARY
+from handgrad.compare.commands import main as cli
+from handgrad.compare.foundation.whole_files import TEMPORARY
+from handgrad.compare.run.checkpoint.content import DOCUMENT, TIMES
+from handgrad.compare.run.checkpoint.files import read_archive
+from handgrad.compare.run.checkpoint.keeper import FOLDER, checkpoints
 
 RULES = {
     "sgd with momentum": ("--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.05", "--schedule", "one-cycle"),
@@ -129,7 +129,9 @@ class Forks:
 
     def __init__(self) -> None:
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["compare.cli", "compare.run.mnist", "compare.board.events"])
+        self.context.set_forkserver_preload(
+            ["handgrad.compare.commands.main", "handgrad.compare.commands.mnist", "handgrad.compare.board.events"]
+        )
 
     def start(self, *arguments: object) -> BaseProcess:
         child = self.context.Process(target=command, args=([str(a) for a in arguments],))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from compare.judge.sides import Arrays, LossSides, Sides, TrajectorySides, gradient_of, parameters_among
+from handgrad.compare.judge.sides import Arrays, LossSides, Sides, TrajectorySides, gradient_of, parameters_among
 
 
 class Said(NamedTuple):

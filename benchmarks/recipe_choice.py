@@ -23,16 +23,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()  # before NumPy is imported
 
 import numpy as np
 
-import data
-import manual.training
-from compare.run.experiment import CHOICES, Experiment, build
-from compare.run.stream import Stream, hold_out
+from handgrad import data, manual
+from handgrad.compare.run.experiment import CHOICES, Experiment, build
+from handgrad.compare.run.stream import Stream, hold_out
 
 CACHE = Path(__file__).resolve().parent.parent / "runs" / "recipe_choice.json"
 VALIDATION = 6000

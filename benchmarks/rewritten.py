@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import rewritten_activations, rewritten_losses, rewritten_normalizations, rewritten_sums
 from benchmarks.rewritten_parts import LAYERS, LOSSES, Form
 from benchmarks.rewritten_rules import RULES
-from compare.checking.draws import away_from_zero
-from compare.checking.evaluate import evaluate
-from compare.checking.inputs import rule_inputs
-from compare.judge.sides import Arrays, FunctionSides, LossSides, Sides, TrajectorySides
-from compare.rounding.bounded import Bounded
+from handgrad.compare.checking.draws import away_from_zero
+from handgrad.compare.checking.evaluate import evaluate
+from handgrad.compare.checking.inputs import rule_inputs
+from handgrad.compare.judge.sides import Arrays, FunctionSides, LossSides, Sides, TrajectorySides
+from handgrad.compare.rounding.bounded import Bounded
 
 # Imported, they fill the tables.
 FORMS = (
@@ -66,7 +66,7 @@ class Loss:
 
 
 def _layer(form: Form) -> FunctionSides:
-    return FunctionSides(lambda x: _as(x, form.value(x)), lambda dy, x: _as(x, form.slope(dy, x)), form.twin)
+    return FunctionSides(lambda x: _as(x, form.value(x)), lambda dy, x: _as(x, form.slope(dy, x)), form.reference)
 
 
 def _target(name: str, rng: np.random.Generator, scale: float) -> np.ndarray:
@@ -91,11 +91,11 @@ def cases(dtype: str, scales: tuple[float, ...] = SCALES, seed: int = 0) -> Iter
                         shape = sides.torch({"x": x})["output"].shape
                         inputs = {"x": x, "dy": away_from_zero(rng, shape).astype(dtype)}
                     else:
-                        sides, target = LossSides(Loss(form), form.twin), _target(name, rng, scale)
+                        sides, target = LossSides(Loss(form), form.reference), _target(name, rng, scale)
                         inputs = {"output": x, "target": target if target.dtype.kind == "i" else target.astype(dtype)}
                     yield Case(f"{name}, {scale:g} in {dtype}", sides, inputs)
-    for name, (rule, twin) in RULES.items():
-        sides, drawn = rule_inputs(rule, twin, (6,), 0.01, 10, np.dtype(dtype), seed)
+    for name, (rule, reference) in RULES.items():
+        sides, drawn = rule_inputs(rule, reference, (6,), 0.01, 10, np.dtype(dtype), seed)
         for scale in scales:
             inputs = {**drawn["draw 1"], "grads": (drawn["draw 1"]["grads"] * scale).astype(dtype)}
             yield Case(f"{name}, {scale:g} in {dtype}", sides, inputs)

@@ -9,11 +9,11 @@ import numpy as np
 
 
 class Form(NamedTuple):
-    """A layer or a loss: its value, its derivative, torch's twin, and the largest scale at which it is right."""
+    """A layer or a loss: its value, its derivative, torch's reference, and the largest scale at which it is right."""
 
     value: Callable[..., Any]
     slope: Callable[..., Any]
-    twin: Any
+    reference: Any
     most: float
 
 
@@ -21,14 +21,14 @@ LAYERS: dict[str, Form] = {}
 LOSSES: dict[str, Form] = {}
 
 
-def layer(name: str, forward: Any, backward: Any, twin: Any, most: float = 1e6) -> None:
+def layer(name: str, forward: Any, backward: Any, reference: Any, most: float = 1e6) -> None:
     """Note forward(x) and backward(dy, x)."""
-    LAYERS[name] = Form(forward, backward, twin, most)
+    LAYERS[name] = Form(forward, backward, reference, most)
 
 
-def loss(name: str, forward: Any, gradient: Any, twin: Any, most: float = 1e6) -> None:
+def loss(name: str, forward: Any, gradient: Any, reference: Any, most: float = 1e6) -> None:
     """Note forward(output, target) and gradient(output, target)."""
-    LOSSES[name] = Form(forward, gradient, twin, most)
+    LOSSES[name] = Form(forward, gradient, reference, most)
 
 
 def side(x: Any) -> Any:

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-import manual
 from benchmarks.catalogue_losses import PAIRS
 from benchmarks.catalogue_optimizers import torch_rule
 from benchmarks.catalogue_right import GELU, Normalization, RMSNorm, SiLU, Softmax, Softplus, batch_norm
-from compare.judge.sides import Arrays, LayerSides, LossSides, Sides, TrajectorySides, parameter
+from handgrad import manual
+from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides, TrajectorySides, parameter
 
 
 class Configuration(NamedTuple):
@@ -78,7 +78,7 @@ def _linear(rng: np.random.Generator) -> Made:
 
 
 def _activation(rng: np.random.Generator) -> Made:
-    layer, twin = ELEMENTWISE[rng.integers(len(ELEMENTWISE))]
+    layer, reference = ELEMENTWISE[rng.integers(len(ELEMENTWISE))]
     shape = (size(rng, 33), size(rng, 64))
     special = SPECIAL[rng.integers(len(SPECIAL))]
     x = numbers(rng, shape)
@@ -88,7 +88,12 @@ def _activation(rng: np.random.Generator) -> Made:
         x = -np.abs(x)
     elif special == "at a kink":
         x = x * rng.integers(0, 2, shape)
-    return f"{type(layer).__name__} on {shape}, {special}", LayerSides(layer, twin), _inputs(rng, layer, x), special
+    return (
+        f"{type(layer).__name__} on {shape}, {special}",
+        LayerSides(layer, reference),
+        _inputs(rng, layer, x),
+        special,
+    )
 
 
 def _normalization(rng: np.random.Generator) -> Made:
@@ -98,14 +103,14 @@ def _normalization(rng: np.random.Generator) -> Made:
         (Normalization(k, -1), nn.LayerNorm(k)),
         (Normalization(k, 0), batch_norm),
     ]
-    layer, twin = choices[rng.integers(3)]
+    layer, reference = choices[rng.integers(3)]
     x = numbers(rng, (n, k)) + (numbers(rng, (1, 1)) if rng.integers(2) else 0)
-    return f"{layer} on {(n, k)}", LayerSides(layer, twin), _inputs(rng, layer, x), ""
+    return f"{layer} on {(n, k)}", LayerSides(layer, reference), _inputs(rng, layer, x), ""
 
 
 def _loss(rng: np.random.Generator) -> Made:
     name = list(PAIRS)[rng.integers(len(PAIRS))]
-    loss, twin, _ = PAIRS[name]
+    loss, reference, _ = PAIRS[name]
     n, k = size(rng, 33), size(rng, 64)
     output, special = numbers(rng, (n, k)), ""
     target: Any = numbers(rng, (n, k))
@@ -116,7 +121,7 @@ def _loss(rng: np.random.Generator) -> Made:
     if name == "BCE":
         output = manual.activations.logistic(output)
         special = "saturated" if ((output == 0) | (output == 1)).any() else ""
-    return f"{name} on {(n, k)}", LossSides(loss, twin), {"output": output, "target": target}, special
+    return f"{name} on {(n, k)}", LossSides(loss, reference), {"output": output, "target": target}, special
 
 
 def _optimizer(rng: np.random.Generator) -> Made:
@@ -126,7 +131,7 @@ def _optimizer(rng: np.random.Generator) -> Made:
     tau = 0.0 if nesterov else float(rng.choice([0.0, rng.uniform(0, 0.9)]))
     b1, b2, eps = float(rng.uniform(0, 0.99)), float(rng.uniform(0.5, 0.9999)), float(10 ** rng.uniform(-10, -2))
     centered = bool(rng.integers(2))
-    ours, twin = [
+    ours, reference = [
         (manual.SGD(mu, tau, decay, nesterov), torch_rule(
             optim.SGD, momentum=mu, dampening=tau, weight_decay=decay, nesterov=nesterov)),
         (manual.Adam(b1, b2, eps, decay), torch_rule(optim.Adam, betas=(b1, b2), eps=eps, weight_decay=decay)),
@@ -138,4 +143,4 @@ def _optimizer(rng: np.random.Generator) -> Made:
     grads = numbers(rng, (steps, n), -6, 3)
     rate = float(10 ** rng.uniform(-4, 0))
     inputs = {"theta": numbers(rng, n, -3, 3), "grads": grads, "learning rate": rate}
-    return f"{ours}", TrajectorySides(ours, twin), inputs, ""
+    return f"{ours}", TrajectorySides(ours, reference), inputs, ""

@@ -24,21 +24,20 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()  # before NumPy is imported
 
 import numpy as np
 import torch
 
-import data
-import manual.training
 from benchmarks.catalogue_steps import records
 from benchmarks.timing import alternate, machine, median, table
-from compare.judge.stages import StepJudge
-from compare.pairs import OPTIMIZERS
-from compare.rounding.bounded import Precision
-from compare.run.experiment import Experiment, build
+from handgrad import data, manual
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.pairs.table import OPTIMIZERS
+from handgrad.compare.rounding.bounded import Precision
+from handgrad.compare.run.experiment import Experiment, build
 
 MEMORY_GOAL = 8
 LARGE = (784, 9610, 9610, 10)

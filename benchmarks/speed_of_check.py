@@ -3,9 +3,9 @@
     python benchmarks/speed_of_check.py
 
 Both on one thread, on the 784-16-16-10 network with tanh, a batch of 32, float64. This project judges every stage of
-one training step, gradients included, with `compare.judge.stages.StepJudge`; the time is the median of many steps,
-without and with torch's own step, from which the judge starts. gradcheck runs in its slow, full mode (fast_mode=False)
-over all parameters of the same network and its loss, once and to the end.
+one training step, gradients included, with `handgrad.compare.judge.stages.StepJudge`; the time is the median of many
+steps, without and with torch's own step, from which the judge starts. gradcheck runs in its slow, full mode
+(fast_mode=False) over all parameters of the same network and its loss, once and to the end.
 """
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
@@ -20,19 +20,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()  # before NumPy is imported
 
 import numpy as np
 import torch
 
-import torch_ref.training
 from benchmarks.catalogue_steps import records
-from compare.judge.stages import StepJudge
-from compare.pairs import OPTIMIZERS
-from compare.rounding.bounded import Precision
-from compare.run.experiment import Experiment, build
+from handgrad import torch_ref
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.pairs.table import OPTIMIZERS
+from handgrad.compare.rounding.bounded import Precision
+from handgrad.compare.run.experiment import Experiment, build
 
 BATCH, STEPS = 32, 50
 

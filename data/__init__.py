@@ -8,9 +8,9 @@ augment.py  turns, shifts and resizes the digits a little, for training
 Importing this package does not import torchvision; only load() does.
 """
 
-from data.augment import AUGMENTATIONS, Augmentation, move
-from data.batches import batch_order, order_hash, steps_per_epoch
-from data.mnist import NAMES, DataError, Dataset, Digits, load, scale
+from handgrad.data.augment import AUGMENTATIONS, Augmentation, move
+from handgrad.data.batches import batch_order, order_hash, steps_per_epoch
+from handgrad.data.mnist import NAMES, DataError, Dataset, Digits, load, scale
 
 __all__ = [
     "AUGMENTATIONS",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.files import CLASSES, DataError, torchvision_class, unpacked_folder
+from handgrad.data.files import CLASSES, DataError, torchvision_class, unpacked_folder
 
 __all__ = ["NAMES", "DataError", "Dataset", "Digits", "load", "scale"]
 

@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from rich.console import Console
 
-import data
-import manual
-from compare.run import experiment, terminal
-from compare.run.experiment import Experiment, Sides
-from compare.run.lockstep import Lockstep
-from compare.run.report import report, sentence
-from manual import Array, Params
+from handgrad import data, manual
+from handgrad.compare.run import experiment, terminal
+from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.report import report, sentence
+from handgrad.manual import Array, Params
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from compare import check
-from manual import Array, Layer, Params
+from handgrad import check
+from handgrad.manual import Array, Layer, Params
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ Read in this order: `layer` (the notation), `linear`, `activations`, `losses`, `
 `training`. Nothing here imports torch or any sibling package; that independence is the evidence.
 """
 
-from manual.activations import Identity, LeakyReLU, ReLU, Sigmoid, Tanh
-from manual.layer import Array, Cache, Layer, Params
-from manual.linear import Linear
-from manual.losses import (
+from handgrad.manual import training
+from handgrad.manual.activations import Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from handgrad.manual.layer import Array, Cache, Layer, Params
+from handgrad.manual.linear import Linear
+from handgrad.manual.losses import (
     BinaryCrossEntropy,
     BinaryCrossEntropyWithLogits,
     HalfSquaredError,
@@ -16,10 +17,10 @@ from manual.losses import (
     PerceptronCriterion,
     SoftmaxCrossEntropy,
 )
-from manual.models import adaline, logistic_regression, mlp, perceptron
-from manual.network import Network
-from manual.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from manual.schedules import Constant, Cosine, Exponential, OneCycle, Schedule, StepDecay
+from handgrad.manual.models import adaline, logistic_regression, mlp, perceptron
+from handgrad.manual.network import Network
+from handgrad.manual.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from handgrad.manual.schedules import Constant, Cosine, Exponential, OneCycle, Schedule, StepDecay
 
 __all__ = [
     "SGD",
@@ -55,4 +56,5 @@ __all__ = [
     "logistic_regression",
     "mlp",
     "perceptron",
+    "training",
 ]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from manual.layer import Array, Layer, Params
+from handgrad.manual.layer import Array, Layer, Params
 
 
 @dataclass(frozen=True)

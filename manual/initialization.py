@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from manual.layer import Array
+from handgrad.manual.layer import Array
 
 Initializer = Callable[[np.random.Generator, tuple[int, int]], Array]
 

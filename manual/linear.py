@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manual.initialization import Initializer, torch_default
-from manual.layer import Array, Layer, Params, require_positive
+from handgrad.manual.initialization import Initializer, torch_default
+from handgrad.manual.layer import Array, Layer, Params, require_positive
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manual.activations import logistic
-from manual.layer import Array, Cache
+from handgrad.manual.activations import logistic
+from handgrad.manual.layer import Array, Cache
 
 # What torch.nn.BCELoss never divides by less than: 1e−12, but written in float32 whatever the dtype of the numbers.
 LEAST_VARIANCE = float(np.float32(1e-12))

@@ -1,4 +1,4 @@
-"""Named stacks of layers, the oldest first. Their torch twins are in torch_ref/models.py.
+"""Named stacks of layers, the oldest first. Their torch references are in torch_ref/models.py.
 
 The perceptron and ADALINE are one stack, a single linear unit; what tells them apart is the loss that they are
 trained by. Both are read through a threshold, which no gradient passes.
@@ -7,11 +7,11 @@ trained by. Both are read through a threshold, which no gradient passes.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from manual.activations import ReLU, Sigmoid
-from manual.initialization import Initializer, torch_default
-from manual.layer import Layer
-from manual.linear import Linear
-from manual.network import Network
+from handgrad.manual.activations import ReLU, Sigmoid
+from handgrad.manual.initialization import Initializer, torch_default
+from handgrad.manual.layer import Layer
+from handgrad.manual.linear import Linear
+from handgrad.manual.network import Network
 
 
 def perceptron(inputs: int) -> Network:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from manual.layer import Array, Cache, Layer, Params
+from handgrad.manual.layer import Array, Cache, Layer, Params
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.layer import Array
+from handgrad.manual.layer import Array
 
 State = dict[str, Any]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manual.layer import require_positive
+from handgrad.manual.layer import require_positive
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""One training step, from the batch to the new weights. Its twin is torch_ref/training.py."""
+"""One training step, from the batch to the new weights. Its reference is torch_ref/training.py."""
 
 from typing import NamedTuple
 
-from manual.layer import Array
-from manual.losses import Loss
-from manual.network import Network
-from manual.optimizers import Optimizer, State
+from handgrad.manual.layer import Array
+from handgrad.manual.losses import Loss
+from handgrad.manual.network import Network
+from handgrad.manual.optimizers import Optimizer, State
 
 
 class StepRecord(NamedTuple):

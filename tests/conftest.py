@@ -2,7 +2,7 @@
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()
 
@@ -16,8 +16,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-import data
-from compare import cli
+from handgrad import data
+from handgrad.compare.commands import main as cli
 
 torch.set_num_threads(1)
 

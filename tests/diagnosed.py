@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 Function = Callable[[Any, Any], Any]
 
@@ -23,8 +23,8 @@ class LossOf:
         return self.slope(*cache)
 
 
-def causes_of(ours: Any, twin: Any, **arguments: Any) -> dict[str, tuple[str, ...]]:
+def causes_of(ours: Any, reference: Any, **arguments: Any) -> dict[str, tuple[str, ...]]:
     """The causes of every tensor that differs; fails where none does."""
     with pytest.raises(CheckFailed) as caught:
-        check(ours, twin, **arguments)
+        check(ours, reference, **arguments)
     return {f.tensor: f.causes for f in caught.value.report.findings if not f.agrees}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from compare import CheckFailed, check
-from compare.checking.inputs import loss_inputs
-from compare.checking.more_draws import evaluate_more
+from handgrad import CheckFailed, check
+from handgrad.compare.checking.inputs import loss_inputs
+from handgrad.compare.checking.more_draws import evaluate_more
 
 
 class Contrastive:
@@ -73,5 +73,5 @@ def test_a_right_derivation_is_not_drawn_for_again(monkeypatch: pytest.MonkeyPat
     def never(*arguments: Any) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr("compare.checking.check.evaluate_more", never)
+    monkeypatch.setattr("handgrad.compare.checking.check.evaluate_more", never)
     assert check(Contrastive(2.0), contrastive, **FEW).agrees

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from compare import check
-from compare.checking.findings import CheckFailed, Finding
+from handgrad import check
+from handgrad.compare.checking.findings import CheckFailed, Finding
 
 
 def finding(slope: Any, dtype: str = "float64") -> Finding:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch.nn import functional
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 
 def mean(a: Any) -> Any:

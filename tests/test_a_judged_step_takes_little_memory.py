@@ -7,10 +7,10 @@ import tracemalloc
 import numpy as np
 
 from benchmarks.catalogue_steps import records
-from compare.judge.stages import StepJudge
-from compare.pairs import OPTIMIZERS
-from compare.rounding.bounded import Precision
-from compare.run.experiment import Experiment, build
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.pairs.table import OPTIMIZERS
+from handgrad.compare.rounding.bounded import Precision
+from handgrad.compare.run.experiment import Experiment, build
 
 LIMIT = 8
 
@@ -21,10 +21,10 @@ def most_held(keep: int) -> float:
     kept: list[np.ndarray] = []
 
     class Hoarder(StepJudge):
-        def settle(self, stage, tensor, ours, theirs, by_ladder, probe):  # type: ignore[no-untyped-def]
+        def settle(self, stage, tensor, ours, theirs, by_two_precision, probe):  # type: ignore[no-untyped-def]
             if tensor == "theta":
                 kept.extend(ours.value.copy() for _ in range(keep))
-            return super().settle(stage, tensor, ours, theirs, by_ladder, probe)
+            return super().settle(stage, tensor, ours, theirs, by_two_precision, probe)
 
     judge = Hoarder(
         sides.network, sides.loss, sides.optimizer, list(sides.model), sides.torch_loss,

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import optim
 
-from compare import CheckFailed, check
-from compare.diagnosis.causes import Case, Output
-from compare.diagnosis.rules.mutants import units
-from compare.diagnosis.rules.recipes import RECIPES, recipe_of
-from compare.diagnosis.rules.search import Trajectory
+from handgrad import CheckFailed, check
+from handgrad.compare.diagnosis.rules.mutants import units
+from handgrad.compare.diagnosis.rules.recipes import RECIPES, recipe_of
+from handgrad.compare.diagnosis.rules.search import Trajectory
+from handgrad.compare.judge.case import Case, Output
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {}),
@@ -132,15 +132,15 @@ def forgetful_adagrad(beta: float) -> Rule:
 
 
 @pytest.mark.parametrize(
-    ("rule", "twin"),
+    ("rule", "reference"),
     [(Rule(asgd), optim.ASGD), (nadam(0.96, np.float64), optim.NAdam), (nadam(0.96, np.float32), optim.NAdam)],
 )
-def test_a_number_that_torch_keeps_in_float32_is_no_fault(rule: Any, twin: Any) -> None:
-    assert check(rule, twin, theta=(12,), steps=4, learning_rate=0.03).agrees
+def test_a_number_that_torch_keeps_in_float32_is_no_fault(rule: Any, reference: Any) -> None:
+    assert check(rule, reference, theta=(12,), steps=4, learning_rate=0.03).agrees
 
 
 @pytest.mark.parametrize(
-    ("rule", "twin", "words"),
+    ("rule", "reference", "words"),
     [
         (nadam(0.95, np.float32), optim.NAdam, []),  # wrong, and by no line alone: not "right but for a float32"
         (nadam(0.95, np.float64), optim.NAdam, []),
@@ -156,9 +156,9 @@ def test_a_number_that_torch_keeps_in_float32_is_no_fault(rule: Any, twin: Any) 
         (Rule(adadelta, "v", "d"), optim.Adadelta, ["g stands where d belongs"]),
     ],
 )
-def test_the_line_is_named(rule: Any, twin: Any, words: list[str]) -> None:
+def test_the_line_is_named(rule: Any, reference: Any, words: list[str]) -> None:
     with pytest.raises(CheckFailed) as caught:
-        check(rule, twin, theta=(12,), steps=4, learning_rate=0.03)
+        check(rule, reference, theta=(12,), steps=4, learning_rate=0.03)
     for finding in caught.value.report.findings:
         if not finding.agrees:
             assert len(finding.causes) == len(words)

@@ -10,9 +10,9 @@ from diagnosed import LossOf, causes_of
 from torch import nn
 from torch.nn import functional
 
-from compare.diagnosis.graph.calls import CALLED
-from compare.diagnosis.graph.closed_losses import FORMS, closed_losses
-from compare.diagnosis.graph.record import record
+from handgrad.compare.diagnosis.graph.calls import CALLED
+from handgrad.compare.diagnosis.graph.closed_losses import FORMS, closed_losses
+from handgrad.compare.diagnosis.graph.record import record
 
 Gradient = Callable[[Any, Any], Any]
 
@@ -26,8 +26,8 @@ def one_hot(t: Any, z: Any) -> Any:
     return np.eye(z.shape[1])[t]
 
 
-def causes(value: Gradient, gradient: Gradient, twin: Any, **arguments: Any) -> tuple[str, ...]:
-    ((tensor, found),) = causes_of(LossOf(value, gradient), twin, **arguments).items()
+def causes(value: Gradient, gradient: Gradient, reference: Any, **arguments: Any) -> tuple[str, ...]:
+    ((tensor, found),) = causes_of(LossOf(value, gradient), reference, **arguments).items()
     assert tensor == "loss gradient"
     return found
 
@@ -49,8 +49,8 @@ def smoothing(z: Any, t: Any) -> Any:
     ],
 )
 def test_of_a_smoothed_target_every_part_is_named(gradient: Gradient, words: str) -> None:
-    twin = nn.CrossEntropyLoss(label_smoothing=0.15)
-    (cause,) = causes(smoothing, lambda z, t: gradient(z, t) / len(z), twin, output=(4, 5), target="class")
+    reference = nn.CrossEntropyLoss(label_smoothing=0.15)
+    (cause,) = causes(smoothing, lambda z, t: gradient(z, t) / len(z), reference, output=(4, 5), target="class")
     assert cause == f"in the derivative of cross_entropy by ŷ: {words}"
 
 
@@ -61,7 +61,7 @@ def weighted(z: Any, t: Any) -> Any:
     return -(WEIGHTS[t] * np.log(softmax(z))[np.arange(len(z)), t]).sum() / WEIGHTS[t].sum()
 
 
-def weighted_twin(z: Any, t: Any) -> Any:
+def weighted_reference(z: Any, t: Any) -> Any:
     return functional.cross_entropy(z, t, torch.from_numpy(WEIGHTS).to(z.dtype))
 
 
@@ -78,7 +78,7 @@ def test_of_class_weights_it_is_said_which_and_over_what(gradient: Any, words: s
     def wrong(z: Any, t: Any) -> Any:
         return gradient(z, t, WEIGHTS[t], softmax(z) - one_hot(t, z))
 
-    (cause,) = causes(weighted, wrong, weighted_twin, output=(5, 3), target="class")
+    (cause,) = causes(weighted, wrong, weighted_reference, output=(5, 3), target="class")
     assert words in cause
 
 

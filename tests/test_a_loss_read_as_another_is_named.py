@@ -9,7 +9,7 @@ import torch
 from diagnosed import Function, LossOf, causes_of
 from torch.nn import functional
 
-from compare import check
+from handgrad import check
 
 
 def of(wrong: Function) -> LossOf:
@@ -81,7 +81,7 @@ def on(function: Any, choice: Any) -> Function:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "twin", "words"),
+    ("wrong", "reference", "words"),
     [
         (lambda o, t: divergence(t, o), divergence, "ŷ and target are exchanged"),
         (on(gaussian, 2), on(gaussian, 1), "2 · ŷ[:, 1] stands for ŷ[:, 1] everywhere (as where log σ is read for"),
@@ -95,8 +95,8 @@ def on(function: Any, choice: Any) -> Function:
         (on(smoothed, 1), torchs, "α / (K − 1) · (1 − y) stands for α / K"),
     ],
 )
-def test_it_is_named_in_the_loss_and_in_its_gradient(wrong: Function, twin: Function, words: str) -> None:
-    found = causes_of(of(wrong), twin, output=(4, 2), target="class" if twin is torchs else (4, 2))
+def test_it_is_named_in_the_loss_and_in_its_gradient(wrong: Function, reference: Function, words: str) -> None:
+    found = causes_of(of(wrong), reference, output=(4, 2), target="class" if reference is torchs else (4, 2))
     assert set(found) == {"loss", "loss gradient"}
     for causes in found.values():
         assert any(words in cause for cause in causes), causes
@@ -127,15 +127,15 @@ def priors_for_posteriors(o: Any, t: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("gradient", "twin", "words"),
+    ("gradient", "reference", "words"),
     [
         (of(on(partial(unit, True), 1.0)).slope, on(partial(unit, False), 0.1), "the constant 0.1 is left out|held"),
         (priors_for_posteriors, mixed, "exp(log_softmax(ŷ[:, :2], axis 1)) stands for the softmax"),
     ],
 )
-def test_a_gradient_of_several_slips_is_named(gradient: Function, twin: Function, words: str) -> None:
+def test_a_gradient_of_several_slips_is_named(gradient: Function, reference: Function, words: str) -> None:
     target = (5, 1) if gradient is priors_for_posteriors else (5, 4)
-    (causes,) = causes_of(LossOf(of(twin).value, gradient), twin, output=(5, 4), target=target).values()
+    (causes,) = causes_of(LossOf(of(reference).value, gradient), reference, output=(5, 4), target=target).values()
     assert len(causes) == len(words.split("|"))
     assert all(word in cause for word, cause in zip(words.split("|"), causes, strict=True)), causes
 
@@ -144,9 +144,9 @@ def test_a_number_without_a_name_on_top_of_a_slip_is_no_cause() -> None:
     def wrong(o: Any, t: Any) -> Any:
         return np.exp(o) * (np.sin(o) + 1.37) + t  # cos(o) is taken as 1, and 1.37 is nowhere
 
-    def twin(o: Any, t: Any) -> Any:
+    def reference(o: Any, t: Any) -> Any:
         return (torch.exp(o) * torch.sin(o) + t * o).sum()
 
-    right = of(twin)
-    (causes,) = causes_of(LossOf(right.value, wrong), twin, output=(4, 2), target=(4, 2)).values()
+    right = of(reference)
+    (causes,) = causes_of(LossOf(right.value, wrong), reference, output=(4, 2), target=(4, 2)).values()
     assert causes == ()

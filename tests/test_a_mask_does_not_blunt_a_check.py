@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 
 class Hinge:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from compare import check
-from compare.checking.findings import CheckFailed, Finding, Report
-from compare.judge.agreement import BOUND, LADDER
+from handgrad import check
+from handgrad.compare.checking.findings import CheckFailed, Finding, Report
+from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION
 
 
 def report(*args: Any, **options: Any) -> Report:
@@ -43,7 +43,7 @@ def by_math(dy: Any, x: Any) -> Any:
 def test_the_line_without_a_bound_is_named(backward: Any, line: str, factor: int) -> None:
     found = of(report((np.sin, lambda dy, x: factor * backward(dy, x)), torch.sin, x=(3, 2)), "input gradient")
     assert found.agrees == (factor == 1)
-    (note,) = [note for note in found.notes if "judged by the precision ladder" in note]
+    (note,) = [note for note in found.notes if "judged by the two-precision tolerance" in note]
     number = backward.__code__.co_firstlineno + 1
     assert f"test_a_report_says_what_it_rests_on.py:{number}: " in note
     assert line in note
@@ -52,7 +52,7 @@ def test_the_line_without_a_bound_is_named(backward: Any, line: str, factor: int
 def test_what_is_before_it_keeps_its_bound() -> None:
     found = report((np.sin, plainly), torch.sin, x=lambda rng: rng.normal(size=(3, 2)))
     assert of(found, "output").verdict.rule == BOUND
-    assert of(found, "input gradient").verdict.rule == LADDER
+    assert of(found, "input gradient").verdict.rule == TWO_PRECISION
     assert not of(found, "output").notes
 
 

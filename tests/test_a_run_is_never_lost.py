@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import manual
-from compare import cli, whole_files
-from compare.run import lockstep, mnist
-from compare.run.checkpoint import content, event_files, files, keeper
-from compare.run.checkpoint.files import Damaged, read_archive, write_archive
-from compare.run.checkpoint.keeper import checkpoints
-from compare.run.experiment import Experiment
-from compare.run.folder import held
+from handgrad import manual
+from handgrad.compare.commands import main as cli
+from handgrad.compare.commands import mnist
+from handgrad.compare.foundation import whole_files
+from handgrad.compare.run import lockstep
+from handgrad.compare.run.checkpoint import content, event_files, files, keeper
+from handgrad.compare.run.checkpoint.files import Damaged, read_archive, write_archive
+from handgrad.compare.run.checkpoint.keeper import checkpoints
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.folder import held
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -149,7 +151,8 @@ def test_a_disagreement_is_remembered_and_not_told_again(run, handgrad, lost_at,
 
 
 def test_a_checkpoint_taken_of_what_was_restored_is_the_same(run, lost_at, few_digits, tmp_path: Path) -> None:
-    from compare.run import folder, mnist
+    from handgrad.compare.commands import mnist
+    from handgrad.compare.run import folder
 
     lost_at(5, run, "lost", *MOMENTUM)
     path = checkpoints(tmp_path / "lost")[0]
@@ -196,15 +199,15 @@ def test_a_checkpoint_that_forgets_is_found_out(run, handgrad, lost_at, whole, m
 
 def test_a_log_that_is_not_cut_back_is_found_out(run, handgrad, lost_at, whole, monkeypatch, tmp_path: Path) -> None:
     lost_at(11, run, "lost", *MOMENTUM, log=LOG)  # step 10 is in the log, and 8 in the last checkpoint
-    monkeypatch.setattr("compare.run.mnist.cut_back", lambda folder, kept: None)
-    monkeypatch.setattr("compare.board.events.EventFile", _without_purging())
+    monkeypatch.setattr("handgrad.compare.commands.mnist.cut_back", lambda folder, kept: None)
+    monkeypatch.setattr("handgrad.compare.board.events.EventFile", _without_purging())
     assert handgrad("mnist", "--resume", tmp_path / "lost").code == 0
     assert "scalars: manual: learning/training loss" in differences(whole(*MOMENTUM, log=LOG), tmp_path / "lost")
 
 
 @pytest.mark.parametrize("state", [{}, None], ids=["has nothing", "begins again"])
 def test_a_log_that_forgets_is_found_out(run, handgrad, lost_at, whole, monkeypatch, tmp_path: Path, state) -> None:
-    from compare.board.events import EventLog
+    from handgrad.compare.board.events import EventLog
 
     with monkeypatch.context() as patch:
         patch.setattr(EventLog, "state", lambda self: self._flush() or state)
@@ -216,7 +219,7 @@ def test_a_log_that_forgets_is_found_out(run, handgrad, lost_at, whole, monkeypa
 
 
 def test_lost_when_the_end_is_logged(run, handgrad, whole, monkeypatch, tmp_path: Path) -> None:
-    from compare.board.events import EventLog
+    from handgrad.compare.board.events import EventLog
 
     right = EventLog.finish
 
@@ -246,7 +249,7 @@ def test_a_tensorboard_that_was_reading_sees_no_step_twice(run, handgrad, lost_a
 
 
 def _without_purging() -> Any:
-    from compare.board.event_file import EventFile
+    from handgrad.compare.board.event_file import EventFile
 
     return lambda folder, purge_step=None: EventFile(folder)
 

@@ -11,8 +11,8 @@ from diagnosed import causes_of
 from torch.nn import functional
 
 
-def causes(forward: Any, backward: Any, twin: Any, **arguments: Any) -> dict[str, str]:
-    return {k: " and ".join(said) for k, said in causes_of((forward, backward), twin, **arguments).items()}
+def causes(forward: Any, backward: Any, reference: Any, **arguments: Any) -> dict[str, str]:
+    return {k: " and ".join(said) for k, said in causes_of((forward, backward), reference, **arguments).items()}
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------
@@ -53,10 +53,10 @@ def convolution(fault: str) -> Any:
     ],
 )
 def test_of_a_convolution(fault: str, tensor: str, words: str) -> None:
-    def twin(x: Any, w: Any) -> Any:
+    def reference(x: Any, w: Any) -> Any:
         return functional.conv1d(x, w, stride=2, padding=1)
 
-    found = causes(convolved, convolution(fault), twin, x=(2, 3, 5), params={"w": (4, 3, 3)})
+    found = causes(convolved, convolution(fault), reference, x=(2, 3, 5), params={"w": (4, 3, 3)})
     assert set(found) == {tensor}
     assert words in found[tensor]
 
@@ -91,10 +91,10 @@ def routed(fault: str) -> Any:
     ],
 )
 def test_of_a_maximum_over_windows(fault: str, words: str) -> None:
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         return functional.max_pool1d(x, 3, 2)
 
-    assert words in causes(largest, routed(fault), twin, x=(2, 3, 7))["input gradient"]
+    assert words in causes(largest, routed(fault), reference, x=(2, 3, 7))["input gradient"]
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_of_a_maximum_over_windows(fault: str, words: str) -> None:
     ],
 )
 def test_of_a_mean_over_windows(derivative: Any, words: str) -> None:
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         return functional.avg_pool1d(x, 2)
 
-    found = causes(lambda x: (x[:, :, ::2] + x[:, :, 1::2]) / 2, lambda dy, x: derivative(dy), twin, x=(2, 3, 6))
+    found = causes(lambda x: (x[:, :, ::2] + x[:, :, 1::2]) / 2, lambda dy, x: derivative(dy), reference, x=(2, 3, 6))
     assert words in found["input gradient"]
 
 
@@ -121,10 +121,10 @@ def test_of_a_mean_over_windows(derivative: Any, words: str) -> None:
     ],
 )
 def test_of_an_enlargement(derivative: Any, words: str) -> None:
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
-    found = causes(lambda x: x.repeat(2, axis=2), lambda dy, x: derivative(dy), twin, x=(2, 3, 5))
+    found = causes(lambda x: x.repeat(2, axis=2), lambda dy, x: derivative(dy), reference, x=(2, 3, 5))
     assert words in found["input gradient"]
 
 
@@ -152,10 +152,10 @@ def test_of_a_gain_after_a_normalisation(derivative: Any, words: str) -> None:
         h = x / root_mean_square(x)
         return {"x": derivative(dy, g, h) / root_mean_square(x), "g": (dy * h).sum(0)}
 
-    def twin(x: Any, g: Any) -> Any:
+    def reference(x: Any, g: Any) -> Any:
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-3) * g
 
-    found = causes(lambda x, g: x / root_mean_square(x) * g, backward, twin, x=(3, 5), params={"g": (5,)})
+    found = causes(lambda x, g: x / root_mean_square(x) * g, backward, reference, x=(3, 5), params={"g": (5,)})
     assert words in found["input gradient"]
 
 
@@ -177,10 +177,10 @@ def test_both_means_of_groups_over_a_part_of_them(axes: Any, count: int, words: 
         one, two = (a.sum(axes, keepdims=True) / count for a in (d, d * h))
         return ((d - one - h * two) / s).reshape(x.shape)
 
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         return functional.group_norm(x, 2, eps=1e-3)
 
-    found = causes(lambda x: grouped(x)[0].reshape(x.shape), backward, twin, x=(2, 4, 3))
+    found = causes(lambda x: grouped(x)[0].reshape(x.shape), backward, reference, x=(2, 4, 3))
     assert found["input gradient"].count(words) == 2
 
 
@@ -221,10 +221,10 @@ def attention(fault: str) -> tuple[Any, Any]:
     ],
 )
 def test_of_attention(fault: str, tensor: str, words: str) -> None:
-    def twin(x: Any, Q: Any, K: Any) -> Any:
+    def reference(x: Any, Q: Any, K: Any) -> Any:
         return torch.softmax(x @ Q @ (x @ K).transpose(1, 2), -1) @ x
 
-    found = causes(*attention(fault), twin, x=(2, 4, 5), params={"Q": (5, 3), "K": (5, 3)})
+    found = causes(*attention(fault), reference, x=(2, 4, 5), params={"Q": (5, 3), "K": (5, 3)})
     assert words in found[tensor]
 
 
@@ -244,12 +244,12 @@ def rotated(x: Any, sign: float = 1.0, later: int = 0) -> Any:
     ],
 )
 def test_of_a_rotation(derivative: Any, words: str) -> None:
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         angle = torch.arange(x.shape[1], dtype=x.dtype)[:, None] * torch.tensor([0.7, 0.1], dtype=x.dtype)
         c, s, a, b = torch.cos(angle), torch.sin(angle), x[..., :2], x[..., 2:]
         return torch.cat([a * c - b * s, a * s + b * c], -1)
 
-    assert words in causes(rotated, lambda dy, x: derivative(dy), twin, x=(2, 3, 4))["input gradient"]
+    assert words in causes(rotated, lambda dy, x: derivative(dy), reference, x=(2, 3, 4))["input gradient"]
 
 
 def states(x: Any, W: Any, U: Any) -> list[Any]:
@@ -269,7 +269,7 @@ def test_a_carry_without_its_derivative_is_told_in_every_gradient() -> None:
             carry = d @ U.T  # d for dz
         return {"x": np.stack(dx, axis=1), "W": dW, "U": dU}
 
-    def twin(x: Any, W: Any, U: Any) -> Any:
+    def reference(x: Any, W: Any, U: Any) -> Any:
         h, found = x.new_zeros(len(x), 2), []
         for t in range(3):
             h = torch.tanh(x[:, t] @ W + h @ U)
@@ -277,7 +277,7 @@ def test_a_carry_without_its_derivative_is_told_in_every_gradient() -> None:
         return torch.stack(found, 1)
 
     found = causes(
-        lambda x, W, U: np.stack(states(x, W, U)[1:], axis=1), backward, twin,
+        lambda x, W, U: np.stack(states(x, W, U)[1:], axis=1), backward, reference,
         x=(3, 3, 2), params={"W": (2, 2), "U": (2, 2)},
     )  # fmt: skip
     assert set(found) == {"input gradient", "gradient of W", "gradient of U"}
@@ -329,7 +329,7 @@ def test_what_is_almost_one_of_these_is_none() -> None:
         off = 1 + 1e-6 * np.random.default_rng(0).uniform(-1, 1, x[:1].shape)
         return {"x": right["x"] * off, "w": right["w"]}
 
-    def twin(x: Any, w: Any) -> Any:
+    def reference(x: Any, w: Any) -> Any:
         return functional.conv1d(x, w, stride=2, padding=1)
 
-    assert causes(convolved, backward, twin, x=(2, 3, 5), params={"w": (4, 3, 3)}) == {"input gradient": ""}
+    assert causes(convolved, backward, reference, x=(2, 3, 5), params={"w": (4, 3, 3)}) == {"input gradient": ""}

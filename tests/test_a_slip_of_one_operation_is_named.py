@@ -11,8 +11,8 @@ from diagnosed import causes_of
 from torch.nn import functional
 
 
-def cause(forward: Any, backward: Any, twin: Any, tensor: str, **arguments: Any) -> str:
-    found = causes_of((forward, backward), twin, **arguments)
+def cause(forward: Any, backward: Any, reference: Any, tensor: str, **arguments: Any) -> str:
+    found = causes_of((forward, backward), reference, **arguments)
     assert set(found) == {tensor}
     return " and ".join(found[tensor])
 
@@ -108,8 +108,8 @@ def test_the_padding_is_counted_where_a_window_is_cut() -> None:
             dx[:, :, a:b] += dy[:, :, t, None] / 3
         return dx
 
-    twin = lambda x: functional.avg_pool1d(x, 3, 2, 1, count_include_pad=False)  # noqa: E731  (a twin is one line)
-    found = cause(forward, backward, twin, "input gradient", x=(2, 3, 9))
+    reference = lambda x: functional.avg_pool1d(x, 3, 2, 1, count_include_pad=False)  # noqa: E731  (a reference is one line)
+    found = cause(forward, backward, reference, "input gradient", x=(2, 3, 9))
     assert found.endswith("is divided by the whole window, padding and all, at the borders")
 
 
@@ -134,10 +134,10 @@ def test_delta_is_correlated_as_the_input_was() -> None:
         dw = [(dz * delayed(x, k)).sum(axis=(0, 2)) for k in range(3)]
         return {"x": sum(w[:, 2 - k, None] * delayed(dz, k) for k in range(3)), "w": np.stack(dw[::-1], axis=1)}
 
-    def twin(x: Any, w: Any) -> Any:
+    def reference(x: Any, w: Any) -> Any:
         return torch.tanh(functional.conv1d(functional.pad(x, (2, 0)), w[:, None, :], groups=4))
 
-    found = cause(forward, backward, twin, "input gradient", x=(2, 4, 7), params={"w": (4, 3)})
+    found = cause(forward, backward, reference, "input gradient", x=(2, 4, 7), params={"w": (4, 3)})
     assert found.endswith("as in the forward pass, where its transpose belongs")
 
 
@@ -166,7 +166,7 @@ def test_only_one_turn_of_a_loop_counts() -> None:
             db = d.sum(axis=0)
         return {"x": np.stack(dx, axis=1), "b": db}
 
-    def twin(x: Any, b: Any) -> Any:
+    def reference(x: Any, b: Any) -> Any:
         h, out = torch.zeros(len(x), 3, dtype=x.dtype), []
         for t in range(4):
             h = torch.tanh(x[:, t] + 0.5 * h + b)
@@ -174,7 +174,7 @@ def test_only_one_turn_of_a_loop_counts() -> None:
         return torch.stack(out, 1)
 
     found = cause(
-        lambda x, b: np.stack(unrolled(x, b)[1:], axis=1), backward, twin, "gradient of b",
+        lambda x, b: np.stack(unrolled(x, b)[1:], axis=1), backward, reference, "gradient of b",
         x=np.random.default_rng(0).normal(size=(2, 4, 3)), params={"b": (3,)},
     )  # fmt: skip
     assert found == "the turns of the loop overwrite each other in the gradient of b: only the first one counts"

@@ -11,7 +11,7 @@ import torch
 from diagnosed import causes_of
 from torch.nn import functional
 
-OF_ANOTHER = "it is the gradient of the twin with one change: "
+OF_ANOTHER = "it is the gradient of the reference with one change: "
 
 
 def by_torch(wrong: Any) -> tuple[Any, Any]:
@@ -34,12 +34,12 @@ def by_torch(wrong: Any) -> tuple[Any, Any]:
     return forward, backward
 
 
-def causes(ours: Any, twin: Any, **arguments: Any) -> dict[str, str]:
-    return {k: " and ".join(said) for k, said in causes_of(ours, twin, **arguments).items()}
+def causes(ours: Any, reference: Any, **arguments: Any) -> dict[str, str]:
+    return {k: " and ".join(said) for k, said in causes_of(ours, reference, **arguments).items()}
 
 
-def named(wrong: Any, twin: Any, words: str, **arguments: Any) -> None:
-    found = causes(by_torch(wrong), twin, **arguments)
+def named(wrong: Any, reference: Any, words: str, **arguments: Any) -> None:
+    found = causes(by_torch(wrong), reference, **arguments)
     assert words in found["output"]
     assert len(found) > 1
     assert all(said == OF_ANOTHER + found["output"] for k, said in found.items() if k != "output"), found
@@ -91,9 +91,9 @@ def test_a_mean_and_a_variance_run_over_other_axes() -> None:
         g = x.reshape(len(x), 2, 3, 5)
         return ((g - g.mean(axes, keepdim=True)) / torch.sqrt(g.var(axes, False, keepdim=True) + 1e-5)).reshape(x.shape)
 
-    twin = torch.nn.GroupNorm(2, 6, affine=False)
+    reference = torch.nn.GroupNorm(2, 6, affine=False)
     words = "the mean and the variance run over axis 3 of [3×2×3×5], not over axis 2, 3"
-    named(lambda x: normalized(x, (3,)), twin, words, x=np.random.default_rng(0).normal(size=(3, 6, 5)))
+    named(lambda x: normalized(x, (3,)), reference, words, x=np.random.default_rng(0).normal(size=(3, 6, 5)))
 
 
 def test_a_root_too_much_and_a_root_and_a_square_too_little() -> None:

@@ -1,4 +1,6 @@
-"""A wrong step of a derivation is told by the twin's own operations: which term, of which of them, over which axis."""
+"""A wrong step of a derivation is told by the reference's own operations: which term, of which of them, over which
+axis.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +12,8 @@ from diagnosed import causes_of
 from torch.nn import functional
 
 
-def causes(forward: Any, backward: Any, twin: Any, **arguments: Any) -> dict[str, tuple[str, ...]]:
-    return causes_of((forward, backward), twin, **arguments)
+def causes(forward: Any, backward: Any, reference: Any, **arguments: Any) -> dict[str, tuple[str, ...]]:
+    return causes_of((forward, backward), reference, **arguments)
 
 
 def sigmoid(z: Any) -> Any:
@@ -113,13 +115,13 @@ def test_a_slip_in_every_turn_of_a_loop_is_one_cause() -> None:
             dh = dh @ W.T
         return {"x": dx, "W": dW}
 
-    def twin(x: Any, W: Any) -> Any:
+    def reference(x: Any, W: Any) -> Any:
         h = torch.zeros_like(x[:, 0])
         for t in range(x.shape[1]):
             h = torch.tanh(x[:, t] + h @ W)
         return h
 
-    found = causes(lambda x, W: states(x, W)[-1], backward, twin, x=(4, 3, 2), params={"W": (2, 2)})
+    found = causes(lambda x, W: states(x, W)[-1], backward, reference, x=(4, 3, 2), params={"W": (2, 2)})
     for tensor in ("input gradient", "gradient of W"):
         (cause,) = found[tensor]
         assert "tanh' is taken as 1" in cause
@@ -133,11 +135,11 @@ def test_the_right_gradient_of_another_function_is_told_as_such() -> None:
     def backward(dy: Any, x: Any) -> Any:
         return dy * np.clip(x, -1, 1)
 
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         return functional.huber_loss(x, torch.zeros_like(x), reduction="none", delta=0.5)
 
-    (cause,) = causes(forward, backward, twin, x=(6, 5))["input gradient"]
-    assert cause.startswith("it is the gradient of the twin with one change: delta 0.5 is left out (taken as 1)")
+    (cause,) = causes(forward, backward, reference, x=(6, 5))["input gradient"]
+    assert cause.startswith("it is the gradient of the reference with one change: delta 0.5 is left out (taken as 1)")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_what_is_almost_a_slip_is_none(factor: float) -> None:
     assert causes(gate, almost(factor), torch_gate, x=(4, 6)) == {"input gradient": ()}
 
 
-def test_a_twin_that_cannot_be_taken_apart_costs_a_name_and_no_more() -> None:
+def test_a_reference_that_cannot_be_taken_apart_costs_a_name_and_no_more() -> None:
     class Cube(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:

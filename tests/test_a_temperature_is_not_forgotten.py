@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 TEMPERATURE = 2.3
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from compare import CheckFailed, check
-from compare.diagnosis.rules.read_off import read_off
+from handgrad import CheckFailed, check
+from handgrad.compare.diagnosis.rules.read_off import read_off
 
 Step = Callable[[Any, Any, Any, float], Any]
 
@@ -83,7 +83,7 @@ def wrong_belief(fault: str) -> Step:
 
 
 @pytest.mark.parametrize(
-    ("twin", "wrong", "words"),
+    ("reference", "wrong", "words"),
     [
         (lion, wrong_lion("early"), "comes after 'm = m * 0.98 + g * 0.02'|comes before"),
         (lion, wrong_lion("weights"), "the weights 0.98 and 0.02 stand for 0.9 and 0.1"),
@@ -95,9 +95,9 @@ def wrong_belief(fault: str) -> Step:
         (belief, wrong_belief("exchanged"), "0.9 and 0.99 are exchanged in 'θ = "),
     ],
 )
-def test_the_line_is_named(twin: Step, wrong: Step, words: str) -> None:
+def test_the_line_is_named(reference: Step, wrong: Step, words: str) -> None:
     with pytest.raises(CheckFailed) as caught:
-        check(Rule(wrong), lambda p, lr: Own(p, lr, twin), theta=(7,), steps=5)
+        check(Rule(wrong), lambda p, lr: Own(p, lr, reference), theta=(7,), steps=5)
     found = [f for f in caught.value.report.findings if not f.agrees]
     assert found
     for finding in found:
@@ -105,10 +105,10 @@ def test_the_line_is_named(twin: Step, wrong: Step, words: str) -> None:
         assert any(w in cause for w in words.split("|"))
 
 
-@pytest.mark.parametrize("twin", [lion, belief])
-def test_the_right_rule_agrees(twin: Step) -> None:
-    right = wrong_lion("") if twin is lion else wrong_belief("")
-    assert check(Rule(right), lambda p, lr: Own(p, lr, twin), theta=(7,), steps=5).agrees
+@pytest.mark.parametrize("reference", [lion, belief])
+def test_the_right_rule_agrees(reference: Step) -> None:
+    right = wrong_lion("") if reference is lion else wrong_belief("")
+    assert check(Rule(right), lambda p, lr: Own(p, lr, reference), theta=(7,), steps=5).agrees
 
 
 def test_what_cannot_be_read_off_costs_a_name_and_no_more() -> None:

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-import data
-from compare.run.experiment import Experiment, UsageError
-from compare.run.lockstep import Lockstep
-from compare.run.recipes import RECIPES, experiment
-from compare.run.stream import Stream
+from handgrad import data
+from handgrad.compare.run.experiment import Experiment, UsageError
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.recipes import RECIPES, experiment
+from handgrad.compare.run.stream import Stream
 
 STILL = np.array([0, 0, 0, 1], np.float32)
 

@@ -19,11 +19,10 @@ import numpy as np
 import pytest
 import torch
 
-import data
-import manual
-from compare import pairs
-from compare.run.experiment import Experiment, UsageError
-from compare.run.lockstep import Lockstep
+from handgrad import data, manual
+from handgrad.compare.pairs import table as pairs
+from handgrad.compare.run.experiment import Experiment, UsageError
+from handgrad.compare.run.lockstep import Lockstep
 
 # (arguments, what the one line says), of the command line
 USAGE: list[tuple[tuple[object, ...], str]] = [
@@ -165,7 +164,7 @@ def test_no_gpu(handgrad, tmp_path: Path, few_digits: Path) -> None:
 
 
 def test_the_choices_of_help_are_those_of_the_tables() -> None:
-    from compare import cli
+    from handgrad.compare.commands import main as cli
 
     for choices, table in (
         (cli.ACTIVATIONS, pairs.ACTIVATIONS),
@@ -343,7 +342,7 @@ def test_an_interruption_while_torch_is_imported_imports_nothing_more() -> None:
     """What is half imported cannot be imported again, so the answer to Ctrl-C must not try."""
     code = """
 import sys
-from compare import cli
+from handgrad.compare.commands import main as cli
 
 def interrupted(args):
     raise KeyboardInterrupt

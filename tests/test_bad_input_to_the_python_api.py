@@ -15,11 +15,9 @@ import pytest
 import torch
 from torch import nn
 
-import data
-import manual
-from compare import CheckFailed, UsageError, check
-from compare.run.experiment import Experiment
-from compare.run.lockstep import Lockstep
+from handgrad import CheckFailed, UsageError, check, data, manual
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.lockstep import Lockstep
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 NAN, INF = float("nan"), float("inf")
@@ -43,8 +41,8 @@ def of_g(g: Any) -> Callable[[], Any]:
     return lambda: check(SCALED, scaled, x=(3, 4), params={"g": g})
 
 
-def of_twin(twin: Any, ours: Any = SQUARE) -> Callable[[], Any]:
-    return lambda: check(ours, twin, x=(3, 4))
+def of_reference(reference: Any, ours: Any = SQUARE) -> Callable[[], Any]:
+    return lambda: check(ours, reference, x=(3, 4))
 
 
 def of_loss(**options: Any) -> Callable[[], Any]:
@@ -144,51 +142,57 @@ CHECKS: dict[str, tuple[Callable[[], Any], str]] = {
         of_x(theta=(3,)),
         "exactly one of x= (a layer), output= (a loss) and theta= (an update rule), got x, th",
     ),
-    # the twin
-    "a class for a twin": (of_twin(nn.ReLU), "the torch twin must be an instance, got the class ReLU: write ReLU(…)"),
-    "no twin": (
-        of_twin(None),
-        "the torch twin must be a module, a function of tensors or, for an update rule, a class of ",
+    # the reference
+    "a class for a reference": (
+        of_reference(nn.ReLU),
+        "the torch reference must be an instance, got the class ReLU: write ReLU(…)",
+    ),
+    "no reference": (
+        of_reference(None),
+        "the torch reference must be a module, a function of tensors or, for an update rule, a class of ",
     ),
     "an optimizer for a class": (
         lambda: check(manual.SGD(), torch.optim.SGD([torch.ones(1)], lr=0.1), theta=(3,)),
         "for an update rule, a class of torch.optim, got SGD: give one of these",
     ),
     "other names": (
-        of_twin(nn.Linear(4, 4)),
-        "the twin's parameters must have the manual side's names and shapes, but torch has {'weight': (4, 4), 'bias",
+        of_reference(nn.Linear(4, 4)),
+        "the reference's parameters must have the manual side's names and shapes, but torch has {'weight': (4, 4)",
     ),
     "other shapes": (
-        of_twin(nn.Linear(4, 3), manual.Linear(4, 2)),
+        of_reference(nn.Linear(4, 3), manual.Linear(4, 2)),
         "but torch has {'weight': (3, 4), 'bias': (3,)} and the manual side {'weight': (2, 4), 'bias': (2,)}: rename",
     ),
-    "a twin that raises": (
-        of_twin(fails),
+    "a reference that raises": (
+        of_reference(fails),
         "must accept the manual side's inputs and parameters, but it raised KeyError",
     ),
-    "a twin of arrays": (
-        of_twin(lambda x: x.detach().numpy()),
-        "it must return one tensor, not ndarray: change the tw",
+    "a reference of arrays": (
+        of_reference(lambda x: x.detach().numpy()),
+        "it must return one tensor, not ndarray: change the ref",
     ),
-    "a twin of whole numbers": (of_twin(lambda x: x.long()), "must return floating-point numbers, got int64: nothing"),
+    "a reference of whole numbers": (
+        of_reference(lambda x: x.long()),
+        "must return floating-point numbers, got int64: nothing",
+    ),
     "dropout is on": (
-        of_twin(nn.Dropout()),
-        "the torch twin must be deterministic, but its output differs between two",
+        of_reference(nn.Dropout()),
+        "the torch reference must be deterministic, but its output differs between two",
     ),
-    "a twin that changes x": (of_twin(lambda x: x.mul_(x)), "in-place operation"),
-    "a twin that changes x behind autograd's back": (
-        of_twin(lambda x: x.data.mul_(2) * x),
-        "a twin must not change its inputs, but it writes into x in place: clone it first",
+    "a reference that changes x": (of_reference(lambda x: x.mul_(x)), "in-place operation"),
+    "a reference that changes x behind autograd's back": (
+        of_reference(lambda x: x.data.mul_(2) * x),
+        "a reference must not change its inputs, but it writes into x in place: clone it first",
     ),
     "a loss that changes the target": (
         lambda: check(
             manual.MeanSquaredError(), lambda o, t: ((o - t.mul_(2)) ** 2).mean(), output=(3, 4), target=(3, 4)
         ),
-        "a twin must not change its inputs, but it writes into target in place: clone it first",
+        "a reference must not change its inputs, but it writes into target in place: clone it first",
     ),
     # our own side
     "a class for a layer": (
-        of_twin(nn.ReLU(), manual.ReLU),
+        of_reference(nn.ReLU(), manual.ReLU),
         "an instance of a layer, got the class ReLU: write ReLU(…)",
     ),
     "a class for a loss": (
@@ -200,10 +204,10 @@ CHECKS: dict[str, tuple[Callable[[], Any], str]] = {
         "check takes an instance of an update rule, got the class SGD: write SGD(…)",
     ),
     "no layer": (
-        of_twin(nn.ReLU(), None),
+        of_reference(nn.ReLU(), None),
         "a layer must have forward(params, x) and input_gradient(params, cache, dy)",
     ),
-    "one function": (of_twin(square, (square,)), "or be a pair (forward, backward) of functions, got square"),
+    "one function": (of_reference(square, (square,)), "or be a pair (forward, backward) of functions, got square"),
     # losses
     "no target": (
         of_loss(target=None),
@@ -227,11 +231,11 @@ CHECKS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a class too large": (
         of_classes(np.array([0, 1, 9])),
-        "IndexError: Target 9 is out of bounds.: change the twin, or",
+        "IndexError: Target 9 is out of bounds.: change the reference, or",
     ),
     "a class below 0": (
         of_classes(np.array([0, 1, -1])),
-        "IndexError: Target -1 is out of bounds.: change the twin, or",
+        "IndexError: Target -1 is out of bounds.: change the reference, or",
     ),
     "another word": (of_classes("klass"), "target must be a shape, an array, a function or 'class', got 'klass'"),
     "one row": (
@@ -256,7 +260,7 @@ CHECKS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a scheduler that raises": (
         lambda: check(manual.Constant(0.1), fails, steps=3),
-        "the torch twin must make a scheduler of an optimizer, but it raised KeyError: 'gone': write a function of the",
+        "the torch reference must make a scheduler of an optimizer, but it raised KeyError: 'gone': write a function",
     ),
 }
 
@@ -278,36 +282,39 @@ def changes_x(dy: Any, x: Any) -> Any:
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "raises": (
-        of_twin(square, (fails, SQUARE[1])),
+        of_reference(square, (fails, SQUARE[1])),
         "the derivation raises KeyError: 'gone' (test_bad_input_to_the_pyt",
     ),
     "returns None": (
-        of_twin(square, (lambda x: None, SQUARE[1])),
+        of_reference(square, (lambda x: None, SQUARE[1])),
         "returns NoneType for the output where an array bel",
     ),
     "returns a list": (
-        of_twin(square, (SQUARE[0], lambda dy, x: [dy])),
+        of_reference(square, (SQUARE[0], lambda dy, x: [dy])),
         "returns list for the input gradient where an",
     ),
     "returns a tensor": (
-        of_twin(square, (lambda x: torch.ones(3), SQUARE[1])),
+        of_reference(square, (lambda x: torch.ones(3), SQUARE[1])),
         "returns Tensor for the output where an",
     ),
     "returns whole numbers": (
-        of_twin(square, (lambda x: x.astype(int), SQUARE[1])),
+        of_reference(square, (lambda x: x.astype(int), SQUARE[1])),
         "the manual side returns int64 for the output where floating-point numbers belong",
     ),
     "returns complex numbers": (
-        of_twin(square, (lambda x: x**2 + 0j, SQUARE[1])),
+        of_reference(square, (lambda x: x**2 + 0j, SQUARE[1])),
         "the manual side returns complex128 for the output where floating-point numbers belong",
     ),
     "changes its argument": (
-        of_twin(square, (SQUARE[0], changes_x)),
+        of_reference(square, (SQUARE[0], changes_x)),
         "the derivation must not change its arguments, but",
     ),
-    "returns NaN": (of_twin(square, (SQUARE[0], lambda dy, x: dy * NAN)), "manual nan, torch"),
-    "returns ∞": (of_twin(square, (lambda x: x + INF, SQUARE[1])), "manual inf, torch"),
-    "would broadcast": (of_twin(square, (SQUARE[0], lambda dy, x: (dy * x)[:1])), "shape (1, 4) beside torch's (3, 4)"),
+    "returns NaN": (of_reference(square, (SQUARE[0], lambda dy, x: dy * NAN)), "manual nan, torch"),
+    "returns ∞": (of_reference(square, (lambda x: x + INF, SQUARE[1])), "manual inf, torch"),
+    "would broadcast": (
+        of_reference(square, (SQUARE[0], lambda dy, x: (dy * x)[:1])),
+        "shape (1, 4) beside torch's (3, 4)",
+    ),
     "a schedule that raises": (
         lambda: check(fails, constant, steps=3),
         "the schedule raises KeyError at step 0: 'gone'",

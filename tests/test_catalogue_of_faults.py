@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.catalogue import EQUIVALENT, ROOMS, catalogue, said_of, score
 from benchmarks.catalogue_base import KINDS, MAGNITUDES, Fault
 from benchmarks.catalogue_right import RIGHT
-from compare import check
+from handgrad import check
 
 FAULTS = catalogue()
 
@@ -31,8 +31,8 @@ def test_fault_is_found_and_named(fault: Fault) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_what_is_broken_there_is_right_before(name: str, dtype: str) -> None:
-    layer, twin, arguments = RIGHT[name]
-    check(layer, twin, dtype=dtype, **arguments)
+    layer, reference, arguments = RIGHT[name]
+    check(layer, reference, dtype=dtype, **arguments)
 
 
 def test_the_catalogue_is_large_and_of_every_kind_and_size() -> None:

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.right_configurations import Configuration, configurations
-from compare.checking import check as checking
+from handgrad.compare.checking import check as checking
 
 CONFIGURATIONS = list(configurations(480, seed=2026))
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from compare import cli
-from compare.board import layout, scalars, server
-from compare.run.experiment import UsageError
-from compare.run.progress import SIDES
+from handgrad.compare.board import layout, scalars, server
+from handgrad.compare.commands import main as cli
+from handgrad.compare.run.experiment import UsageError
+from handgrad.compare.run.progress import SIDES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +51,7 @@ def board(tmp_path_factory: pytest.TempPathFactory, few_digits: Path) -> Iterato
     place = ("--data-dir", few_digits, "--logdir", logdir)
     for name, more in (("sgd", ()), ("adam", ("--optimizer", "adam", "--beta1", 0.8, "--lr", 0.01))):
         assert cli.main(["mnist", *map(str, (*place, "--name", name, "--max-steps", 21, *more))]) == 0
-    command = [sys.executable, "-m", "compare", "board", "--all", "--logdir", str(logdir), "--port", "0"]
+    command = [sys.executable, "-m", "handgrad", "board", "--all", "--logdir", str(logdir), "--port", "0"]
     process = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

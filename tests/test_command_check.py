@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from compare.cli import main
+from handgrad.compare.commands.main import main
 
 RIGHT = """
 import numpy as np, torch
-from compare import check
+from handgrad import check
 
 def forward(x): return x ** 2
 def backward(dy, x): return 2 * x * dy
-def twin(x): return x ** 2
+def reference(x): return x ** 2
 
-check((forward, backward), twin, x=(3, 4), name="square")
+check((forward, backward), reference, x=(3, 4), name="square")
 """
 WRONG = RIGHT.replace("2 * x * dy", "x * dy").replace('"square"', '"half a square"')
 IN_FUNCTIONS = RIGHT.replace("check((", "def check_it(): check((").replace("name=", "seed=1, name=")
@@ -52,7 +52,7 @@ def test_every_check_of_a_file_runs_though_the_first_differs(
 
 
 def test_all_runs_every_shipped_pair(capsys: pytest.CaptureFixture[str]) -> None:
-    from compare.shipped import shipped
+    from handgrad.compare.pairs.shipped import shipped
 
     assert main(["check", "--all"]) == 0
     out = capsys.readouterr().out
@@ -80,24 +80,30 @@ def test_nothing_to_run_exits_2_in_one_line(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x = 1", "must call compare.check, at its top level or in functions named check_… or test_…"),
+        ("x = 1", "must call handgrad.check, at its top level or in functions named check_… or test_…"),
         ("import no_such_module", "must run, but it raises ModuleNotFoundError: No module named 'no_such_module'"),
         ("x = (", "must run, but it raises SyntaxError"),
-        ("from compare import check\ncheck(1, 2)", "exactly one of x= (a layer), output= (a loss) and theta="),
+        ("from handgrad import check\ncheck(1, 2)", "exactly one of x= (a layer), output= (a loss) and theta="),
         (RIGHT.replace("x=(3, 4)", "x=(0, 4)"), "x must have at least one element, got shape (0, 4)"),
-        (RIGHT.replace("def twin(x): return x ** 2", "def twin(x): return x @ x"), "but it raised RuntimeError"),
         (
-            RIGHT.replace("def twin(x): return x ** 2", "def twin(x): return x * torch.rand(())"),
+            RIGHT.replace("def reference(x): return x ** 2", "def reference(x): return x @ x"),
+            "but it raised RuntimeError",
+        ),
+        (
+            RIGHT.replace("def reference(x): return x ** 2", "def reference(x): return x * torch.rand(())"),
             "must be deterministic",
         ),
-        (RIGHT.replace("twin, x", "torch.nn.Linear(4, 4), x"), "must have the manual side's names and shapes"),
+        (RIGHT.replace("reference, x", "torch.nn.Linear(4, 4), x"), "must have the manual side's names and shapes"),
         (RIGHT.replace("(forward, backward)", "forward"), "forward(params, x) and input_gradient(params, cache, dy)"),
         (
             RIGHT.replace("(forward, backward)", "dict"),
             "takes an instance of a layer, got the class dict: write dict(…)",
         ),
         (RIGHT.replace("x=(3, 4)", "x=np.arange(6).reshape(2, 3)"), "x must be floating-point numbers, got int64"),
-        (RIGHT.replace("def twin(x): return x ** 2", "def twin(x): return x, x"), "must return one tensor, not tuple"),
+        (
+            RIGHT.replace("def reference(x): return x ** 2", "def reference(x): return x, x"),
+            "must return one tensor, not tuple",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_checked_exits_2_in_one_line(
@@ -139,7 +145,7 @@ def test_a_schedule_need_not_inherit_and_a_state_may_have_names_of_its_own(
 ) -> None:
     text = """
 import torch
-from compare import check
+from handgrad import check
 
 def halving(step): return 0.1 * 0.5 ** (step // 3)
 

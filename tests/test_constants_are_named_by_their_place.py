@@ -1,4 +1,4 @@
-"""A constant is said to be left out, applied twice, swapped or out of place, by where it stands in the twin."""
+"""A constant is said to be left out, applied twice, swapped or out of place, by where it stands in the reference."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +10,11 @@ from diagnosed import LossOf, causes_of
 from torch import nn
 from torch.nn import functional
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 
-def causes(value: Any, gradient: Any, twin: Any, target: Any = (5, 3)) -> tuple[str, ...]:
-    (found,) = causes_of(LossOf(value, gradient), twin, output=(5, 3), target=target).values()
+def causes(value: Any, gradient: Any, reference: Any, target: Any = (5, 3)) -> tuple[str, ...]:
+    (found,) = causes_of(LossOf(value, gradient), reference, output=(5, 3), target=target).values()
     return found
 
 
@@ -45,14 +45,14 @@ def pinball(tau: float) -> Callable[[Any, Any], Any]:
 
 
 @pytest.mark.parametrize(
-    "twin",
+    "reference",
     [
         lambda z, t: torch.where(z < t, 0.3 * (t - z), 0.7 * (z - t)).mean(),
         lambda z, t: torch.maximum(0.3 * (t - z), -0.7 * (t - z)).mean(),
     ],
 )
-def test_two_constants_that_are_swapped_are_one_cause(twin: Any) -> None:
-    (cause,) = causes(pinball(0.3), lambda z, t: np.where(z < t, -0.7, 0.3) / z.size, twin)
+def test_two_constants_that_are_swapped_are_one_cause(reference: Any) -> None:
+    (cause,) = causes(pinball(0.3), lambda z, t: np.where(z < t, -0.7, 0.3) / z.size, reference)
     assert cause.endswith("0.3 and 0.7 are swapped")
 
 
@@ -66,10 +66,10 @@ def test_one_constant_that_stands_for_another_is_named_even_where_their_ratio_is
     def right_but_for(z: Any, t: Any) -> Any:
         return wrong(z, t) + (0.25 - 0.75) * (1 - t) * z / z.size
 
-    def twin(z: Any, t: Any) -> Any:
+    def reference(z: Any, t: Any) -> Any:
         return (0.75 * (t * z * z / 2) - 0.25 * ((1 - t) * z * z / 2)).mean()
 
-    (cause,) = causes(value, right_but_for, twin, lambda rng: rng.integers(0, 2, (5, 3)) * 1.0)
+    (cause,) = causes(value, right_but_for, reference, lambda rng: rng.integers(0, 2, (5, 3)) * 1.0)
     assert cause.endswith("0.75 stands for 0.25")
 
 
@@ -77,10 +77,10 @@ def test_a_constant_that_is_wrong_everywhere_is_one_cause() -> None:
     def value(z: Any, t: Any) -> Any:
         return np.where(abs(z - t) <= 1.3, (z - t) ** 2 / 2, 1.3 * (abs(z - t) - 0.65)).mean()
 
-    def twin(z: Any, t: Any) -> Any:
+    def reference(z: Any, t: Any) -> Any:
         return torch.where((z - t).abs() <= 1.3, (z - t) ** 2 / 2, 1.3 * ((z - t).abs() - 0.65)).mean()
 
-    (cause,) = causes(value, lambda z, t: np.clip(z - t, -1, 1) / z.size, twin)
+    (cause,) = causes(value, lambda z, t: np.clip(z - t, -1, 1) / z.size, reference)
     assert cause.endswith("1.3 is left out (taken as 1) everywhere")
 
 
@@ -91,10 +91,10 @@ def test_a_target_that_is_turned_round_is_named() -> None:
     def wrong(z: Any, t: Any) -> Any:
         return (2 * (1 - t) * z + t * np.sign(z)) / z.size
 
-    def twin(z: Any, t: Any) -> Any:
+    def reference(z: Any, t: Any) -> Any:
         return (t * z**2 + (1 - t) * z.abs()).mean()
 
-    (cause,) = causes(value, wrong, twin, lambda rng: rng.integers(0, 2, (5, 3)) * 1.0)
+    (cause,) = causes(value, wrong, reference, lambda rng: rng.integers(0, 2, (5, 3)) * 1.0)
     assert cause.endswith("1 − target stands for target everywhere")
 
 
@@ -119,11 +119,11 @@ def test_no_internal_name_and_no_nameless_constant_is_said() -> None:
     def wrong(z: Any, t: Any) -> Any:
         return t * mask.numpy() / z.size
 
-    def twin(z: Any, t: Any) -> Any:
+    def reference(z: Any, t: Any) -> Any:
         return (mask.to(z.dtype) * t * functional.softmax(z, 1)).mean()
 
     with pytest.raises(CheckFailed) as caught:
-        check(LossOf(value, wrong), twin, output=(5, 3), target=(5, 3))
+        check(LossOf(value, wrong), reference, output=(5, 3), target=(5, 3))
     text = str(caught.value)
     assert "softmax" in text
     assert not any(word in text.partition("To reproduce")[0] for word in ("_softmax(", "ᵀᵀ", "a constant ·", "aten"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import batch_order, order_hash, steps_per_epoch
+from handgrad.data import batch_order, order_hash, steps_per_epoch
 
 
 @st.composite

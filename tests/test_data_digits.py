@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import mnist as torchvision_mnist
 
-import data
-from data import DataError, Dataset, Digits, load, scale
+from handgrad import data
+from handgrad.data import DataError, Dataset, Digits, load, scale
 
 HASH = "1e35582d42a90940c55b956deb61875c020b567ed20e3c5b174f52bf7809ed9b"
 

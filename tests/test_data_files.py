@@ -13,8 +13,7 @@ from torchvision import datasets
 from torchvision.datasets import mnist as torchvision_mnist
 from torchvision.datasets import utils
 
-import data.files
-from data import DataError, load
+from handgrad.data import DataError, files, load
 
 STEMS = [file.removesuffix(".gz") for file, _ in datasets.MNIST.resources]
 TRAIN_IMAGES, LABELS = STEMS[0], STEMS[3]
@@ -104,7 +103,7 @@ def test_a_damaged_packed_file_is_named(raw, monkeypatch, kind, file, shipped, u
         damaged = damage(PACKED[file])
         (raw / file).write_bytes(damaged)
         found = f"md5 {hashlib.md5(damaged).hexdigest()} in {len(damaged)} bytes"
-    monkeypatch.setattr(data.files, "SHIPPED", raw.parent.parent)
+    monkeypatch.setattr(files, "SHIPPED", raw.parent.parent)
     message = error_of("mnist", None if shipped else raw.parent.parent)
     expected = hashlib.md5(PACKED[file]).hexdigest()
     assert message.startswith(f"{raw / file}: expected ")
@@ -124,7 +123,7 @@ def test_the_shipped_digits_are_not_taken_on_trust_when_only_unpacked(raw, monke
     load("mnist", raw)
     for file in PACKED:
         (raw / file).unlink()
-    monkeypatch.setattr(data.files, "SHIPPED", raw.parent.parent)
+    monkeypatch.setattr(files, "SHIPPED", raw.parent.parent)
     assert "found no such file; restore it" in error_of("mnist", None)
 
 
@@ -184,14 +183,14 @@ def test_mnist_is_not_downloaded_to_where_it_is_not(tmp_path, kind):
 @pytest.fixture
 def sealed(raw, monkeypatch):
     """raw, in which nothing can be made (root, who runs many tests, cannot be kept out else)."""
-    true_mkdtemp = data.files.tempfile.mkdtemp
+    true_mkdtemp = files.tempfile.mkdtemp
 
     def mkdtemp(suffix=None, prefix=None, dir=None):
         if Path(dir) == raw:
             raise OSError(30, "Read-only file system", str(dir))
         return true_mkdtemp(suffix, prefix, dir)
 
-    monkeypatch.setattr(data.files.tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", mkdtemp)
     return raw
 
 
@@ -245,10 +244,10 @@ def test_a_load_in_the_midst_of_another_unpacking_is_whole(raw, monkeypatch):
 
 def test_two_processes_may_unpack_at_once(tmp_path):
     # The true digits, since 47 MB take long enough to unpack for the two to meet.
-    for packed in (data.files.SHIPPED / "MNIST" / "raw").glob("*.gz"):
+    for packed in (files.SHIPPED / "MNIST" / "raw").glob("*.gz"):
         (tmp_path / packed.name).symlink_to(packed)
     code = f"import pathlib, data; print(data.load('mnist', pathlib.Path({str(tmp_path)!r})).hash())"
-    root = data.files.SHIPPED.parent
+    root = files.SHIPPED.parent
     command = [sys.executable, "-W", "error", "-c", code]
     runs = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) for _ in range(2)]
     first, second = (run.communicate()[0] for run in runs)
@@ -266,7 +265,7 @@ def test_other_sets_are_downloaded_where_none_of_their_files_is(tmp_path, monkey
     monkeypatch.setattr(torchvision_mnist, "download_and_extract_archive", download)
     root = tmp_path / "new" if given else tmp_path / "cache" / "handgrad"
     assert is_whole(load(name, root if given else None))
-    assert [path.name for path in root.iterdir()] == [data.files.CLASSES[name]]
+    assert [path.name for path in root.iterdir()] == [files.CLASSES[name]]
 
 
 def test_a_failed_download_tells_what_to_put_where(tmp_path):

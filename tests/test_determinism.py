@@ -32,7 +32,7 @@ def run(handgrad, tmp_path: Path, few_digits: Path):
 
 def test_two_processes_do_the_same(run, tmp_path: Path, few_digits: Path) -> None:
     place = ("--data-dir", few_digits, "--logdir", tmp_path, "--name", "other")
-    command = [sys.executable, "-m", "compare", "mnist", *place, *SETTING]
+    command = [sys.executable, "-m", "handgrad", "mnist", *place, *SETTING]
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(ROOT)}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment.pop(name, None)  # the command settles them itself

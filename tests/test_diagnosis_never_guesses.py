@@ -17,9 +17,9 @@ from benchmarks.catalogue_base import Broken, BrokenLoss, Situation
 from benchmarks.catalogue_losses import PAIRS
 from benchmarks.catalogue_optimizers import BrokenRule
 from benchmarks.catalogue_right import RIGHT
-from compare import CheckFailed, check
-from compare.checking.findings import Finding
-from manual import SGD, Adam, Linear, Sigmoid, SoftmaxCrossEntropy
+from handgrad import CheckFailed, check
+from handgrad.compare.checking.findings import Finding
+from handgrad.manual import SGD, Adam, Linear, Sigmoid, SoftmaxCrossEntropy
 
 LAYERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "Linear": (Linear(7, 5), nn.Linear(7, 5), {"x": (4, 7)}),
@@ -51,10 +51,10 @@ SIZES = (1e-2, 1e-6, 1e-10)
 
 @pytest.mark.parametrize(("name", "size"), [(name, SIZES[k % 3]) for k, name in enumerate(list(LAYERS)[::2])])
 def test_an_error_of_no_pattern_has_no_cause(name: str, size: float) -> None:
-    layer, twin, arguments = LAYERS[name]
+    layer, reference, arguments = LAYERS[name]
     tensors = ["input gradient", *(f"gradient of {k}" for k in layer.init(np.random.default_rng(0)))]
     broken = Broken(layer, {t: scattered(size, k) for k, t in enumerate(tensors)})
-    found = failure(broken, twin, **arguments)
+    found = failure(broken, reference, **arguments)
     assert set(found) == set(tensors)
     for finding in found.values():
         assert finding.causes == ()
@@ -64,8 +64,8 @@ def test_an_error_of_no_pattern_has_no_cause(name: str, size: float) -> None:
 
 @pytest.mark.parametrize("name", list(PAIRS)[::2])
 def test_nor_has_one_in_a_loss(name: str) -> None:
-    loss, twin, arguments = PAIRS[name]
-    found = failure(BrokenLoss(loss, {"loss gradient": scattered(1e-7, 0)}), twin, **arguments)
+    loss, reference, arguments = PAIRS[name]
+    found = failure(BrokenLoss(loss, {"loss gradient": scattered(1e-7, 0)}), reference, **arguments)
     assert [f.causes for f in found.values()] == [()]
 
 
@@ -73,13 +73,13 @@ def sgd(parameters: Any, lr: float) -> optim.Optimizer:
     return optim.SGD(parameters, lr=lr, momentum=0.9)
 
 
-@pytest.mark.parametrize(("rule", "twin"), [(SGD(0.9), sgd), (Adam(), optim.Adam)])
-def test_nor_has_one_in_an_update(rule: Any, twin: Any) -> None:
+@pytest.mark.parametrize(("rule", "reference"), [(SGD(0.9), sgd), (Adam(), optim.Adam)])
+def test_nor_has_one_in_an_update(rule: Any, reference: Any) -> None:
     def wrong(r: Any, w: Any, g: Any, s: Any, lr: float) -> Any:
         w, s = r.right.update(w, g, s, lr)
         return w * (1 + 1e-7 * (np.arange(w.size) % 7)), s
 
-    found = failure(BrokenRule(rule, wrong), twin, theta=(20,), steps=4)
+    found = failure(BrokenRule(rule, wrong), reference, theta=(20,), steps=4)
     assert {f.causes for f in found.values()} == {()}
 
 
@@ -123,7 +123,7 @@ def test_a_flipped_sign_is_that_and_not_a_derivative_at_minus_x() -> None:
 
 
 def test_a_torch_side_that_is_not_finite_is_no_cause() -> None:
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         return (x.exp() * 1e308).exp()
 
     class Layer:
@@ -133,7 +133,7 @@ def test_a_torch_side_that_is_not_finite_is_no_cause() -> None:
         def input_gradient(self, params: Any, cache: Any, dy: Any) -> Any:
             return dy
 
-    for finding in failure(Layer(), twin, x=(3, 4)).values():
+    for finding in failure(Layer(), reference, x=(3, 4)).values():
         assert finding.causes == ()
 
 
@@ -153,10 +153,10 @@ def test_diagnosing_is_quick() -> None:
     """One check with every tensor wrong in its own way."""
     import time
 
-    layer, twin, arguments = RIGHT["Conv1d"]
+    layer, reference, arguments = RIGHT["Conv1d"]
     tensors = ("output", "input gradient", "gradient of weight", "gradient of bias")
     started = time.process_time()
-    failure(Broken(layer, {t: scattered(1e-3, k) for k, t in enumerate(tensors)}), twin, **arguments)
+    failure(Broken(layer, {t: scattered(1e-3, k) for k, t in enumerate(tensors)}), reference, **arguments)
     assert time.process_time() - started < 16  # four tensors, 4 s each
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from compare import check
-from compare.shipped import shipped
+from handgrad import check
+from handgrad.compare.pairs.shipped import shipped
 
 PAIRS = {name: rest for name, *rest in shipped()}
 
@@ -11,5 +11,5 @@ PAIRS = {name: rest for name, *rest in shipped()}
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_pair_agrees(name: str, dtype: str) -> None:
-    ours, twin, arguments = PAIRS[name]
-    check(ours, twin, name=f"{name} {dtype}", dtype=dtype, **arguments)
+    ours, reference, arguments = PAIRS[name]
+    check(ours, reference, name=f"{name} {dtype}", dtype=dtype, **arguments)

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from compare.cli import main
+from handgrad.compare.commands.main import main
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

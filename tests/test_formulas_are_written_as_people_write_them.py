@@ -1,4 +1,6 @@
-"""A formula of the twin in a cause can be read back: parentheses, ᵀ, and indices where one quantity meets itself."""
+"""A formula of the reference in a cause can be read back: parentheses, ᵀ, and indices where one quantity meets
+itself.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.diagnosis.graph.record import record
-from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import formula
+from handgrad.compare.diagnosis.graph.record import record
+from handgrad.compare.diagnosis.graph.trace import Trace
+from handgrad.compare.diagnosis.graph.words import formula
 
 
 def recorded(function: Any, **shapes: tuple[int, ...]) -> Trace:

@@ -18,14 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
-import data
-import manual
-from compare import check
-from compare.checking import check as checking
-from compare.judge.sides import Arrays, LayerSides, LossSides, TrajectorySides, parameter
-from compare.pairs import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
-from compare.run.experiment import Experiment
-from compare.run.lockstep import Lockstep
+from handgrad import check, data, manual
+from handgrad.compare.checking import check as checking
+from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, TrajectorySides, parameter
+from handgrad.compare.pairs.table import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.lockstep import Lockstep
 
 EXAMPLES = settings.default.max_examples if settings.default else 100  # the suite's profile: see conftest.py
 
@@ -112,8 +110,8 @@ def activation(draw: Any) -> tuple[manual.Layer, Any, Arrays]:
 @examples(1)
 @given(st.one_of(linear(), activation()))
 def test_no_layer_is_called_wrong(case: tuple[manual.Layer, Any, Arrays]) -> None:
-    layer, twin, inputs = case
-    assert_agrees(LayerSides(layer, twin), inputs)
+    layer, reference, inputs = case
+    assert_agrees(LayerSides(layer, reference), inputs)
 
 
 class Wrong(manual.Layer):
@@ -135,12 +133,12 @@ class Wrong(manual.Layer):
 @examples(0.1)
 @given(activation())
 def test_a_thousandth_too_much_is_called_wrong(case: tuple[manual.Layer, Any, Arrays]) -> None:
-    layer, twin, inputs = case
+    layer, reference, inputs = case
     x, dy = (np.abs(inputs[k]) for k in ("x", "dy"))
     assume(dy.min() > 1e-30)  # not lost in underflow
     assume(x.max() < 4)  # nor a slope of 1 − 1²
     assume((inputs["x"] > 0).any())  # nor all on the flat side
-    assert_differs(LayerSides(Wrong(layer), twin), inputs)
+    assert_differs(LayerSides(Wrong(layer), reference), inputs)
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -165,8 +163,8 @@ def loss(draw: Any) -> tuple[manual.Loss, Any, Arrays]:
 @examples(1)
 @given(loss())
 def test_no_loss_is_called_wrong(case: tuple[manual.Loss, Any, Arrays]) -> None:
-    ours, twin, inputs = case
-    assert_agrees(LossSides(ours, twin), inputs)
+    ours, reference, inputs = case
+    assert_agrees(LossSides(ours, reference), inputs)
 
 
 # --- update rules and schedules ---------------------------------------------------------------------------------------

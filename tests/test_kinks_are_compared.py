@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-import manual
-from compare import CheckFailed, check
-from compare.checking.findings import Finding
+from handgrad import CheckFailed, check, manual
+from handgrad.compare.checking.findings import Finding
 
 Slope = Callable[[Any], Any]
 
@@ -42,7 +41,7 @@ def huber(r: Any) -> Any:
     return np.where(np.abs(r) < 0.5, r * r / 2, 0.5 * (np.abs(r) - 0.25))
 
 
-# (forward, torch's twin, the slope that torch takes, another, what is said of it)
+# (forward, torch's reference, the slope that torch takes, another, what is said of it)
 ELEMENTWISE: dict[str, tuple[Slope, Any, Slope, Slope, str]] = {
     "relu": (relu, nn.ReLU(), lambda z: z > 0, lambda z: z >= 0, "at x = 0 exactly: manual 1, torch 0"),
     "relu, the mean": (relu, nn.ReLU(), lambda z: z > 0, lambda z: np.heaviside(z, 0.5), "manual 0.5, torch 0"),
@@ -73,15 +72,15 @@ def failure(*args: Any, **kwargs: Any) -> dict[str, Finding]:
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_torchs_own_convention_agrees(name: str) -> None:
-    f, twin, right, _, _ = ELEMENTWISE[name]
-    report = check(Elementwise(f, right), twin, x=(4, 6))
+    f, reference, right, _, _ = ELEMENTWISE[name]
+    report = check(Elementwise(f, right), reference, x=(4, 6))
     assert {found.draws for found in report.findings} == {5}
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_another_is_named(name: str) -> None:
-    f, twin, _, other, said = ELEMENTWISE[name]
-    found = failure(Elementwise(f, other), twin, x=(4, 6))
+    f, reference, _, other, said = ELEMENTWISE[name]
+    found = failure(Elementwise(f, other), reference, x=(4, 6))
     assert set(found) == {"input gradient"}
     finding = found["input gradient"]
     assert finding.draw in ("kinks", "dyadic")
@@ -118,11 +117,11 @@ def test_a_tied_maximum(right: bool) -> None:
         mask = x == largest(x)
         return dy * mask / mask.sum(axis=-1, keepdims=True) if right else dy * mask
 
-    pair, twin = (largest, backward), lambda x: x.amax(-1, keepdim=True)
+    pair, reference = (largest, backward), lambda x: x.amax(-1, keepdim=True)
     if right:
-        check(pair, twin, x=(4, 6))
+        check(pair, reference, x=(4, 6))
     else:
-        (finding,) = failure(pair, twin, x=(4, 6)).values()
+        (finding,) = failure(pair, reference, x=(4, 6)).values()
         assert all(cause.startswith("where x ties with another element") for cause in finding.causes)
 
 
@@ -160,7 +159,7 @@ def test_a_fault_that_is_everywhere_keeps_its_cause() -> None:
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "leaky-relu"])
 def test_a_kink_in_numbers_of_ones_own_is_told_as_well(name: str) -> None:
-    from compare.pairs import ACTIVATIONS
+    from handgrad.compare.pairs.table import ACTIVATIONS
 
     x = np.array([[0.0, 1.0, -1.0]])
     check(ACTIVATIONS[name].manual, ACTIVATIONS[name].torch(), x=x)

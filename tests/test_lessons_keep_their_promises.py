@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import manual
-from compare.cli import main
-from compare.lessons import command
+from handgrad import manual
+from handgrad.compare.commands import lessons as command
+from handgrad.compare.commands.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = command.lessons()
@@ -151,7 +151,7 @@ def test_a_lesson_runs_alone(tmp_path: Path) -> None:
 
 
 def test_a_lesson_is_refused_where_assertions_are_off(tmp_path: Path) -> None:
-    result = run_python(tmp_path, "-O", "-m", "compare", "lessons", "one_neuron")
+    result = run_python(tmp_path, "-O", "-m", "handgrad", "lessons", "one_neuron")
     assert result.returncode == 2
     assert "Python runs with -O" in result.stderr
 

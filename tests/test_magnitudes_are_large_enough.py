@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from compare.rounding import magnitudes
-from compare.rounding.bounded import Bounded
+from handgrad.compare.rounding import magnitudes
+from handgrad.compare.rounding.bounded import Bounded
 
 SCALES = [1e-300, 1e-30, 1e-8, 1.0, 1e6, 1e30, 1e300]
 CASES = [

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import manual
-import torch_ref.models
-from compare import pairs
-from compare.run.experiment import Experiment
-from manual import initialization
-from manual.training import step
+from handgrad import manual, torch_ref
+from handgrad.compare.pairs import table as pairs
+from handgrad.compare.run.experiment import Experiment
+from handgrad.manual import initialization
+from handgrad.manual.training import step
 
 SIZES = (784, 16, 16, 10)
 

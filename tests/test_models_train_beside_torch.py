@@ -1,4 +1,4 @@
-"""Perceptron, ADALINE, logistic regression and the MLP train beside their torch twins by their own losses."""
+"""Perceptron, ADALINE, logistic regression and the MLP train beside their torch references by their own losses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-import manual
-from compare.lessons.judging import agreement, judge_training
-from compare.pairs import LOSSES, MODELS
-from manual import Array
+from handgrad import manual
+from handgrad.compare.lessons.judging import agreement, judge_training
+from handgrad.compare.pairs.table import LOSSES, MODELS
+from handgrad.manual import Array
 
 
 def judged(name: str, loss: Any = None, start: float = 1.0) -> Any:
     """The judge of ten steps of the model on random examples, from its own weights times `start`."""
     model = MODELS[name]
     pair = LOSSES[model.loss]
-    network, twin = model.manual(model.sizes), model.torch(model.sizes)
+    network, reference = model.manual(model.sizes), model.torch(model.sizes)
     rng = np.random.default_rng(0)
     batches = [(rng.normal(size=(6, 4)), target(name, rng)) for _ in range(10)]
     theta = network.init(rng) * start
-    return judge_training(network, loss or pair.manual, twin, pair.torch(), theta, batches, 0.1)
+    return judge_training(network, loss or pair.manual, reference, pair.torch(), theta, batches, 0.1)
 
 
 def target(name: str, rng: np.random.Generator) -> Array:

@@ -11,10 +11,10 @@ from types import ModuleType
 
 import pytest
 
-import data
-from compare.judge.whole_step import STAGE
-from compare.run.experiment import Experiment
-from compare.run.lockstep import Lockstep
+from handgrad import data
+from handgrad.compare.judge.whole_step import STAGE
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.lockstep import Lockstep
 
 STEPS = 30
 EVERY = 17  # has no factor in common with the length of any axis, so each value of each is met

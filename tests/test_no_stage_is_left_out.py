@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-import data
-import manual
-from compare.judge.whole_step import STAGE
-from compare.run import experiment
-from compare.run.experiment import Experiment, Sides
-from compare.run.lockstep import Lockstep
+from handgrad import data, manual
+from handgrad.compare.judge.whole_step import STAGE
+from handgrad.compare.run import experiment
+from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.lockstep import Lockstep
 
 RNG = np.random.default_rng(0)
 DIGITS = data.Digits(RNG.integers(0, 256, (20, 6), np.uint8), RNG.integers(0, 3, 20))

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-import manual
-from compare import CheckFailed, UsageError, check
-from compare.judge.agreement import judge
-from compare.rounding.bounded import Bounded
+from handgrad import CheckFailed, UsageError, check, manual
+from handgrad.compare.judge.agreement import judge
+from handgrad.compare.rounding.bounded import Bounded
 
 NAN, INF = np.nan, np.inf
 

@@ -16,21 +16,21 @@ from typing import Any
 
 import pytest
 
-import data
-from compare import whole_files
-from compare.checking import command
-from compare.run import lockstep
-from compare.run.checkpoint.keeper import Keeper
+from handgrad import data
+from handgrad.compare.commands import check as command
+from handgrad.compare.foundation import whole_files
+from handgrad.compare.run import lockstep
+from handgrad.compare.run.checkpoint.keeper import Keeper
 
 ROOT = Path(__file__).resolve().parent.parent
 RIGHT = """
 import numpy as np, torch
-from compare import check
+from handgrad import check
 def forward(x): return x ** 2
 def backward(dy, x): return 2 * x * dy
-def twin(x): return x ** 2
+def reference(x): return x ** 2
 """
-CALL = 'check((forward, backward), twin, x=(3, 4), name="square")\n'
+CALL = 'check((forward, backward), reference, x=(3, 4), name="square")\n'
 
 
 def one_line(err: str, command: str, says: str) -> None:
@@ -313,7 +313,7 @@ def test_debug_shows_the_traceback_of_wrong_usage_too(handgrad) -> None:
 def test_a_terminal_without_unicode(tmp_path: Path, file) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
-        [sys.executable, "-m", "compare", "check", str(file(RIGHT + CALL))],
+        [sys.executable, "-m", "handgrad", "check", str(file(RIGHT + CALL))],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import data
-import manual
-from compare.run import experiment
-from compare.run.experiment import Experiment, Sides
-from compare.run.health import Stopped
-from compare.run.lockstep import Lockstep
+from handgrad import data, manual
+from handgrad.compare.run import experiment
+from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.health import Stopped
+from handgrad.compare.run.lockstep import Lockstep
 
 STEPS = 4
 Found = set[tuple[str, str]]  # (stage without the class name, tensor)

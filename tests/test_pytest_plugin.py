@@ -8,7 +8,7 @@ pytest_plugins = ["pytester"]
 
 TESTS = """
 import torch, manual
-from compare import check
+from handgrad import check
 
 class Flipped(manual.Tanh):
     def input_gradient(self, params, cache, dy):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from torch import nn
 
-from compare import CheckFailed, check
-from compare.checking import referee
-from compare.judge.sides import LayerSides
-from manual import Array, Layer, Linear, Params, ReLU, Tanh
+from handgrad import CheckFailed, check
+from handgrad.compare.checking import referee
+from handgrad.compare.judge.sides import LayerSides
+from handgrad.manual import Array, Layer, Linear, Params, ReLU, Tanh
 
 KNOWN: list[tuple[str, Callable[[Any], Any], Callable[[float], float]]] = [
     ("x³", lambda x: x**3, lambda x: 3 * x * x),

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-import manual
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check, manual
 
 LAYER = """
 from dataclasses import dataclass
 import numpy as np
 import torch
-import manual
-from compare import check
+from handgrad import manual
+from handgrad import check
 
 @dataclass(frozen=True)
 class Doubled(manual.Tanh):
@@ -48,7 +47,7 @@ class HalfLoss(manual.MeanSquaredError):
 def test_the_script_runs_and_differs_again(tmp_path: Path, call: str) -> None:
     (tmp_path / "layers.py").write_text(LAYER, "utf-8")
     catch = f"try:\n    {call}\nexcept CheckFailed as e:\n    print(e.report.reproducer)"
-    ask = f"from layers import *\nfrom compare import CheckFailed\n{catch}"
+    ask = f"from layers import *\nfrom handgrad import CheckFailed\n{catch}"
     script = run_python(tmp_path, ask).stdout
     assert 5 <= len(script.splitlines()) <= 12
     again = run_python(tmp_path, script)
@@ -78,9 +77,9 @@ def test_it_is_cut_down_to_a_single_element() -> None:
     assert "dy = np.array([[1.]]" in failure.value.report.reproducer
 
 
-def script(ours: object, twin: object) -> str:
+def script(ours: object, reference: object) -> str:
     with pytest.raises(CheckFailed) as failure:
-        check(ours, twin, x=(2, 2))
+        check(ours, reference, x=(2, 2))
     assert "the sign is flipped" in str(failure.value)
     return failure.value.report.reproducer
 
@@ -97,11 +96,11 @@ class Negative:
 def test_what_cannot_be_imported_is_told() -> None:
     lines = script((same, lambda dy, x: -dy), lambda x: x).splitlines()
     assert f"from {__name__} import same" in lines
-    assert lines[-1].startswith("check((same, backward), twin, ")
+    assert lines[-1].startswith("check((same, backward), reference, ")
     (told,) = [line for line in lines if line.startswith("# backward: ")]
     assert "the lambda of test_reproducer.py, line " in told
     assert "backward = ..." in lines
-    assert any(line.startswith("# twin: the lambda of ") for line in lines)
+    assert any(line.startswith("# reference: the lambda of ") for line in lines)
 
 
 def test_what_a_closure_uses_is_told() -> None:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-import manual
-from compare.checking import check as checking
-from compare.checking.evaluate import evaluate
-from compare.judge.agreement import EXCUSED
-from compare.judge.sides import Arrays, FunctionSides, TrajectorySides
-from compare.rounding.model import Precision, unseen_rounding
+from handgrad import manual
+from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.evaluate import evaluate
+from handgrad.compare.judge.agreement import WITHIN_REFERENCE
+from handgrad.compare.judge.sides import Arrays, FunctionSides, TrajectorySides
+from handgrad.compare.rounding.model import Precision, unseen_rounding
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -56,10 +56,10 @@ def test_the_benchmark_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
 # --- what they taught ------------------------------------------------------------------------------------------
 
 
-def evaluated(forward: Any, backward: Any, twin: Any) -> Arrays:
+def evaluated(forward: Any, backward: Any, reference: Any) -> Arrays:
     rng = np.random.default_rng(0)
     inputs = {"x": rng.normal(size=(3, 5)), "dy": rng.normal(size=(3, 5))}
-    return evaluate(FunctionSides(forward, backward, twin), inputs)
+    return evaluate(FunctionSides(forward, backward, reference), inputs)
 
 
 def leaky(slope: float) -> Arrays:
@@ -110,7 +110,7 @@ def test_a_number_that_torch_keeps_in_float32(off: float, right: bool) -> None:
     verdict = evaluate(sides, inputs)["theta after step 3"].verdict
     assert verdict.agrees is right
     assert verdict.largest_difference > 1e-11  # from torch's own, either way
-    assert not right or verdict.rule == EXCUSED
+    assert not right or verdict.rule == WITHIN_REFERENCE
 
 
 @pytest.mark.parametrize(("sixth", "right"), [(1 / 6, True), (1 / 6 * (1 + 1e-11), False), (1 / 6.0001, False)])

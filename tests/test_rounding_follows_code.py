@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from test_rounding_is_sound import DTYPES, check, drawn, softmax
 
-from compare.rounding import functions as rounding_functions
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
-from compare.rounding.functions import plain
+from handgrad.compare.rounding import functions as rounding_functions
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.compare.rounding.functions import plain
 
 ROOT = np.sqrt(2 / np.pi)
 

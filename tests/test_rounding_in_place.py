@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from compare.judge.sides import exact
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.compare.judge.sides import exact
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 P = Precision.of(np.float64)
 

@@ -9,11 +9,11 @@ import zlib
 import numpy as np
 import pytest
 
-from compare.rounding import choices as rounding_choices
-from compare.rounding import functions as rounding_functions
-from compare.rounding import rules as rounding_rules
-from compare.rounding import sums as rounding_sums
-from compare.rounding.bounded import Bounded, Precision
+from handgrad.compare.rounding import choices as rounding_choices
+from handgrad.compare.rounding import functions as rounding_functions
+from handgrad.compare.rounding import rules as rounding_rules
+from handgrad.compare.rounding import sums as rounding_sums
+from handgrad.compare.rounding.bounded import Bounded, Precision
 
 EXTENDED = np.finfo(np.longdouble).eps < np.finfo(np.float64).eps
 DTYPES = [np.float32, np.float64] if EXTENDED else [np.float32]

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-import manual
-from compare import pairs
-from compare.judge.rate import RateJudge
+from handgrad import manual
+from handgrad.compare.checking.schedules import RateJudge
+from handgrad.compare.pairs import table as pairs
 
 STEPS = 400
 PER_EPOCH = 60
@@ -95,18 +95,18 @@ def test_a_planted_fault_is_reported(name: str, fault: str) -> None:
 
 @dataclass(frozen=True)
 class OwnCosine(manual.Cosine):
-    """With the math module, which `Bounded` cannot follow, so that the precision ladder must judge it."""
+    """With the math module, which `Bounded` cannot follow, so that the two-precision tolerance must judge it."""
 
     def __call__(self, step: int) -> float:
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
 @pytest.mark.parametrize("factor", [1.0, 1 + 1e-10, 1 - 1e-10])
-def test_a_schedule_without_a_rounding_rule_is_judged_by_the_ladder(factor: float) -> None:
+def test_a_schedule_without_a_rounding_rule_is_judged_by_the_two_precision_tolerance(factor: float) -> None:
     rates = torch_rates(lambda o: lr_scheduler.CosineAnnealingLR(o, 99), 0.1, 99)
     judge = RateJudge(OwnCosine(0.1, 99), varies=True)
     verdicts = [judge.verdict(step, rate * factor) for step, rate in enumerate(rates)]
-    assert {verdict.rule for verdict in verdicts} == {"precision ladder"}
+    assert {verdict.rule for verdict in verdicts} == {"two-precision tolerance"}
     assert verdicts[0].agrees == (factor == 1)
     assert all(verdict.agrees for verdict in verdicts) == (factor == 1)
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.judge import agreement
-from compare.judge.agreement import StageRow, judge
-from compare.judge.page import LARGEST_TENSOR, ROOM, Agreed, Page
-from compare.rounding.bounded import Bounded, Precision
+from handgrad.compare.judge import agreement
+from handgrad.compare.judge.agreement import StageRow, judge
+from handgrad.compare.judge.page import LARGEST_TENSOR, ROOM, Agreed, Page
+from handgrad.compare.rounding.bounded import Bounded, Precision
 
 SHAPES = [(), (1,), (7,), (3, 5), (4, 1, 6)]
 

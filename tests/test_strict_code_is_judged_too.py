@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from compare import check
-from compare.checking.findings import CheckFailed
+from handgrad import check
+from handgrad.compare.checking.findings import CheckFailed
 
 
 def forward(x):

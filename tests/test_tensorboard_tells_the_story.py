@@ -17,17 +17,16 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-import data
-import manual
-from compare import cli
-from compare.board import accumulators, drawing, markdown, pictures, predictions, projector, scalars
-from compare.board.event_file import EventFile
-from compare.board.events import EventLog
-from compare.run import report as reports
-from compare.run.experiment import Experiment
-from compare.run.health import Stopped
-from compare.run.lockstep import Lockstep
-from compare.run.progress import SIDES
+from handgrad import data, manual
+from handgrad.compare.board import accumulators, drawing, markdown, pictures, predictions, projector, scalars
+from handgrad.compare.board.event_file import EventFile
+from handgrad.compare.board.events import EventLog
+from handgrad.compare.commands import main as cli
+from handgrad.compare.run import report as reports
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.health import Stopped
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.progress import SIDES
 
 RUNS = (*SIDES, "compare")
 EVERY = 3

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import data
-import manual
-from compare.judge.whole_step import STAGE
-from compare.run import experiment
-from compare.run.experiment import Experiment, Sides
-from compare.run.lockstep import Lockstep
-from compare.run.report import report, sentence
+from handgrad import data, manual
+from handgrad.compare.judge.whole_step import STAGE
+from handgrad.compare.run import experiment
+from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.report import report, sentence
 
 RNG = np.random.default_rng(0)
 DIGITS = data.Digits(RNG.integers(0, 256, (40, 6), np.uint8), RNG.integers(0, 3, 40))
@@ -55,7 +54,7 @@ def test_the_right_code_agrees_as_it_ran(dtype: str, resync: bool) -> None:
     run = judged(dtype, resync)
     assert run.judge.disagreements == []
     row = run.judge.rows[STAGE]
-    assert (row.by_ladder, row.vacuous) == (0, 0)
+    assert (row.by_two_precision, row.vacuous) == (0, 0)
     one_step = sum(y.size for y in (*run.progress.records["manual"].outputs, *run.progress.records["manual"].deltas))
     assert row.numbers == (10 + 5) * (one_step + 1 + 2 * run.sides.network.size)  # ten steps, and five epochs' first
 
@@ -87,7 +86,7 @@ def test_a_network_that_no_bound_reaches_through_is_counted_and_said() -> None:
     run = judged(network=manual.Network((manual.Linear(6, 5), Unfollowed(), manual.Linear(5, 3))))
     assert run.judge.disagreements == []
     row = run.judge.rows[STAGE]
-    assert (row.unjudged, row.by_ladder, row.numbers) == (15, 0, 0)  # ten steps, and five epochs' first
+    assert (row.unjudged, row.by_two_precision, row.numbers) == (15, 0, 0)  # ten steps, and five epochs' first
     found = report(run, 0.0)
-    assert found["judged_by_ladder"] == sum(r.by_ladder for r in run.judge.rows.values())
+    assert found["judged_by_two_precision"] == sum(r.by_two_precision for r in run.judge.rows.values())
     assert "15 steps not judged as a whole: no bound reaches through the network" in sentence(found)

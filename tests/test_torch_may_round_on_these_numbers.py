@@ -13,15 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-import manual
-from compare import CheckFailed, check
-from compare.checking import check as checking
-from compare.checking.findings import Finding
-from compare.judge.agreement import EXCUSED
-from compare.judge.ladder import Arbiter
-from compare.judge.sides import LayerSides, LossSides, TrajectorySides
-from compare.judge.torch_rounding import PythonNumber, RandomRounding, TorchRounding
-from compare.rounding.bounded import Bounded
+from handgrad import CheckFailed, check, manual
+from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.findings import Finding
+from handgrad.compare.judge.agreement import WITHIN_REFERENCE
+from handgrad.compare.judge.sides import LayerSides, LossSides, TrajectorySides
+from handgrad.compare.judge.torch_rounding import PythonNumber, RandomRounding, TorchRounding
+from handgrad.compare.judge.two_precision import Arbiter
+from handgrad.compare.rounding.bounded import Bounded
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -54,7 +53,7 @@ def test_a_normalization_of_one_number(seed: int, number: int, tensor: str) -> N
     assert c.name.startswith(f"{number}: Normalization(size=1, axis=-1")
     found = findings(c.sides, **c.inputs)
     assert all(f.agrees for f in found.values()), found
-    assert found[tensor].verdict.rule == EXCUSED
+    assert found[tensor].verdict.rule == WITHIN_REFERENCE
     assert found[tensor].verdict.largest_difference > 0
 
 
@@ -111,8 +110,8 @@ def test_nor_is_a_jump() -> None:
 
 def test_nor_is_one_that_rounding_may_cause() -> None:
     """floor(3 (x / 3)) of a whole x is decided by rounding: the runs that fall on the other side do not count."""
-    twin: Callable[[Any], Any] = lambda x: x + torch.floor(x / 3 * 3)  # noqa: E731
-    seen = TorchRounding(LayerSides(None, twin), {"x": np.arange(1.0, 9.0)[None]})  # type: ignore[arg-type]
+    reference: Callable[[Any], Any] = lambda x: x + torch.floor(x / 3 * 3)  # noqa: E731
+    seen = TorchRounding(LayerSides(None, reference), {"x": np.arange(1.0, 9.0)[None]})  # type: ignore[arg-type]
     seen.draw(16)
     assert seen.noise["output"].max() < 1e-14
 

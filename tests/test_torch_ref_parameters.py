@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn, optim
 
-import manual
-from torch_ref import parameters
-from torch_ref.models import mlp
-from torch_ref.training import step
+from handgrad import manual
+from handgrad.torch_ref import parameters
+from handgrad.torch_ref.models import mlp
+from handgrad.torch_ref.training import step
 
 OPTIMIZERS: dict[str, Any] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),

@@ -1,4 +1,6 @@
-"""A slip in a recurrent cell or a weight normalization is named by its gate, though the twin is one fused operation."""
+"""A slip in a recurrent cell or a weight normalization is named by its gate, though the reference is one fused
+operation.
+"""
 
 from typing import Any
 
@@ -7,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from compare import CheckFailed, check
-from compare.diagnosis.graph.record import record
+from handgrad import CheckFailed, check
+from handgrad.compare.diagnosis.graph.record import record
 
 
 def sigmoid(z: Any) -> Any:
@@ -26,7 +28,7 @@ def forward(x: Any, W: Any) -> Any:
     return (1 - z) * n + z * x[:, 2:]
 
 
-def twin(x: Any, W: Any) -> Any:
+def reference(x: Any, W: Any) -> Any:
     return torch.gru_cell(x[:, :2], x[:, 2:], W, W.new_zeros(6, 2))
 
 
@@ -52,12 +54,12 @@ SHAPES: dict[str, Any] = {"x": (3, 4), "params": {"W": (6, 2)}}
 
 def causes(backward: Any) -> dict[str, tuple[str, ...]]:
     with pytest.raises(CheckFailed) as caught:
-        check((forward, backward), twin, **SHAPES)
+        check((forward, backward), reference, **SHAPES)
     return {f.tensor: f.causes for f in caught.value.report.findings if not f.agrees}
 
 
 def test_the_right_cell_agrees() -> None:
-    assert check((forward, backward_with(update, candidate)), twin, **SHAPES).agrees
+    assert check((forward, backward_with(update, candidate)), reference, **SHAPES).agrees
 
 
 @pytest.mark.parametrize(

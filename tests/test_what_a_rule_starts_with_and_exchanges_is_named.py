@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 
 class Rule:
@@ -75,7 +75,7 @@ def starting(p: Any, lr: float) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("rule", "twin", "words"),
+    ("rule", "reference", "words"),
     [
         (Rule(adam(0.95, 0.7), "m", "v"), adams(), ["β₁ and β₂ are exchanged in"]),
         (Rule(adam(0.7, 0.95, "forgets"), "m", "v"), adams(amsgrad=True), ["v of the step before stands where v_max"]),
@@ -99,9 +99,9 @@ def starting(p: Any, lr: float) -> Any:
         (Rule(adafactor(True, False), "v"), adafactors, ["the division by maximum(1, sqrt((d ** 2).mean())"]),
     ],
 )
-def test_it_is_named(rule: Any, twin: Any, words: list[str]) -> None:
+def test_it_is_named(rule: Any, reference: Any, words: list[str]) -> None:
     with pytest.raises(CheckFailed) as caught:
-        check(rule, twin, theta=(12,), steps=4, learning_rate=0.3)
+        check(rule, reference, theta=(12,), steps=4, learning_rate=0.3)
     for finding in caught.value.report.findings:
         if not finding.agrees:
             assert len(finding.causes) == len(words), finding.causes

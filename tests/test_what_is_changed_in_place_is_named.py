@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 
 class TanhLinear:
@@ -36,13 +36,13 @@ class TanhLinear:
         return {"W": (dy * cache["slope"]).T @ cache["x"]}
 
 
-def twin(x: Any, W: Any) -> Any:
+def reference(x: Any, W: Any) -> Any:
     return torch.tanh(x @ W.T)
 
 
 def causes(spoils: str) -> dict[str, tuple[str, ...]]:
     with pytest.raises(CheckFailed) as caught:
-        check(TanhLinear(spoils), twin, x=(4, 5))
+        check(TanhLinear(spoils), reference, x=(4, 5))
     return {f.tensor: f.causes for f in caught.value.report.findings if not f.agrees}
 
 
@@ -57,4 +57,4 @@ def test_an_output_that_the_backward_pass_changes_is_named_there() -> None:
 
 
 def test_nothing_is_said_of_a_derivation_that_keeps_its_hands_off() -> None:
-    assert check(TanhLinear("nothing"), twin, x=(4, 5)).agrees
+    assert check(TanhLinear("nothing"), reference, x=(4, 5)).agrees

@@ -1,10 +1,10 @@
-"""One training step, from the batch to the new weights. Its twin is manual/training.py."""
+"""One training step, from the batch to the new weights. Its reference is manual/training.py."""
 
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn, optim
 
-from torch_ref.parameters import flat, flat_grad, flat_state
+from handgrad.torch_ref.parameters import flat, flat_grad, flat_state
 
 
 class StepRecord(NamedTuple):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-import manual
-import manual.models
 from benchmarks.peers import ADAM_RATE, RATE, SIZES, STEPS, Makers, Problem, Step, Unfit
-from manual.training import step
+from handgrad import manual
+from handgrad.manual.training import step
 
 
 def by_hand(p: Problem) -> Step:
-    """`manual.training.step`, as `handgrad mnist` calls it."""
+    """`handgrad.manual.training.step`, as `handgrad mnist` calls it."""
     network, loss = manual.models.mlp(SIZES), manual.SoftmaxCrossEntropy()
     rule: manual.Optimizer = manual.SGD() if p.rule == "sgd" else manual.Adam()
     schedule = manual.Constant(RATE) if p.rule == "sgd" else manual.OneCycle(ADAM_RATE, STEPS)

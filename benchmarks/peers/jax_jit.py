@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.peers import ADAM_RATE, RATE, STEPS, Makers, Problem, Step
-from manual.schedules import OneCycle
+from handgrad.manual.schedules import OneCycle
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_enable_x64", True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.peers import ADAM_RATE, RATE, STEPS, Problem
-from manual.schedules import OneCycle
+from handgrad.manual.schedules import OneCycle
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 Arrays = list[np.ndarray]

@@ -26,14 +26,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from compare.run import process
+from handgrad.compare.foundation import process
 
 process.settle()  # before NumPy is imported
 
 from benchmarks.timing import table
 from benchmarks.unseen.sets import SETS, cases
-from compare import check
-from compare.checking.findings import CheckFailed
+from handgrad import check
+from handgrad.compare.checking.findings import CheckFailed
 
 READINGS = Path(__file__).with_name("readings.json")
 READ = ("right", "in poor words", "in part", "misleading", "none")
@@ -50,7 +50,7 @@ def put(which: str, number: int) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            report = check(case.ours, case.twin, name=case.name, **case.arguments)
+            report = check(case.ours, case.reference, name=case.name, **case.arguments)
         except CheckFailed as failed:
             report = failed.report
         except Exception as error:

@@ -25,7 +25,7 @@ class Case:
     name: str
     kind: str  # layer, loss, update
     ours: Any  # what check takes: a pair of functions, a loss, an update rule
-    twin: Any
+    reference: Any
     arguments: dict[str, Any]  # of check
     differs: frozenset[str] = frozenset()  # the tensors that must differ; "theta" for any step of an update rule
     truth: str = ""  # what is wrong, in the tester's words
@@ -56,27 +56,33 @@ def _first() -> Iterator[Case]:
     module = _module("first")
     for row in (*module.WRONG, *module.RIGHT):
         differs = frozenset(_tensor(short) for short in row.get("tensors", "").split())
-        yield Case(row["name"], row["kind"], row["make"](), row["twin"], row["kw"], differs, row.get("truth", ""))
+        yield Case(row["name"], row["kind"], row["make"](), row["reference"], row["kw"], differs, row.get("truth", ""))
 
 
 def _second() -> Iterator[Case]:
-    for name, kind, ours, twin, arguments, differs, truths in _module("second").cases():
+    for name, kind, ours, reference, arguments, differs, truths in _module("second").cases():
         tensors = {"theta"} if kind == "rule" else differs  # whose state differs with it
-        yield Case(name, kind, ours, twin, arguments, frozenset(tensors), "; ".join(truths))
+        yield Case(name, kind, ours, reference, arguments, frozenset(tensors), "; ".join(truths))
 
 
 def _third() -> Iterator[Case]:
     for row in _module("third").CASES:
-        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs, frozenset(row.differ), row.truth)
+        yield Case(row.name, row.kind, row.ours(), row.reference(), row.kwargs, frozenset(row.differ), row.truth)
     for row in _module("third", "rights").RIGHTS:
-        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs)
+        yield Case(row.name, row.kind, row.ours(), row.reference(), row.kwargs)
 
 
 def _fourth() -> Iterator[Case]:
     module = _module("fourth")
     for row in (*module.CASES, *module.RIGHTS):
         yield Case(
-            row.name, row.kind, row.ours(), row.twin(), row.kwargs, frozenset(row.differ), getattr(row, "truth", "")
+            row.name,
+            row.kind,
+            row.ours(),
+            row.reference(),
+            row.kwargs,
+            frozenset(row.differ),
+            getattr(row, "truth", ""),
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from compare.board import scalars
-from compare.judge.agreement import StageRow
-from compare.judge.whole_step import STAGE as WHOLE_STEP
-from compare.run.lockstep import Lockstep
-from compare.run.progress import SIDES, Progress
+from handgrad.compare.board import scalars
+from handgrad.compare.judge.agreement import StageRow
+from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.progress import SIDES, Progress
 
 
 class Worst:

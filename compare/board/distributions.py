@@ -8,8 +8,8 @@ import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 
-from compare.board.scalars import layer_names
-from compare.run.lockstep import Lockstep
+from handgrad.compare.board.scalars import layer_names
+from handgrad.compare.run.lockstep import Lockstep
 
 WEIGHTS, GRADIENTS, ACTIVATIONS, DELTAS = "weights", "gradients", "activations", "deltas"
 GROUP = "values of {}/{}"  # all four stand together among the pages' groups

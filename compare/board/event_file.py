@@ -12,7 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from compare.run.checkpoint.event_files import NAME
+from handgrad.compare.run.checkpoint.event_files import NAME
 
 NUMBERS = itertools.count()  # of the files of this process, so that two of one second have two names
 

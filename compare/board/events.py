@@ -23,7 +23,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 
-from compare.board import (
+from handgrad.compare.board import (
     accumulators,
     distributions,
     graph,
@@ -35,10 +35,10 @@ from compare.board import (
     projector,
     scalars,
 )
-from compare.board.event_file import EventFile
-from compare.run import report as reports
-from compare.run.lockstep import Lockstep
-from compare.run.progress import SIDES
+from handgrad.compare.board.event_file import EventFile
+from handgrad.compare.run import report as reports
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.progress import SIDES
 
 COMPARE = "compare"
 DRAW_EVERY = 500  # steps at least between pictures: epochs may be short

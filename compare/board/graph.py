@@ -14,7 +14,7 @@ from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 
-from compare.run.lockstep import Lockstep
+from handgrad.compare.run.lockstep import Lockstep
 
 
 def graph(run: Lockstep) -> GraphDef:

@@ -10,9 +10,9 @@ from typing import Any
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-from compare.board.scalars import EQUAL, log10
-from compare.pairs import OPTIMIZERS
-from compare.run.experiment import Experiment
+from handgrad.compare.board.scalars import EQUAL, log10
+from handgrad.compare.pairs.table import OPTIMIZERS
+from handgrad.compare.run.experiment import Experiment
 
 # The page shows five settings at first, those that are said to differ before all others.
 FIRST = ("sizes", "activation", "loss", "optimizer", "learning rate")

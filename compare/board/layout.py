@@ -6,7 +6,7 @@ import re
 
 from torch.utils.tensorboard.summary import custom_scalars
 
-from compare.board import scalars
+from handgrad.compare.board import scalars
 
 LEARNING, AGREEMENT, LAYERS, TIME = "Learning", "Agreement", "Layer by layer", "Time"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from compare.board.event_file import EventFile
+from handgrad.compare.board.event_file import EventFile
 
 
 def log_png(file: Path, width: int, height: int) -> None:

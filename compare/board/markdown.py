@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from compare.judge.agreement import Disagreement
-from compare.run.lockstep import Lockstep
-from compare.run.progress import SIDES
-from compare.run.report import sentence, table
-from compare.run.terminal import settings
+from handgrad.compare.judge.agreement import Disagreement
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.progress import SIDES
+from handgrad.compare.run.report import sentence, table
+from handgrad.compare.run.terminal import settings
 
 WIDTH = 110  # characters of a line that a page shows without scrolling
 

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-import data
-from compare.board import drawing, predictions
-from compare.judge.sides import exact
-from compare.rounding.bounded import Bounded
-from compare.run.lockstep import Lockstep
+from handgrad import data
+from handgrad.compare.board import drawing, predictions
+from handgrad.compare.judge.sides import exact
+from handgrad.compare.rounding.bounded import Bounded
+from handgrad.compare.run.lockstep import Lockstep
 
 WEIGHTS, APART = "pictures/first-layer weights", "pictures/first-layer weights: difference ÷ bound"
 DIGITS, MISTAKES = "pictures/the same test digits each time", "pictures/worst mistakes"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.tensorboard.summary import pr_curve
 
-from compare.run.lockstep import Lockstep
+from handgrad.compare.run.lockstep import Lockstep
 
 
 def probabilities(run: Lockstep, output: np.ndarray) -> np.ndarray:

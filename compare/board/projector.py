@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-import data
-from compare.board.pictures import square
-from compare.judge.sides import as_array
-from compare.run.lockstep import Lockstep
-from compare.run.progress import SIDES
-from compare.whole_files import replace
+from handgrad import data
+from handgrad.compare.board.pictures import square
+from handgrad.compare.foundation.whole_files import replace
+from handgrad.compare.judge.sides import as_array
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.progress import SIDES
 
 DIGITS = 1000  # of the test digits: as many as the page moves smoothly
 FOLDER, CONFIG = "projector", "projector_config.pbtxt"  # TensorBoard looks for that name in each run's folder

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.run.lockstep import Lockstep
+from handgrad.compare.run.lockstep import Lockstep
 
 EQUAL = 1e-20  # stands for 0, which has no logarithm: below every rounding error of a float64
 SATURATED = 0.01  # a sigmoid or tanh this near an end of its range hardly lets a gradient through

@@ -9,8 +9,8 @@ from pathlib import Path
 from tensorboard import program
 from tensorboard.plugins.custom_scalar.metadata import PLUGIN_NAME as FIRST_PAGE
 
-from compare.errors import UsageError
-from compare.run.folder import EXPERIMENT
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.run.folder import EXPERIMENT
 
 # TensorBoard shows a sample of what is logged, by default 1,000 points of a curve and 10 pictures of a tag.
 SAMPLES = "scalars=20000,images=200,histograms=200,text=200,pr_curves=200"

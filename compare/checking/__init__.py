@@ -1,1 +1,1 @@
-"""`check`: one derivation against its torch twin, and the report."""
+"""`check`: one derivation against its torch reference, and the report."""

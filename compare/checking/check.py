@@ -10,36 +10,36 @@ from typing import Any
 
 import numpy as np
 
-from compare.checking import kinks
-from compare.checking.evaluate import Evaluation, evaluate
-from compare.checking.explain import explain, rounding_size, second_opinion
-from compare.checking.findings import CheckFailed, Finding, Report
-from compare.checking.inputs import (
+from handgrad.compare.checking import kinks
+from handgrad.compare.checking import schedules as rate
+from handgrad.compare.checking.evaluate import Evaluation, evaluate
+from handgrad.compare.checking.explain import explain, rounding_size, second_opinion
+from handgrad.compare.checking.findings import CheckFailed, Finding, Report
+from handgrad.compare.checking.inputs import (
     describe,
-    describe_twin,
+    describe_reference,
     layer_inputs,
     loss_inputs,
+    require_reference,
     require_steps,
-    require_twin,
     rule_inputs,
 )
-from compare.checking.kinks import KINKS
-from compare.checking.listeners import LISTENERS, RAISES
-from compare.checking.more_draws import evaluate_more
-from compare.checking.reproducer import reproduce
-from compare.diagnosis.causes import Case
-from compare.diagnosis.diagnose import Diagnosis
-from compare.diagnosis.graph.search import Clues
-from compare.errors import UsageError
-from compare.judge import rate
-from compare.judge.agreement import EXCUSED, LADDER
-from compare.judge.sides import Arrays, Sides
-from compare.run.experiment import CHOICES, choose, require_seed
+from handgrad.compare.checking.kinks import KINKS
+from handgrad.compare.checking.listeners import LISTENERS, RAISES
+from handgrad.compare.checking.more_draws import evaluate_more
+from handgrad.compare.checking.reproducer import reproduce
+from handgrad.compare.diagnosis.diagnose import Diagnosis
+from handgrad.compare.diagnosis.graph.search import Clues
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.validation import DTYPES, choose, require_seed
+from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Arrays, Sides
 
 
 def check(
     ours: Any,
-    twin: Any,
+    reference: Any,
     *,
     x: Any = None,
     output: Any = None,
@@ -60,22 +60,22 @@ def check(
     A target may also be "class": integers below the number of outputs.
 
     ours    a layer (manual/layer.py), a loss or an optimizer (by their methods; no subclass is needed), or, for a
-            layer, a pair (forward, backward) of functions: see `compare.judge.sides.FunctionSides`
-    twin    an nn.Module, which is given the manual side's parameters by name; or a function of tensors,
-            twin(x, **params) or twin(output, target); for an update rule, an optimizer class, which is given the
-            rule's hyperparameters by name, or a function (parameters, lr) that makes an optimizer; for a schedule
+            layer, a pair (forward, backward) of functions: see `handgrad.compare.judge.sides.FunctionSides`
+    reference    an nn.Module, which is given the manual side's parameters by name; or a function of tensors,
+            reference(x, **params) or reference(output, target); for an update rule, an optimizer class, which is given
+            the rule's hyperparameters by name, or a function (parameters, lr) that makes an optimizer; for a schedule
             a function of an optimizer that makes the scheduler
     params  the parameters' shapes or values, for a pair of functions; for a layer its `init` says
     dy      the upstream gradient; random unless given
     steps   of an update rule, each with a random gradient
 
     Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
-    where there is nothing to compare: no inputs, or a twin that does not fit.
+    where there is nothing to compare: no inputs, or a reference that does not fit.
     """
     if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
         require_steps(steps)
-        require_twin("a schedule", ours, twin)
-        return _deliver(rate.check_schedule(ours, twin, steps, name or f"{describe(ours)} beside torch"))
+        require_reference("a schedule", ours, reference)
+        return _deliver(rate.check_schedule(ours, reference, steps, name or f"{describe(ours)} beside torch"))
     require_seed(seed)
     what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
     if len(what) != 1:
@@ -91,21 +91,21 @@ def check(
             f"params must be a dictionary of shapes or arrays by name, got {type(params).__name__}: "
             "write {'gain': (8,)}"
         )
-    require_twin({"x": "a layer", "output": "a loss", "theta": "an update rule"}[what[0]], ours, twin)
-    real = choose("dtype", dtype, CHOICES["dtype"])
-    title = name or f"{describe(ours)} beside {describe_twin(ours, twin)}"
+    require_reference({"x": "a layer", "output": "a loss", "theta": "an update rule"}[what[0]], ours, reference)
+    real = choose("dtype", dtype, DTYPES)
+    title = name or f"{describe(ours)} beside {describe_reference(ours, reference)}"
     try:
         if x is not None:
-            sides, inputs = layer_inputs(ours, twin, x, params, dy, real, seed)
+            sides, inputs = layer_inputs(ours, reference, x, params, dy, real, seed)
         elif output is not None:
-            sides, inputs = loss_inputs(ours, twin, output, target, real, seed)
+            sides, inputs = loss_inputs(ours, reference, output, target, real, seed)
         else:
-            sides, inputs = rule_inputs(ours, twin, theta, learning_rate, steps, real, seed)
+            sides, inputs = rule_inputs(ours, reference, theta, learning_rate, steps, real, seed)
     except (TypeError, ValueError) as problem:
         raise problem if isinstance(problem, UsageError) else UsageError(str(problem)) from problem
     report = run(title, sides, inputs)
     if not report.agrees:
-        report = dataclasses.replace(report, reproducer=reproduce(sides, ours, twin, report, inputs))
+        report = dataclasses.replace(report, reproducer=reproduce(sides, ours, reference, report, inputs))
     return _deliver(report)
 
 
@@ -192,7 +192,7 @@ def _finding(
         problem = worst.verdict.problem
         causes, lines = (f"the {name} is missing",) if "returns no" in problem else (problem,), []
     if worst.reason:
-        lines = [*lines, f"judged by the precision ladder: {worst.reason}"]
+        lines = [*lines, f"judged by the two-precision tolerance: {worst.reason}"]
     return Finding(name, worst.verdict, draw, draws, tuple(causes), tuple(lines), worst.reason)
 
 
@@ -211,16 +211,18 @@ def _loosely(seen: dict[str, Evaluation]) -> tuple[str, ...]:
     """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
     draw, e = max(seen.items(), key=lambda item: item[1].verdict.looseness)
     kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
-    by_ladder = next((f"judged by the precision ladder: {e.reason}" for e in seen.values() if e.reason), "")
+    by_two_precision = next(
+        (f"judged by the two-precision tolerance: {e.reason}" for e in seen.values() if e.reason), ""
+    )
     if v.looseness <= np.sqrt(kind.eps / 2):
-        return (by_ladder,) if by_ladder else ()
+        return (by_two_precision,) if by_two_precision else ()
     if v.vacuous:
         said = "the tolerance is as large as the tensor, so that agreement says nothing"
     else:
         said = f"it agrees to only {int(-np.log10(v.looseness))} digits"
-    if v.rule == LADDER:
-        why = by_ladder
-    elif v.rule == EXCUSED:
+    if v.rule == TWO_PRECISION:
+        why = by_two_precision
+    elif v.rule == WITHIN_REFERENCE:
         why = "torch's own result is no more exact"
     else:
         why = f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"

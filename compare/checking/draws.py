@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compare.errors import UsageError
-from compare.run.experiment import require_memory
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.validation import require_memory
 
 COPIES = 16  # of an input: both sides', their gradients, bounds, and several draws
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-import compare.rounding
-from compare.diagnosis.causes import Case, Output
-from compare.errors import UsageError
-from compare.judge import ladder
-from compare.judge.agreement import EXACT, Verdict, judge, mismatched
-from compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.compare import rounding
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.judge import two_precision
+from handgrad.compare.judge.agreement import EXACT, Verdict, judge, mismatched
+from handgrad.compare.judge.case import Case, Output
+from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 # Where an operation without a rounding rule is noticed, which is not where it is used.
-RULES, NUMPY = str(Path(compare.rounding.__file__).parent), str(Path(np.__file__).parent)
-PROJECT = str(Path(compare.rounding.__file__).parent.parent)
+RULES, NUMPY = str(Path(rounding.__file__).parent), str(Path(np.__file__).parent)
+PROJECT = str(Path(rounding.__file__).parent.parent)
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,18 @@ class Evaluation:
 
     verdict: Verdict
     case: Case | None  # None where there are no two arrays to compare
-    reason: str = ""  # why the ladder had to be used
+    reason: str = ""  # why the two-precision tolerance had to be used
 
 
 def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Evaluation]:
     """Judge every output of the two sides. `exact` asks for equality bit for bit where neither side rounds.
 
-    Raises UsageError where the twin itself does not work. A manual side that raises, changes its arguments, or
+    Raises UsageError where the reference itself does not work. A manual side that raises, changes its arguments, or
     returns something else than arrays is an answer, not an accident: it is reported as a verdict.
     """
     dtype = next(v.dtype for v in inputs.values() if is_float(v))
     precision = Precision.of(dtype)
-    theirs = run_twin(sides, inputs)
+    theirs = run_reference(sides, inputs)
     locked = {k: _read_only(v) for k, v in inputs.items()}
     try:
         # a Bounded here was kept from an earlier call, by a derivation that is not pure
@@ -52,13 +52,13 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     if odd:
         sizes = {name: np.size(theirs.get(name, ())) for name in odd}
         return {name: Evaluation(mismatched(text, sizes[name]), None) for name, text in odd.items()}
-    arbiter = ladder.Arbiter(sides, inputs)
+    arbiter = two_precision.Arbiter(sides, inputs)
     ours, reason = _on_bounds(sides, inputs, precision)
     if reason and "dy" in inputs:  # the forward pass may have its bounds all the same
         ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != "dy"}, precision)
     tolerances: dict[str, float] = {}
     if reason:
-        tolerances = _ladder_tolerance(sides, inputs, reason)
+        tolerances = _two_precision_tolerance(sides, inputs, reason)
     found = {}
     beside: dict[str, Output] = {}
     rounds_nowhere = exact and _rounds_nowhere(sides, inputs, plain, theirs)
@@ -75,9 +75,11 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
             verdict, error = judge(value, torch)._replace(rule=EXACT), None
         elif why:
             also = partial(arbiter.kept_in_float32, name)
-            verdict, error = ladder.unfollowed(value, torch, tolerances.get(name, 0.0), precision, also)
+            verdict, error = two_precision.unfollowed(value, torch, tolerances.get(name, 0.0), precision, also)
         else:
-            verdict, error = ladder.arbitrated(Bounded(value, bound, precision), torch, partial(arbiter.widened, name))
+            verdict, error = two_precision.arbitrated(
+                Bounded(value, bound, precision), torch, partial(arbiter.widened, name)
+            )
         allowed = np.zeros(value.shape) if rounds_nowhere else _allowed(value, error, precision)
         beside[name] = Output(value, torch, allowed)
         found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), why)
@@ -95,10 +97,10 @@ def _no_floats(name: str, value: Any, torch: Any) -> str:
     return ""
 
 
-def _ladder_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[str, float]:
-    """The ladder's tolerances. UsageError where the code has no rounding bound and no float32 either."""
+def _two_precision_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[str, float]:
+    """The two-precision tolerances. UsageError where the code has no rounding bound and no float32 either."""
     try:
-        return ladder.tolerance(sides, inputs)
+        return two_precision.tolerance(sides, inputs)
     except Exception as problem:
         raise UsageError(
             f"no tolerance can be found: the manual code has no rounding bound ({reason}), and one side does not run "
@@ -111,22 +113,22 @@ def _is_state(sides: Sides, name: str) -> bool:
     return isinstance(sides, TrajectorySides) and not name.startswith("theta after")
 
 
-def run_twin(sides: Sides, inputs: Arrays) -> Arrays:
-    """Torch's outputs. UsageError where the twin raises or is not deterministic."""
+def run_reference(sides: Sides, inputs: Arrays) -> Arrays:
+    """Torch's outputs. UsageError where the reference raises or is not deterministic."""
     try:
         first, second = sides.torch(inputs), sides.torch(inputs)
     except UsageError:
         raise
     except Exception as problem:
         raise UsageError(
-            f"the torch twin must accept the manual side's inputs and parameters, but it raised "
+            f"the torch reference must accept the manual side's inputs and parameters, but it raised "
             f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else '(no words)'}: "
-            "change the twin, or what it is given"
+            "change the reference, or what it is given"
         ) from problem
     for name, y in first.items():
         if not np.array_equal(y, second[name], equal_nan=True):
             raise UsageError(
-                f"the torch twin must be deterministic, but its {name} differs between two calls with the same "
+                f"the torch reference must be deterministic, but its {name} differs between two calls with the same "
                 "inputs: call .eval() on it, or seed it"
             )
     return first

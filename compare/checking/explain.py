@@ -6,20 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compare.checking import referee
-from compare.checking.evaluate import evaluate
-from compare.checking.referee import UNDECIDED
-from compare.diagnosis.causes import Case, Cause
-from compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
-from compare.diagnosis.graph.search import Clues
-from compare.diagnosis.noise import lower_precision
-from compare.diagnosis.of_update_rules import explain_update
-from compare.diagnosis.regions import region_name, single_element
-from compare.errors import UsageError
-from compare.judge.ladder import DRAWS
-from compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float, parameter
-from compare.judge.threads import one_thread
-from compare.judge.torch_rounding import TorchRounding
+from handgrad.compare.checking import referee
+from handgrad.compare.checking.evaluate import evaluate
+from handgrad.compare.checking.referee import UNDECIDED
+from handgrad.compare.diagnosis.causes import Cause
+from handgrad.compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
+from handgrad.compare.diagnosis.graph.search import Clues
+from handgrad.compare.diagnosis.noise import lower_precision
+from handgrad.compare.diagnosis.of_update_rules import explain_update
+from handgrad.compare.diagnosis.regions import region_name, single_element
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.threads import one_thread
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float, parameter
+from handgrad.compare.judge.torch_rounding import TorchRounding
+from handgrad.compare.judge.two_precision import DRAWS
 
 # A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
 FEW_BOUNDS = 2.0**10

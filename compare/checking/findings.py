@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from compare.json_values import finite
-from compare.judge.agreement import Verdict
+from handgrad.compare.foundation.json_values import finite
+from handgrad.compare.judge.agreement import Verdict
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from compare.checking import draws, kinks
-from compare.checking.evaluate import run_twin
-from compare.checking.kinks import KINKS
-from compare.errors import UsageError
-from compare.judge.sides import (
+from handgrad.compare.checking import draws, kinks
+from handgrad.compare.checking.evaluate import run_reference
+from handgrad.compare.checking.kinks import KINKS
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.validation import is_whole, require_learning_rate
+from handgrad.compare.judge.sides import (
     Arrays,
     FunctionSides,
     LayerSides,
@@ -25,7 +26,6 @@ from compare.judge.sides import (
     is_float,
     parameter,
 )
-from compare.run.experiment import is_whole, require_learning_rate
 
 
 def describe(thing: Any) -> str:
@@ -41,15 +41,15 @@ def describe(thing: Any) -> str:
 
 
 def layer_inputs(
-    ours: Any, twin: Any, x: Any, params: Mapping[str, Any] | None, dy: Any, dtype: Any, seed: int
+    ours: Any, reference: Any, x: Any, params: Mapping[str, Any] | None, dy: Any, dtype: Any, seed: int
 ) -> tuple[Sides, dict[str, Arrays]]:
     """The sides of a layer, and its draws."""
     sides: Sides
     if isinstance(ours, tuple) and len(ours) == 2 and all(callable(f) for f in ours):
-        sides = FunctionSides(*ours, twin)
+        sides = FunctionSides(*ours, reference)
         shapes = dict(params or {})
     elif hasattr(ours, "forward") and hasattr(ours, "input_gradient"):
-        sides = LayerSides(_filled(ours), twin)
+        sides = LayerSides(_filled(ours), reference)
         drawn = ours.init(np.random.default_rng(seed)) if hasattr(ours, "init") else {}
         shapes = {**{k: np.shape(v) for k, v in drawn.items()}, **(params or {})}
     else:
@@ -57,7 +57,7 @@ def layer_inputs(
             "a layer must have forward(params, x) and input_gradient(params, cache, dy), or be a pair "
             f"(forward, backward) of functions, got {describe(ours)}"
         )
-    _require_same_names(twin, shapes)
+    _require_same_names(reference, shapes)
     for what, spec in (("x", x), *shapes.items()):
         if draws.is_shape(spec):
             draws.require_room(spec, what)
@@ -83,7 +83,7 @@ def layer_inputs(
         if label == "dyadic":
             spec = of_shape(x)
         elif label == KINKS:
-            spec = _at(kinks.at_points(rng, spec, kinks.points(ours, twin)))
+            spec = _at(kinks.at_points(rng, spec, kinks.points(ours, reference)))
         arrays["x"] = draws.draw_floats(spec, rng, dtype, scale or 1.0)
         arrays["dy"] = np.empty(0, dtype)
         shape = _output_shape(sides, {k: v for k, v in arrays.items() if k != "dy"})
@@ -120,31 +120,32 @@ class _WithoutParameters:
 
 
 def _output_shape(sides: Any, inputs: Arrays) -> tuple[int, ...]:
-    output = run_twin(sides, inputs)["output"]
+    output = run_reference(sides, inputs)["output"]
     if output.dtype.kind != "f":
         raise UsageError(
-            f"the torch twin must return floating-point numbers, got {output.dtype}: nothing else has a gradient"
+            f"the torch reference must return floating-point numbers, got {output.dtype}: nothing else has a gradient"
         )
     shape: tuple[int, ...] = output.shape
     return shape
 
 
-def _require_same_names(twin: Any, shapes: Mapping[str, Any]) -> None:
-    """UsageError unless the twin's parameters have the manual side's names and shapes."""
-    if not isinstance(twin, nn.Module):
+def _require_same_names(reference: Any, shapes: Mapping[str, Any]) -> None:
+    """UsageError unless the reference's parameters have the manual side's names and shapes."""
+    if not isinstance(reference, nn.Module):
         return
-    theirs = {k: tuple(v.shape) for k, v in twin.named_parameters()}
+    theirs = {k: tuple(v.shape) for k, v in reference.named_parameters()}
     ours = {k: v if draws.is_shape(v) else np.shape(v) for k, v in shapes.items()}
     if theirs != ours:
         raise UsageError(
-            "the twin's parameters must have the manual side's names and shapes, but torch has "
-            f"{theirs or 'none'} and the manual side {ours or 'none'}: rename them, or wrap the twin in a function "
-            "twin(x, **params)"
+            "the reference's parameters must have the manual side's names and shapes, but torch has "
+            f"{theirs or 'none'} and the manual side {ours or 'none'}: rename them, or wrap the reference "
+            "in a function "
+            "reference(x, **params)"
         )
 
 
 def loss_inputs(
-    ours: Any, twin: Any, output: Any, target: Any, dtype: Any, seed: int
+    ours: Any, reference: Any, output: Any, target: Any, dtype: Any, seed: int
 ) -> tuple[Sides, dict[str, Arrays]]:
     """The sides of a loss, and its draws."""
     if not (hasattr(ours, "forward") and hasattr(ours, "gradient")):
@@ -187,18 +188,18 @@ def loss_inputs(
         else:
             wanted = draws.draw(target_spec, rng, dtype, 1.0, "target")
         shape = np.shape(wanted)
-        if type(twin).__module__.startswith("torch.nn") and is_float(wanted) and shape != values.shape:
+        if type(reference).__module__.startswith("torch.nn") and is_float(wanted) and shape != values.shape:
             raise UsageError(
                 f"target must have the output's shape {values.shape}, got {shape}: reshape it (nothing is broadcast)"
             )
         inputs[label] = {"output": values, "target": wanted}
         if label == KINKS:
-            inputs[label] = kinks.loss_at_points(rng, out_spec, wanted, kinks.points(ours, twin), dtype)
-    return LossSides(ours, twin), inputs
+            inputs[label] = kinks.loss_at_points(rng, out_spec, wanted, kinks.points(ours, reference), dtype)
+    return LossSides(ours, reference), inputs
 
 
 def rule_inputs(
-    ours: Any, twin: Any, theta: Any, learning_rate: float, steps: int, dtype: Any, seed: int
+    ours: Any, reference: Any, theta: Any, learning_rate: float, steps: int, dtype: Any, seed: int
 ) -> tuple[Sides, dict[str, Arrays]]:
     """The sides of an update rule, and its draws: random gradients, the same for both."""
     if not (hasattr(ours, "init") and hasattr(ours, "update")):
@@ -209,7 +210,7 @@ def rule_inputs(
     require_learning_rate(learning_rate)
     if draws.is_shape(theta):
         draws.require_room((steps, *theta), "a gradient a step")
-    sides = TrajectorySides(ours, optimizer_factory(ours, twin))
+    sides = TrajectorySides(ours, optimizer_factory(ours, reference))
     inputs = {}
     for i in range(2):
         rng = np.random.default_rng([seed, i])
@@ -227,28 +228,32 @@ def require_steps(steps: Any) -> None:
         raise UsageError(f"steps must be a whole number of at least 1, got {steps!r}: choose another")
 
 
-def require_twin(kind: str, ours: Any, twin: Any) -> None:
-    """UsageError for a class where an instance belongs, and for a twin that cannot be called."""
+def require_reference(kind: str, ours: Any, reference: Any) -> None:
+    """UsageError for a class where an instance belongs, and for a reference that cannot be called."""
     if isinstance(ours, type):
         raise UsageError(f"check takes an instance of {kind}, got the class {ours.__name__}: write {ours.__name__}(…)")
-    if isinstance(twin, type) and kind != "an update rule":
-        raise UsageError(f"the torch twin must be an instance, got the class {twin.__name__}: write {twin.__name__}(…)")
-    if not callable(twin):
+    if isinstance(reference, type) and kind != "an update rule":
         raise UsageError(
-            "the torch twin must be a module, a function of tensors or, for an update rule, a class of torch.optim, "
-            f"got {describe(twin)}: give one of these"
+            f"the torch reference must be an instance, got the class {reference.__name__}: "
+            f"write {reference.__name__}(…)"
+        )
+    if not callable(reference):
+        raise UsageError(
+            "the torch reference must be a module, a function of tensors or, for an update rule, a class of "
+            "torch.optim, "
+            f"got {describe(reference)}: give one of these"
         )
 
 
-def optimizer_factory(ours: Any, twin: Any) -> Callable[..., torch.optim.Optimizer]:
+def optimizer_factory(ours: Any, reference: Any) -> Callable[..., torch.optim.Optimizer]:
     """A function (parameters, learning rate) that makes the torch optimizer; `hyperparameters` are given to it."""
-    if not isinstance(twin, type):
-        return twin
-    given = hyperparameters(ours, twin)
-    return lambda parameters, lr: twin(parameters, lr=lr, **given)
+    if not isinstance(reference, type):
+        return reference
+    given = hyperparameters(ours, reference)
+    return lambda parameters, lr: reference(parameters, lr=lr, **given)
 
 
-def hyperparameters(ours: Any, twin: type) -> dict[str, Any]:
+def hyperparameters(ours: Any, reference: type) -> dict[str, Any]:
     """Those of the manual rule that a class of torch.optim knows by the same name, but for the learning rate.
 
     The fields of a dataclass, or public numbers of a plain class or its instance; beta1 and beta2 together are betas.
@@ -258,7 +263,7 @@ def hyperparameters(ours: Any, twin: type) -> dict[str, Any]:
     else:
         names = [n for n in (*dir(type(ours)), *getattr(ours, "__dict__", {})) if not n.startswith("_")]
         options = {n: v for n in names if _is_plain(v := inspect.getattr_static(ours, n))}
-    known = inspect.signature(twin).parameters
+    known = inspect.signature(reference).parameters
     if "betas" in known and {"beta1", "beta2"} <= options.keys():
         options["betas"] = (options.pop("beta1"), options.pop("beta2"))
     return {k: v for k, v in options.items() if k in known and k not in ("lr", "params")}
@@ -269,9 +274,9 @@ def _is_plain(value: Any) -> bool:
     return all(isinstance(v, (bool, int, float, np.integer, np.floating)) for v in pair)
 
 
-def describe_twin(ours: Any, twin: Any) -> str:
-    """A short name for a twin; for a class of torch.optim with what it is given: torch SGD(momentum=0.9)."""
-    if not (isinstance(twin, type) and issubclass(twin, torch.optim.Optimizer)):
-        return describe(twin)
-    given = ", ".join(f"{k}={v!r}" for k, v in hyperparameters(ours, twin).items())
-    return f"torch {twin.__name__}({given})"
+def describe_reference(ours: Any, reference: Any) -> str:
+    """A short name for a reference; for a class of torch.optim with what it is given: torch SGD(momentum=0.9)."""
+    if not (isinstance(reference, type) and issubclass(reference, torch.optim.Optimizer)):
+        return describe(reference)
+    given = ", ".join(f"{k}={v!r}" for k, v in hyperparameters(ours, reference).items())
+    return f"torch {reference.__name__}({given})"

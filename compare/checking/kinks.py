@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from compare.checking.draws import away_from_zero
-from compare.diagnosis.causes import Case
-from compare.judge.sides import Arrays, Sides, is_float
+from handgrad.compare.checking.draws import away_from_zero
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Arrays, Sides, is_float
 
 KINKS = "kinks"  # the label of the draw
 USUAL = (0.0, 1.0, -1.0)  # ReLU, abs and sign; hard-tanh, Huber's δ, the margin of hinges
@@ -25,11 +25,11 @@ TIE = "ties with another element"
 SPECIAL = 8  # a convention concerns a few points; elements that differ at more are no matter of one
 
 
-def points(ours: Any, twin: Any) -> list[float]:
+def points(ours: Any, reference: Any) -> list[float]:
     """Where this layer or loss may have a kink: the usual points, those it declares, and its own constants."""
     fields = [f.name for f in dataclasses.fields(ours)] if dataclasses.is_dataclass(ours) else []
     own = [getattr(ours, name) for name in fields]
-    own += [v for k, v in vars(twin).items() if not k.startswith("_")] if isinstance(twin, nn.Module) else []
+    own += [v for k, v in vars(reference).items() if not k.startswith("_")] if isinstance(reference, nn.Module) else []
     sizes = [v for v in own if isinstance(v, float) and 1e-3 < abs(v) < 1e3]
     declared = [float(k) for k in getattr(ours, "kinks", ())]
     return list(dict.fromkeys([*USUAL, *declared, *sizes, *(-v for v in sizes), *OF_TORCH]))

@@ -1,4 +1,4 @@
-"""Who hears of a check's report. Apart from `compare.checking.check`, so that listening does not import torch."""
+"""Who hears of a check's report. Apart from `handgrad.compare.checking.check`, so that listening imports no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compare.checking.findings import Report
+    from handgrad.compare.checking.findings import Report
 
 # Called with every report, in order; the command and the pytest plugin listen here.
 LISTENERS: list[Callable[[Report], None]] = []

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from compare.checking import draws
-from compare.checking.evaluate import Evaluation, evaluate
-from compare.judge.sides import Arrays, LossSides, Sides, is_float, parameters_among
+from handgrad.compare.checking import draws
+from handgrad.compare.checking.evaluate import Evaluation, evaluate
+from handgrad.compare.judge.sides import Arrays, LossSides, Sides, is_float, parameters_among
 
 SMALL = 0.5  # times the numbers of a draw
 WIDER = 2  # times the length of every axis but the first, so that windows and halves still fit
@@ -53,7 +53,7 @@ def _more(sides: Sides, inputs: dict[str, Arrays]) -> list[Arrays]:
         return found
     try:
         found.append({"x": x, "dy": _drawn(rng, sides.torch({"x": x})["output"].shape, x)})
-    except Exception:  # a twin that takes one size only costs a draw
+    except Exception:  # a reference that takes one size only costs a draw
         return found
     return found
 

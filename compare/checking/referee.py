@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.judge.sides import Arrays, Sides, is_float
+from handgrad.compare.judge.sides import Arrays, Sides, is_float
 
 UNDECIDED = "it cannot tell the two apart"
 SHRINK, ROWS = 1.4, 10  # each step is this much smaller than the last; so many of them

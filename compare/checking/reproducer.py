@@ -8,24 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from compare.checking.evaluate import evaluate
-from compare.checking.findings import Report
-from compare.checking.names import named
-from compare.judge.sides import Arrays, Sides, TrajectorySides, parameters_among
+from handgrad.compare.checking.evaluate import evaluate
+from handgrad.compare.checking.findings import Report
+from handgrad.compare.checking.names import named
+from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, parameters_among
 
 
-def reproduce(sides: Sides, ours: Any, twin: Any, report: Report, inputs: Mapping[str, Arrays]) -> str:
+def reproduce(sides: Sides, ours: Any, reference: Any, report: Report, inputs: Mapping[str, Arrays]) -> str:
     """The script. What it cannot import or make it says in a comment, under the name that it uses for it."""
     failing = next(f for f in report.findings if not f.agrees)
     arrays = smallest(sides, inputs[failing.draw], failing.tensor)
-    pieces = dict(zip(("forward", "backward", "twin"), (*ours, twin), strict=True)) if isinstance(ours, tuple) else {
-        "ours": ours, "twin": twin,
-    }  # fmt: skip
+    if isinstance(ours, tuple):
+        pieces = {"forward": ours[0], "backward": ours[1], "reference": reference}
+    else:
+        pieces = {"ours": ours, "reference": reference}
     names = [named(thing, role) for role, thing in pieces.items()]
     imports = sorted({line for name in names for line in name.imports})
     written = [name.expression for name in names]
     left = f"({', '.join(written[:-1])})" if isinstance(ours, tuple) else written[0]
-    lines = ["import numpy as np", "import torch", "", *imports, "from compare import check", ""]
+    lines = ["import numpy as np", "import torch", "", *imports, "from handgrad import check", ""]
     for name in names:
         lines += name.written
     call = [left, written[-1]]

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate, Case
-from compare.diagnosis.of_activations import elementwise, of_activation
-from compare.diagnosis.of_layers import of_any_gradient, of_forward, of_parameter_gradient
-from compare.diagnosis.of_losses import of_loss, of_loss_gradient
-from compare.diagnosis.of_mixing import missing_span, of_mixing
-from compare.diagnosis.of_modules import of_module
-from compare.diagnosis.of_sums import of_sum
-from compare.diagnosis.rearrangements import rearranged
-from compare.judge.sides import Sides
+from handgrad.compare.diagnosis.causes import Candidate
+from handgrad.compare.diagnosis.of_activations import elementwise, of_activation
+from handgrad.compare.diagnosis.of_layers import of_any_gradient, of_forward, of_parameter_gradient
+from handgrad.compare.diagnosis.of_losses import of_loss, of_loss_gradient
+from handgrad.compare.diagnosis.of_mixing import missing_span, of_mixing
+from handgrad.compare.diagnosis.of_modules import of_module
+from handgrad.compare.diagnosis.of_sums import of_sum
+from handgrad.compare.diagnosis.rearrangements import rearranged
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides
 
 Names = tuple[str, ...]
 

@@ -8,12 +8,13 @@ The candidates themselves are in `candidates` and in the rooms that it gathers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.judge.sides import Arrays, Sides
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Arrays, Sides
 
 
 class Labelled(NamedTuple):
@@ -57,62 +58,6 @@ class Cause:
 
     def __str__(self) -> str:
         return f"{self.name} (applying it leaves {self.residual:.2g} of the bound)"
-
-
-class Output(NamedTuple):
-    """One output of an evaluation: both sides' numbers, and the bound."""
-
-    manual: np.ndarray
-    torch: np.ndarray
-    allowed: np.ndarray
-
-
-@dataclass(frozen=True)
-class Case:
-    """One output of one evaluation: what both sides got, from which inputs, and the bound on the manual side."""
-
-    output: str
-    inputs: Arrays
-    manual: np.ndarray
-    torch: np.ndarray
-    allowed: np.ndarray
-    results: Arrays = field(default_factory=dict)  # every output of torch
-    learning_rate: float | None = None
-    previous: np.ndarray | None = None  # torch's result for this output one step before
-    parameters_after: Arrays = field(default_factory=dict)  # the layer's parameters after the update
-    beside: dict[str, Output] = field(default_factory=dict)  # every output of the evaluation, this one included
-
-    def differs(self) -> bool:
-        """Whether the two sides differ by more than the bound."""
-        if self.manual.shape != self.torch.shape:
-            return True
-        return bool(self.where().any())
-
-    def where(self) -> np.ndarray:
-        """The elements that differ by more than the bound; the shapes must be equal."""
-        with np.errstate(all="ignore"):
-            mask: np.ndarray = ~(np.abs(self.manual - self.torch) <= self.allowed)
-        return mask
-
-    @property
-    def batch(self) -> int:
-        """N, the size of the first axis."""
-        source = self.inputs.get("x", self.inputs.get("output"))
-        return int(source.shape[0]) if isinstance(source, np.ndarray) and source.ndim else 1
-
-    def sizes(self) -> list[tuple[str, str, int]]:
-        """(symbol, words, size) of the axes that a derivation may divide by, the batch first; words where no symbol."""
-        found = [("N", "the batch", self.batch)]
-        y: Any = self.results.get("output", self.inputs.get("output"))
-        x: Any = self.inputs.get("x")
-        shape: tuple[int, ...] = () if y is None else np.shape(y)
-        if len(shape) == 2:
-            found.append(("K", "the number of outputs", shape[1]))
-        else:
-            found += [(f"the size of axis {i} of the output",) * 2 + (n,) for i, n in enumerate(shape) if i]
-        if x is not None and np.ndim(x) > 1 and np.shape(x) != shape:
-            found.append(("D", "the size of the input's last axis", np.shape(x)[-1]))
-        return found
 
 
 def constants(case: Case) -> list[Labelled]:
@@ -198,6 +143,6 @@ def again_with(sides: Sides, case: Case, changes: Arrays) -> np.ndarray | None:
     try:
         with np.errstate(all="ignore"):
             result = sides.torch({**case.inputs, **changes}).get(case.output)
-    except Exception:  # a twin of other options or inputs may refuse them in any way
+    except Exception:  # a reference of other options or inputs may refuse them in any way
         return None
     return result if isinstance(result, np.ndarray) and np.isfinite(result).all() else None

@@ -16,24 +16,25 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from compare.diagnosis import noise
-from compare.diagnosis.candidates import candidates, fits
-from compare.diagnosis.causes import Candidate, Case, Cause, Labelled, constants
-from compare.diagnosis.graph.proof import Found
-from compare.diagnosis.graph.search import Clues, TheTwin
-from compare.diagnosis.regions import near_one, region, region_name, single_element
-from compare.judge.sides import Sides
+from handgrad.compare.diagnosis import noise
+from handgrad.compare.diagnosis.candidates import candidates, fits
+from handgrad.compare.diagnosis.causes import Candidate, Cause, Labelled, constants
+from handgrad.compare.diagnosis.graph.proof import Found
+from handgrad.compare.diagnosis.graph.search import Clues, TheReference
+from handgrad.compare.diagnosis.regions import near_one, region, region_name, single_element
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides
 
 FITTED = 20  # the complexity of a constant factor that has no name
 PART = 5  # and of a cause that explains a part of the tensor only
 ALSO = 4  # other names for the same numbers are listed up to so much more complexity
 SIMPLE = 6  # torch's own result, zeros and ones
-OBVIOUS = 10  # what needs no look at the twin's operations
+OBVIOUS = 10  # what needs no look at the reference's operations
 AGREEING = 2  # agreeing draws that are looked at
 # Some 20,000 slips are tried. Where the bound is more than 1 / 20,000 of the largest number, the chance that one of
 # them comes that near to it is no longer small, and the other numbers of the tensor, mostly smaller, tell even less.
 LOOSE = 2.0**-14.5
-EARLY = "the search for a cause stopped early: the twin has many operations"
+EARLY = "the search for a cause stopped early: the reference has many operations"
 FEW = 3  # numbers that may fit another formula by chance
 
 
@@ -84,7 +85,7 @@ def diagnose(
     """Name the causes that explain the difference of one output on every one of the cases.
 
     All cases are of the same output; each holds the manual and the torch result and the bound of that case. A slip of
-    the twin's own operations must also leave the agreeing ones as they are. The clues are what was found for other
+    the reference's own operations must also leave the agreeing ones as they are. The clues are what was found for other
     outputs of the same check.
     """
     cases = [case for case in cases if case.differs() or case.manual.dtype != case.torch.dtype]
@@ -101,11 +102,11 @@ def diagnose(
         loose = "the bound is too large a part of these numbers for a cause to be told from others"
         return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]), loose))
     single = single_element(cases)
-    twin = cache(lambda: TheTwin(sides, cases, agreeing[:AGREEING], clues))
-    own = _guarded(lambda: twin().own())[: len(cases)] or [[]] * len(cases)
+    reference = cache(lambda: TheReference(sides, cases, agreeing[:AGREEING], clues))
+    own = _guarded(lambda: reference().own())[: len(cases)] or [[]] * len(cases)
     sources: list[Source] = [lambda: _known(sides, cases, own)]
     if single is None:
-        sources.append(lambda: _guarded(lambda: twin().one_slip()))
+        sources.append(lambda: _guarded(lambda: reference().one_slip()))
     found = _simplest(sides, cases, sources, own)
     if found is None and single is not None:
         return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
@@ -114,12 +115,12 @@ def diagnose(
     lower = noise.lower_precision(sides, cases)
     if lower:
         return Diagnosis((Cause(lower, 0.0),))
-    rest = [lambda: _guarded(lambda: twin().forward_slip()), lambda: _guarded(lambda: twin().two_slips())]
+    rest = [lambda: _guarded(lambda: reference().forward_slip()), lambda: _guarded(lambda: reference().two_slips())]
     for source in (*rest, lambda: _known(sides, cases, own, fits)):
         found = _simplest(sides, cases, [source], own)
         if found is not None:
             return found
-    early = _guarded(lambda: [EARLY] if twin().stopped_early else [])
+    early = _guarded(lambda: [EARLY] if reference().stopped_early else [])
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]), *early))
 
 
@@ -161,7 +162,9 @@ def _theories(found: Explanations) -> list[Found]:
 
 
 def _guarded(look: Callable[[], list[T]]) -> list[T]:
-    """What is found; nothing for a twin whose operations cannot be taken apart, which costs a name, not the check."""
+    """What is found; nothing for a reference whose operations cannot be taken apart, which costs a name, not the
+    check.
+    """
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")

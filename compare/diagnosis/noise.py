@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from compare.diagnosis.causes import Case
-from compare.judge.sides import FunctionSides, LayerSides, Sides, bounded, is_float, parameters_among
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import FunctionSides, LayerSides, Sides, bounded, is_float, parameters_among
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 AFTER_FORWARD = "the backward pass writes into the output in place: before it, the output is right"
 IN_THE_CACHE = (

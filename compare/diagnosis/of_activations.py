@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate, Case
-from compare.judge.sides import Sides
+from handgrad.compare.diagnosis.causes import Candidate
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides
 
 
 def elementwise(sides: Sides, case: Case) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate, Case, again, again_with
-from compare.diagnosis.of_activations import elementwise
-from compare.diagnosis.of_places import misused, of_pairs
-from compare.judge.sides import Sides, parameter, parameters_among
+from handgrad.compare.diagnosis.causes import Candidate, again, again_with
+from handgrad.compare.diagnosis.of_activations import elementwise
+from handgrad.compare.diagnosis.of_places import misused, of_pairs
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides, parameter, parameters_among
 
 LARGEST_BATCH = 64  # of which single examples are looked at
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate, Case
+from handgrad.compare.diagnosis.causes import Candidate
+from handgrad.compare.judge.case import Case
 
 Formula = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

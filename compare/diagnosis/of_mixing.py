@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate, Case, again
-from compare.judge.sides import Sides
+from handgrad.compare.diagnosis.causes import Candidate, again
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides
 
 WIDEST = 64  # columns of a Jacobian that are worth a backward pass each
 
@@ -29,7 +30,7 @@ def _of_softmax(y: np.ndarray, dy: np.ndarray, torch: np.ndarray) -> Iterator[Ca
             continue
         along = (dy * y).sum(axis=axis, keepdims=True)
         c = _multiple(torch, y * (dy - along))
-        if c is None:  # the twin does more than a softmax: what these words leave out would go unsaid
+        if c is None:  # the reference does more than a softmax: what these words leave out would go unsaid
             return
         yield Candidate(10, ("only y ⊙ δ is left: the projection term y Σ δy is missing",), c * dy * y)
         yield Candidate(11, ("the projection term y Σ δy has the wrong sign",), c * y * (dy + along))

@@ -1,4 +1,4 @@
-"""A twin that is a module, with one of its own settings changed: ε, a smoothing, a reduction, class weights."""
+"""A reference that is a module, with one of its own settings changed: ε, a smoothing, a reduction, class weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from compare.diagnosis.causes import Candidate, Case, again_with
-from compare.diagnosis.graph.words import OF_ANOTHER
-from compare.judge.sides import FunctionSides, LayerSides, LossSides, Sides
+from handgrad.compare.diagnosis.causes import Candidate, again_with
+from handgrad.compare.diagnosis.graph.words import OF_ANOTHER
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import FunctionSides, LayerSides, LossSides, Sides
 
 WORDS = {
     "eps": "ε",
@@ -26,12 +27,12 @@ OWN = {"training", "inplace", "in_features", "out_features", "in_channels", "out
 
 
 def of_module(sides: Sides, case: Case) -> Iterator[Candidate]:
-    """Torch's result with one attribute or buffer of the twin, or of a part of it, left out or changed."""
-    twin = _twin(sides)
-    if not isinstance(twin, nn.Module):
+    """Torch's result with one attribute or buffer of the reference, or of a part of it, left out or changed."""
+    reference = _reference(sides)
+    if not isinstance(reference, nn.Module):
         return
     prefix = "" if case.output in ("output", "loss") else OF_ANOTHER
-    for path, part in twin.named_modules():
+    for path, part in reference.named_modules():
         where = f" of {path}" if path else ""
         for name, words, value in _changes(part):
             what = f"{prefix}{WORDS.get(name, name)}{where} {words}"
@@ -77,18 +78,20 @@ def _changes(part: nn.Module) -> Iterator[tuple[str, str, Any]]:
 
 
 def _changed(sides: Sides, case: Case, path: str, name: str, value: Any) -> np.ndarray | None:
-    """Torch's result; None where the twin does not work like that."""
-    twin: Any = copy.deepcopy(_twin(sides))
-    setattr(twin.get_submodule(path), name, value)
+    """Torch's result; None where the reference does not work like that."""
+    reference: Any = copy.deepcopy(_reference(sides))
+    setattr(reference.get_submodule(path), name, value)
     try:
         if isinstance(sides, LossSides):
-            return again_with(replace(sides, module=twin), case, {})
+            return again_with(replace(sides, module=reference), case, {})
         return (
-            again_with(replace(sides, twin=twin), case, {}) if isinstance(sides, (LayerSides, FunctionSides)) else None
+            again_with(replace(sides, reference=reference), case, {})
+            if isinstance(sides, (LayerSides, FunctionSides))
+            else None
         )
     except (AttributeError, AssertionError, NotImplementedError):
         return None
 
 
-def _twin(sides: Sides) -> Any:
-    return sides.module if isinstance(sides, LossSides) else getattr(sides, "twin", None)
+def _reference(sides: Sides) -> Any:
+    return sides.module if isinstance(sides, LossSides) else getattr(sides, "reference", None)

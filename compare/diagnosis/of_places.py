@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate, Case, again_with
-from compare.judge.sides import Sides
+from handgrad.compare.diagnosis.causes import Candidate, again_with
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides
 
 Move = Callable[[np.ndarray], np.ndarray]
 

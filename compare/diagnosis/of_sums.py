@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate, Case, again
-from compare.judge.sides import Sides, parameters_among
+from handgrad.compare.diagnosis.causes import Candidate, again
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides, parameters_among
 
 LARGEST_BATCH = 32  # of which single examples are looked at
 

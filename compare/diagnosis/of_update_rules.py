@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case, Cause, Output
-from compare.diagnosis.regions import near_one, single_element
-from compare.diagnosis.rules.search import wrong_lines
-from compare.judge.sides import Arrays, bounded
-from compare.rounding.bounded import Bounded, Precision
+from handgrad.compare.diagnosis.causes import Cause
+from handgrad.compare.diagnosis.regions import near_one, single_element
+from handgrad.compare.diagnosis.rules.search import wrong_lines
+from handgrad.compare.judge.case import Case, Output
+from handgrad.compare.judge.sides import Arrays, bounded
+from handgrad.compare.rounding.bounded import Bounded, Precision
 
 Settings = dict[str, Any]
 Slips = dict[str, dict[str, Any]]

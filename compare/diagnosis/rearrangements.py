@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from compare.diagnosis.causes import Candidate
+from handgrad.compare.diagnosis.causes import Candidate
 
 DISTINCT = 6  # different numbers that are more than chance in another order
 SHORT = 4

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compare.diagnosis.causes import Case
+from handgrad.compare.judge.case import Case
 
 
 class Region(NamedTuple):

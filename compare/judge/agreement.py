@@ -7,10 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.rounding.bounded import Bounded
+from handgrad.compare.rounding.bounded import Bounded
 
 # Which rule gave the tolerance.
-EXACT, BOUND, LADDER, EXCUSED = "exact draw", "rounding bound", "precision ladder", "excused by the precision ladder"
+EXACT, BOUND, TWO_PRECISION, WITHIN_REFERENCE = (
+    "exact draw",
+    "rounding bound",
+    "two-precision tolerance",
+    "within the reference's own rounding",
+)
 
 
 BLOCK = 1 << 14  # elements of a large tensor that are looked at together
@@ -223,8 +228,8 @@ class StageRow:
     largest_difference: float = 0.0
     loosest: float = 0.0
     vacuous: int = 0
-    excused: int = 0  # beyond the bound, but no further than torch's own formula rounds
-    by_ladder: int = 0  # judged by the precision ladder because no rounding rule applied
+    within_reference: int = 0  # beyond the bound, but no further than torch's own formula rounds
+    by_two_precision: int = 0  # judged by the two-precision tolerance because no rounding rule applied
     unjudged: int = 0  # steps that nothing could judge as a whole, because no bound reaches through the network
     last_fraction: float = 0.0  # of the step judged last, and at its worst element |Δ| and what is allowed there
     last_difference: float = 0.0
@@ -237,8 +242,8 @@ class StageRow:
 
     def add(self, step: int, tensor: str, verdict: Verdict) -> None:
         """Count one tensor of one step."""
-        self.excused += verdict.rule == EXCUSED
-        self.by_ladder += verdict.rule == LADDER
+        self.within_reference += verdict.rule == WITHIN_REFERENCE
+        self.by_two_precision += verdict.rule == TWO_PRECISION
         self.disagreements += not verdict.agrees
         self.count(
             step, tensor, verdict.shape, verdict.fraction, verdict.largest_difference, verdict.looseness,

@@ -1,4 +1,4 @@
-"""Layers, a loss and an update rule whose every result is judged and exchanged for torch's.
+"""Layers, a loss and an update rule whose every result is judged and reset to torch's.
 
 They stand in for the manual ones while a `StepJudge` runs the manual training step.
 """
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import manual
-from compare.judge.agreement import Verdict, mismatched
-from compare.judge.sides import Arrays, Sides, gradient_of, parameter
-from compare.rounding.functions import plain
+from handgrad import manual
+from handgrad.compare.judge.agreement import Verdict, mismatched
+from handgrad.compare.judge.sides import Arrays, Sides, gradient_of, parameter
+from handgrad.compare.rounding.functions import plain
 
 if TYPE_CHECKING:
-    from compare.judge.stages import StepJudge
+    from handgrad.compare.judge.stages import StepJudge
 
 # The two sides of the stage, torch's inputs to it, and the output in question; made only when it is needed.
 Probe = Callable[[], tuple[Sides, Arrays, str]]
@@ -42,7 +42,9 @@ def update_stage(rule: manual.Optimizer) -> str:
 
 
 class Unbounded:
-    """A cache made by code that `Bounded` could not follow; what uses it is judged by the ladder too."""
+    """A cache made by code that `Bounded` could not follow; what uses it is judged by the two-precision tolerance
+    too.
+    """
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache
@@ -68,7 +70,7 @@ def as_pair(result: Any) -> tuple[Any, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class JudgedLayer(manual.Layer):
-    """A layer whose every result is judged and exchanged for torch's."""
+    """A layer whose every result is judged and reset to torch's."""
 
     layer: manual.Layer
     index: int
@@ -92,11 +94,11 @@ class JudgedLayer(manual.Layer):
         return probe
 
     def forward(self, params: manual.Params, x: Any) -> tuple[Any, Any]:
-        result, by_ladder = self.judge.run(self.layer.forward, params, x)
+        result, by_two_precision = self.judge.run(self.layer.forward, params, x)
         y, cache = as_pair(result)
         settled = self.judge.settle(
             self._stage("forward"), f"{self.index}.output", y, self.judge.record.outputs[self.index],
-            by_ladder, self._probe("output", backward=False),
+            by_two_precision, self._probe("output", backward=False),
         )  # fmt: skip
         # Where the cache is, or holds, the layer's own output, the gradients get torch's output: a fault in
         # `forward` is then charged to `forward` alone.
@@ -104,23 +106,23 @@ class JudgedLayer(manual.Layer):
             cache = settled
         elif isinstance(cache, tuple):
             cache = tuple(settled if item is y else item for item in cache)
-        return settled, Unbounded(plain(cache)) if by_ladder else cache
+        return settled, Unbounded(plain(cache)) if by_two_precision else cache
 
     def input_gradient(self, params: manual.Params, cache: Any, dy: Any) -> Any:
-        dx, by_ladder = self.judge.run(self.layer.input_gradient, params, cache, dy)
+        dx, by_two_precision = self.judge.run(self.layer.input_gradient, params, cache, dy)
         return self.judge.settle(
             self._stage("input gradient"), f"∂J/∂{self.index}.input", dx, self.judge.record.deltas[self.index - 1],
-            by_ladder, self._probe("input gradient"),
+            by_two_precision, self._probe("input gradient"),
         )  # fmt: skip
 
     def parameter_gradients(self, params: manual.Params, cache: Any, dy: Any) -> manual.Params:
-        gradients, by_ladder = self.judge.run(self.layer.parameter_gradients, params, cache, dy)
+        gradients, by_two_precision = self.judge.run(self.layer.parameter_gradients, params, cache, dy)
         settled = {}
         for name, theirs in self.judge.gradients[self.index].items():
             ours = gradients.get(name, mismatched_array(theirs)) if isinstance(gradients, dict) else gradients
             settled[name] = self.judge.settle(
                 self._stage("parameter gradients"), f"{self.index}.{name}", ours, theirs,
-                by_ladder, self._probe(gradient_of(name)),
+                by_two_precision, self._probe(gradient_of(name)),
             )  # fmt: skip
         return settled
 
@@ -132,7 +134,7 @@ def mismatched_array(theirs: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class JudgedLoss(manual.Loss):
-    """A loss whose value and gradient are judged and exchanged for torch's."""
+    """A loss whose value and gradient are judged and reset to torch's."""
 
     loss: manual.Loss
     judge: StepJudge = dataclasses.field(repr=False, compare=False)
@@ -142,28 +144,35 @@ class JudgedLoss(manual.Loss):
         return lambda: (self.judge.loss_sides, {"output": record.outputs[-1], "target": record.target}, output)
 
     def forward(self, output: Any, target: Any) -> tuple[Any, Any]:
-        result, by_ladder = self.judge.run(self.loss.forward, output, target)
+        result, by_two_precision = self.judge.run(self.loss.forward, output, target)
         J, cache = as_pair(result)
-        J = self.judge.settle(loss_stage(self.loss), "J", J, self.judge.record.loss, by_ladder, self._probe("loss"))
-        return J, Unbounded(plain(cache)) if by_ladder else cache
+        J = self.judge.settle(
+            loss_stage(self.loss), "J", J, self.judge.record.loss, by_two_precision, self._probe("loss")
+        )
+        return J, Unbounded(plain(cache)) if by_two_precision else cache
 
     def gradient(self, cache: Any) -> Any:
-        gradient, by_ladder = self.judge.run(self.loss.gradient, cache)
+        gradient, by_two_precision = self.judge.run(self.loss.gradient, cache)
         return self.judge.settle(
-            LOSS_GRADIENT, "∂J/∂ŷ", gradient, self.judge.record.deltas[-1], by_ladder, self._probe("loss gradient")
+            LOSS_GRADIENT,
+            "∂J/∂ŷ",
+            gradient,
+            self.judge.record.deltas[-1],
+            by_two_precision,
+            self._probe("loss gradient"),
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class JudgedOptimizer(manual.Optimizer):
-    """An update rule whose new weights and state are judged and exchanged for torch's."""
+    """An update rule whose new weights and state are judged and reset to torch's."""
 
     rule: manual.Optimizer
     judge: StepJudge = dataclasses.field(repr=False, compare=False)
 
     def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> tuple[Any, Any]:
         j, record = self.judge, self.judge.record
-        result, by_ladder = j.run(self.rule.update, theta, grad, state, learning_rate)
+        result, by_two_precision = j.run(self.rule.update, theta, grad, state, learning_rate)
         theta, new = as_pair(result)
         inputs = {"theta": record.theta, "grad": record.grad, "learning rate": learning_rate, **record.state}
 
@@ -172,8 +181,8 @@ class JudgedOptimizer(manual.Optimizer):
 
         stage = update_stage(self.rule)
         nothing = np.empty((0,), record.theta.dtype)
-        j.settle(stage, "theta", theta, record.theta_after, by_ladder, probe("theta"))
+        j.settle(stage, "theta", theta, record.theta_after, by_two_precision, probe("theta"))
         for name in dict.fromkeys([*record.state_after, *(new if isinstance(new, dict) else ())]):
             ours = new.get(name, nothing) if isinstance(new, dict) else new
-            j.settle(stage, name, ours, record.state_after.get(name, nothing), by_ladder, probe(name))
+            j.settle(stage, name, ours, record.state_after.get(name, nothing), by_two_precision, probe(name))
         return theta, new

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.judge.agreement import Worst, looseness
-from compare.rounding.bounded import Bounded, Precision
+from handgrad.compare.judge.agreement import Worst, looseness
+from handgrad.compare.rounding.bounded import Bounded, Precision
 
 LARGEST_TENSOR = 1 << 14  # from here on arithmetic costs more than calls, and a copy would only cost memory
 ROOM = 1 << 16  # numbers on a page: 1.5 MB in float64

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-import manual
-from compare.rounding.bounded import Bounded
-from torch_ref import parameters as torch_parameters
+from handgrad import manual
+from handgrad.compare.rounding.bounded import Bounded
+from handgrad.torch_ref import parameters as torch_parameters
 
 Arrays = dict[str, Any]
 
@@ -47,13 +47,14 @@ def parameters_among(inputs: Arrays) -> Arrays:
 
 @dataclass(frozen=True)
 class LayerSides:
-    """A manual layer and its torch twin. Inputs: x, dy and the parameters; dy is ∂J/∂output.
+    """A manual layer and its torch reference. Inputs: x, dy and the parameters; dy is ∂J/∂output.
 
-    The twin is a module, which is given the parameters under its own names, or any function `twin(x, **params)`.
+    The reference is a module, which is given the parameters under its own names, or any function `reference(x,
+    **params)`.
     """
 
     layer: manual.Layer
-    twin: Callable[..., torch.Tensor]
+    reference: Callable[..., torch.Tensor]
 
     def manual(self, inputs: Arrays) -> Arrays:
         params = parameters_among(inputs)
@@ -70,18 +71,18 @@ class LayerSides:
         return out
 
     def torch(self, inputs: Arrays) -> Arrays:
-        return torch_layer(self.twin, inputs)
+        return torch_layer(self.reference, inputs)
 
 
-def torch_layer(twin: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
-    """The twin's output and, by autograd, its gradients, in the dtype of x."""
+def torch_layer(reference: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
+    """The reference's output and, by autograd, its gradients, in the dtype of x."""
     params = {k: as_tensor(v).requires_grad_() for k, v in parameters_among(inputs).items()}
     x = as_tensor(inputs["x"]).requires_grad_()
     given = {"x": x} | params
-    if isinstance(twin, nn.Module):
-        y = torch.func.functional_call(copy.deepcopy(twin).to(x.dtype), params, (x,))
+    if isinstance(reference, nn.Module):
+        y = torch.func.functional_call(copy.deepcopy(reference).to(x.dtype), params, (x,))
     else:
-        y = twin(x, **params)
+        y = reference(x, **params)
     if not isinstance(y, torch.Tensor):
         raise TypeError(f"it must return one tensor, not {type(y).__name__}")
     require_unchanged(given, {"x": inputs["x"], **parameters_among(inputs)})
@@ -98,7 +99,7 @@ def torch_layer(twin: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
 
 @dataclass(frozen=True)
 class FunctionSides:
-    """A forward and a backward function, for a person who has no class, and a torch twin.
+    """A forward and a backward function, for a person who has no class, and a torch reference.
 
     `forward(x, **params)` returns y, and then `backward(dy, x, **params)` is called; or it returns (y, cache), and then
     `backward(dy, cache)` is. `backward` returns ∂J/∂x, or a dictionary with ∂J/∂x under "x" and each parameter's
@@ -107,7 +108,7 @@ class FunctionSides:
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
-    twin: Callable[..., torch.Tensor]
+    reference: Callable[..., torch.Tensor]
 
     def manual(self, inputs: Arrays) -> Arrays:
         params, x = parameters_among(inputs), inputs["x"]
@@ -122,7 +123,7 @@ class FunctionSides:
         return out
 
     def torch(self, inputs: Arrays) -> Arrays:
-        return torch_layer(self.twin, inputs)
+        return torch_layer(self.reference, inputs)
 
 
 @dataclass(frozen=True)
@@ -209,10 +210,12 @@ class TrajectorySides:
 
 
 def require_unchanged(tensors: dict[str, torch.Tensor], inputs: Arrays) -> None:
-    """ValueError for a tensor that a twin has written into: autograd does not see it where `.data` is used."""
+    """ValueError for a tensor that a reference has written into: autograd does not see it where `.data` is used."""
     for name, tensor in tensors.items():
         if not np.array_equal(tensor.detach().numpy(), inputs[name], equal_nan=is_float(inputs[name])):
-            raise ValueError(f"a twin must not change its inputs, but it writes into {name} in place: clone it first")
+            raise ValueError(
+                f"a reference must not change its inputs, but it writes into {name} in place: clone it first"
+            )
 
 
 def as_tensor(x: Any) -> torch.Tensor:

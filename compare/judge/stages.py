@@ -4,7 +4,7 @@ The unchanged manual step runs once more, on `Bounded` arrays, beside the step t
 starts from torch's weights, optimizer state and batch. Each stage's result is judged against what torch got
 there and is then *exchanged* for it, so the next stage again starts from torch's own numbers. The
 difference that the inputs explain is thereby not bounded but removed, and what is left must be rounding of
-this one stage. Because it is `manual.training.step` itself that runs, wrong wiring between the stages is found
+this one stage. Because it is `handgrad.manual.training.step` itself that runs, wrong wiring between the stages is found
 as well: a stage that is handed the wrong array does not arrive at torch's result.
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-import manual
-from compare.checking.explain import explain
-from compare.diagnosis.causes import Case
-from compare.judge import ladder
-from compare.judge.agreement import Disagreement, StageRow, Verdict, judge, mismatched
-from compare.judge.judged import (
+from handgrad import manual
+from handgrad.compare.checking.explain import explain
+from handgrad.compare.judge import two_precision
+from handgrad.compare.judge.agreement import Disagreement, StageRow, Verdict, judge, mismatched
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.judged import (
     LOSS_GRADIENT,
     LOST,
     JudgedLayer,
@@ -34,11 +34,11 @@ from compare.judge.judged import (
     stage_name,
     update_stage,
 )
-from compare.judge.page import Agreed, Page
-from compare.judge.sides import Arrays, LayerSides, LossSides, OptimizerSides, exact
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
-from compare.rounding.functions import plain
-from manual.training import step as manual_step
+from handgrad.compare.judge.page import Agreed, Page
+from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, OptimizerSides, exact
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.compare.rounding.functions import plain
+from handgrad.manual.training import step as manual_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +142,8 @@ class StepJudge:
     # --- for the judged layers, loss and optimizer below ------------------------------------------------
 
     def run(self, function: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
-        """The function's result, and whether the ladder must judge it because no rounding rule applies.
+        """The function's result, and whether the two-precision tolerance must judge it because no rounding rule
+        applies.
 
         An exception is a result too, `Raised`. What would need the result of code that raised one is `LOST`.
         """
@@ -161,15 +162,15 @@ class StepJudge:
         except Exception as error:
             return Raised(error), False
 
-    def settle(self, stage: str, tensor: str, ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> Any:
+    def settle(self, stage: str, tensor: str, ours: Any, theirs: Any, by_two_precision: bool, probe: Probe) -> Any:
         """Judge one tensor, and return torch's in its place."""
         self.reached.add(stage)
         if ours is not LOST:
-            if not by_ladder and self.page.takes(ours, theirs):
+            if not by_two_precision and self.page.takes(ours, theirs):
                 self.page.add((stage, tensor, probe), ours, theirs)
             else:
                 self._judge_page()  # first what came before
-                self._judge_tensor(stage, tensor, ours, theirs, by_ladder, probe)
+                self._judge_tensor(stage, tensor, ours, theirs, by_two_precision, probe)
         return exact(theirs, self.precision)
 
     def _judge_page(self) -> None:
@@ -186,12 +187,14 @@ class StepJudge:
             self.rows[stage] = StageRow(stage)
         return self.rows[stage]
 
-    def _judge_tensor(self, stage: str, tensor: str, ours: Any, theirs: Any, by_ladder: bool, probe: Probe) -> None:
+    def _judge_tensor(
+        self, stage: str, tensor: str, ours: Any, theirs: Any, by_two_precision: bool, probe: Probe
+    ) -> None:
         """Judge one tensor, and say why it disagrees the first time that it does."""
         if not self.finite:
             return
         row = self.row(stage)
-        verdict, allowed = self._verdict((stage, tensor), ours, theirs, by_ladder, probe)
+        verdict, allowed = self._verdict((stage, tensor), ours, theirs, by_two_precision, probe)
         row.add(self.step, tensor, verdict)
         self.finite = bool(np.isfinite(theirs).all())  # nothing can be said of what is made of NaN
         if not verdict.agrees and (stage, tensor) not in self._at_fault:
@@ -248,7 +251,7 @@ class StepJudge:
         return ""
 
     def _verdict(
-        self, key: tuple[str, str], ours: Any, theirs: Any, by_ladder: bool, probe: Probe
+        self, key: tuple[str, str], ours: Any, theirs: Any, by_two_precision: bool, probe: Probe
     ) -> tuple[Verdict, Any]:
         """The verdict, and the error that it allows; None for nothing."""
         if isinstance(ours, Raised):
@@ -257,10 +260,10 @@ class StepJudge:
             same = type(ours) is type(theirs) and ours == theirs
             nothing = np.zeros(1)
             return judge(nothing, nothing) if same else mismatched(f"{ours!r} beside torch's {theirs!r}", 1), None
-        if by_ladder:
+        if by_two_precision:
             sides, inputs, output = probe()
-            allowed = ladder.tolerance(sides, inputs).get(output, 0.0)
-            return ladder.unfollowed(np.asarray(ours), theirs, allowed, self.precision)
+            allowed = two_precision.tolerance(sides, inputs).get(output, 0.0)
+            return two_precision.unfollowed(np.asarray(ours), theirs, allowed, self.precision)
         if not isinstance(ours, Bounded):
             ours = Bounded(np.asarray(ours), None, self.precision)
         if key in self._at_fault:
@@ -268,6 +271,6 @@ class StepJudge:
 
         def widened(ours: Bounded, torch: np.ndarray) -> np.ndarray:
             sides, inputs, output = probe()
-            return ladder.Arbiter(sides, inputs).widened(output, ours, torch)
+            return two_precision.Arbiter(sides, inputs).widened(output, ours, torch)
 
-        return ladder.arbitrated(ours, theirs, widened)
+        return two_precision.arbitrated(ours, theirs, widened)

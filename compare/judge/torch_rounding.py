@@ -4,8 +4,8 @@ Torch may compute the same function by a formula that cancels where the manual o
 (1 − y) z + log(1 + e^−z) does for a z far below 0. Monte Carlo arithmetic (Vignes 1993; Parker 1997) measures that
 without a reference: each operation's result is moved by one unit in the last place, up or down by chance, and
 what becomes of torch's outputs is what rounding can do to them. Of a sum or a matrix product, which rounds inside
-too, the operands are moved as well, and so are the constants of the twin and of an optimizer: 0.1 stands for a real
-number that had to be rounded. Only torch's code runs, so nothing that is wrong in the manual code can enlarge it.
+too, the operands are moved as well, and so are the constants of the reference and of an optimizer: 0.1 stands for a
+real number that had to be rounded. Only torch's code runs, so nothing that is wrong in the manual code can enlarge it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from compare.judge.sides import Arrays, Sides, is_float
-from compare.judge.threads import one_thread
-from compare.rounding.model import Precision, is_short, lost_digit
+from handgrad.compare.foundation.threads import one_thread
+from handgrad.compare.judge.sides import Arrays, Sides, is_float
+from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
 SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
 # The core operations of torch are one step each, but for these.
@@ -198,7 +198,7 @@ def _largest(x: Any) -> float:
 
 
 def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:
-    """Torch's results where float64 is its default dtype; nothing where the twin does not run so."""
+    """Torch's results where float64 is its default dtype; nothing where the reference does not run so."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -210,7 +210,7 @@ def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:
 
 
 class TorchRounding:
-    """What rounding does to torch's own results, by output name; nothing where the twin does not run in this way.
+    """What rounding does to torch's own results, by output name; nothing where the reference does not run in this way.
 
     noise     how far random rounding has moved each element so far, float64
     finite    in how many of the `draws` so far it was finite

@@ -1,10 +1,10 @@
 """The step as a whole: what the two sides really did, without any exchange between the stages.
 
-`compare.judge.stages` judges the manual code at torch's numbers. This judges the manual side's own run: its record of a
-step against torch's, within what the difference of the two sides' weights, as measured before the step, and the
-rounding of the whole step explain. The bound comes from the manual step on `Bounded` weights that start with
-that difference; it grows through the layers, so it locates nothing, but code that behaves in another way when it
-is not being judged cannot hide from it.
+`handgrad.compare.judge.stages` judges the manual code at torch's numbers. This judges the manual side's own run:
+its record of a step against torch's, within what the difference of the two sides' weights, as measured before the
+step, and the rounding of the whole step explain. The bound comes from the manual step on `Bounded` weights that
+start with that difference; it grows through the layers, so it locates nothing, but code that behaves in another way
+when it is not being judged cannot hide from it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from compare.judge.agreement import Disagreement, judge
-from compare.judge.sides import exact
-from compare.judge.stages import StepJudge, TorchStep
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
-from manual.training import StepRecord, step
+from handgrad.compare.judge.agreement import Disagreement, judge
+from handgrad.compare.judge.sides import exact
+from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.manual.training import StepRecord, step
 
 STAGE = "the whole step, as it ran"
 

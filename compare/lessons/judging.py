@@ -10,21 +10,19 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-import manual
-import manual.training
-import torch_ref.training
-from compare.checking.check import check
-from compare.checking.findings import CheckFailed, Report
-from compare.judge.sides import as_array, as_tensor
-from compare.judge.stages import StepJudge, TorchStep
-from compare.rounding.bounded import Precision
-from torch_ref import parameters as torch_parameters
+from handgrad import manual, torch_ref
+from handgrad.compare.checking.check import check
+from handgrad.compare.checking.findings import CheckFailed, Report
+from handgrad.compare.judge.sides import as_array, as_tensor
+from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.rounding.bounded import Precision
+from handgrad.torch_ref import parameters as torch_parameters
 
 
-def verdict(ours: Any, twin: Any, **arguments: Any) -> Report:
+def verdict(ours: Any, reference: Any, **arguments: Any) -> Report:
     """The report of `check` whether the two agree or not, without the code that reproduces it."""
     try:
-        return check(ours, twin, **arguments)
+        return check(ours, reference, **arguments)
     except CheckFailed as failure:
         return dataclasses.replace(failure.report, reproducer="")
 

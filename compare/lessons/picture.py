@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.board.lesson import log_png
+from handgrad.compare.board.lesson import log_png
 
 STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,

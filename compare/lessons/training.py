@@ -7,10 +7,9 @@ from itertools import islice
 
 import numpy as np
 
-import data
-import manual
-from manual import Array
-from manual.training import step
+from handgrad import data, manual
+from handgrad.manual import Array
+from handgrad.manual.training import step
 
 
 def epochs(

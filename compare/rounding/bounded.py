@@ -14,7 +14,7 @@ the tolerance: nobody chose it.
 What the other side may do differently is exactly this: sum and multiply in any order, fuse a multiply with an
 add, divide by multiplying with the reciprocal, take powers by repeated multiplication, and use elementary
 functions of its own, each within `LIBRARY_ULPS`. A formula that is worse conditioned is more than that, and
-`compare.judge.ladder` measures it.
+`handgrad.compare.judge.two_precision` measures it.
 
 Bounds are float64 whatever the dtype of the values. Terms of relative size u within a bound are dropped.
 """
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from compare.rounding.model import NoRoundingRule, Precision, is_short, unseen_rounding
+from handgrad.compare.rounding.model import NoRoundingRule, Precision, is_short, unseen_rounding
 
 
 class Bounded(NDArrayOperatorsMixin):
@@ -208,7 +208,7 @@ class _BoundedItems(Bounded):
 @functools.cache  # an import statement at each operation costs as much as a small product
 def _rules() -> Any:
     """The module of the rules, which imports this one."""
-    from compare.rounding import functions
+    from handgrad.compare.rounding import functions
 
     return functions
 

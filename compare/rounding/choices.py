@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
-from compare.rounding.rules import plus, undecided
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
+from handgrad.compare.rounding.rules import plus, undecided
 
 
 def plain(x: Any) -> Any:

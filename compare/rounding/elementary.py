@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.rounding.model import Precision
+from handgrad.compare.rounding.model import Precision
 
 # The elementary functions of NumPy's SIMD loops are within 4 ulp (NumPy 1.22 release notes, on SVML); torch's
 # (SLEEF, 1 ulp) are tighter. One ulp is at most 2u of the value.

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, plain_index, settled
-from compare.rounding.choices import CHOICES, any_bounded, plain
-from compare.rounding.rules import RULES, exactly_infinite
-from compare.rounding.sums import REDUCTIONS, SUMS, add_at, lengthened, matmul, of_terms
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, plain_index, settled
+from handgrad.compare.rounding.choices import CHOICES, any_bounded, plain
+from handgrad.compare.rounding.rules import RULES, exactly_infinite
+from handgrad.compare.rounding.sums import REDUCTIONS, SUMS, add_at, lengthened, matmul, of_terms
 
 __all__ = ["apply", "apply_ufunc", "plain", "plain_index"]
 

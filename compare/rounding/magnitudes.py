@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.rounding.model import PRECISIONS
+from handgrad.compare.rounding.model import PRECISIONS
 
 SINGLE = PRECISIONS[np.dtype(np.float32)]
 LEAST_WORK = 1 << 20  # multiplications from which on float32 is quicker, its conversions included

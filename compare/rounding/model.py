@@ -10,7 +10,7 @@ import numpy as np
 
 
 class NoRoundingRule(TypeError):
-    """The code used something whose rounding `Bounded` cannot follow; the precision ladder takes over."""
+    """The code used something whose rounding `Bounded` cannot follow; the two-precision tolerance takes over."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from compare.rounding.elementary import ELEMENTARY, LIBRARY_ULPS, Operand, Rule, rounding
-from compare.rounding.model import NoRoundingRule, Precision
+from handgrad.compare.rounding.elementary import ELEMENTARY, LIBRARY_ULPS, Operand, Rule, rounding
+from handgrad.compare.rounding.model import NoRoundingRule, Precision
 
 
 def plus(*errors: Any) -> Any:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
-from compare.rounding.elementary import Operand
-from compare.rounding.magnitudes import absolute_product
-from compare.rounding.rules import carried, plus, rounding
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
+from handgrad.compare.rounding.elementary import Operand
+from handgrad.compare.rounding.magnitudes import absolute_product
+from handgrad.compare.rounding.rules import carried, plus, rounding
 
 
 def accumulated(p: Precision, n: int, absolute: Any) -> Any:

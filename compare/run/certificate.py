@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-import data
-from compare.judge.sides import as_array
-from torch_ref import parameters as torch_parameters
+from handgrad import data
+from handgrad.compare.judge.sides import as_array
+from handgrad.torch_ref import parameters as torch_parameters
 
 if TYPE_CHECKING:
-    from compare.run.lockstep import Lockstep
+    from handgrad.compare.run.lockstep import Lockstep
 
 HASHED_EPOCHS = 10  # of the batch order, in the start certificate: a million would take an hour
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,13 +13,19 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-import data
-import manual
-import manual.models
-import torch_ref.models
-from compare import pairs
-from compare.errors import UsageError
-from torch_ref import parameters as torch_parameters
+from handgrad import data, manual, torch_ref
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.validation import (
+    DTYPES,
+    LARGEST,
+    choose,
+    is_whole,
+    require_learning_rate,
+    require_memory,
+    require_seed,
+)
+from handgrad.compare.pairs import table as pairs
+from handgrad.torch_ref import parameters as torch_parameters
 
 
 @dataclass(frozen=True)
@@ -126,38 +130,8 @@ class Experiment:
         return {**dataclasses.asdict(self), "optimizer_options": dict(self.optimizer_options)}
 
 
-LARGEST = 10**18  # of whole numbers: more steps than the age of the universe has seconds
-
 # θ and ∇ on either side, both before and after the update, and a bound for each: what a step holds at least.
 COPIES = 8
-
-
-def is_whole(x: Any) -> bool:
-    """Whether x is an integer, and not True or False."""
-    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
-
-
-def require_seed(seed: Any) -> None:
-    """UsageError unless a generator can start from it."""
-    if not is_whole(seed) or seed < 0:
-        raise UsageError(f"seed must be a whole number of at least 0, got {seed!r}: choose another")
-
-
-def require_learning_rate(rate: Any) -> None:
-    """UsageError unless it is a number above 0 that is finite."""
-    number = rate.item() if isinstance(rate, np.generic) else rate
-    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number <= sys.float_info.max:
-        raise UsageError(f"learning rate must be a finite number above 0, got {rate}: choose another")
-
-
-def require_memory(what: str, needed: int, why: str, remedy: str) -> None:
-    """UsageError, before any of it is taken, where so many bytes cannot fit into this machine."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else needed
-    if needed > memory:
-        raise UsageError(
-            f"{what} must fit into the {memory / 1e9:,.0f} GB of this machine, but {why} take {needed // 10**9:,} GB: "
-            f"{remedy}"
-        )
 
 
 CHOICES: dict[str, Any] = {
@@ -166,17 +140,10 @@ CHOICES: dict[str, Any] = {
     "optimizer": pairs.OPTIMIZERS,
     "schedule": pairs.SCHEDULES,
     "initialization": pairs.INITIALIZATIONS,
-    "dtype": {"float64": np.float64, "float32": np.float32},
+    "dtype": DTYPES,
     "dataset": dict.fromkeys(data.NAMES),
     "augmentation": data.AUGMENTATIONS,
 }
-
-
-def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
-    """The table's entry; UsageError naming the choices where there is none."""
-    if not isinstance(name, str) or name not in table:
-        raise UsageError(f"{what} must be one of {', '.join(table)}, got {name!r}: choose one of them")
-    return table[name]
 
 
 class Sides(NamedTuple):

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 import torchvision
 
-from compare.errors import UsageError
-from compare.run.checkpoint.files import Damaged
-from compare.run.experiment import Experiment
-from compare.run.process import THREAD_VARIABLES
-from compare.whole_files import TEMPORARY
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.process import THREAD_VARIABLES
+from handgrad.compare.foundation.whole_files import TEMPORARY
+from handgrad.compare.run.checkpoint.files import Damaged
+from handgrad.compare.run.experiment import Experiment
 
 EXPERIMENT, REPORT = "experiment.json", "report.json"
 

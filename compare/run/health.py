@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-import manual
+from handgrad import manual
 
 
 class Stopped(Exception):

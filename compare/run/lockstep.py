@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
-import data
-import manual.training
-import torch_ref.training
-from compare.judge.rate import RateJudge
-from compare.judge.sides import as_array
-from compare.judge.stages import StepJudge, TorchStep
-from compare.judge.whole_step import judge_whole_step
-from compare.pairs import OPTIMIZERS
-from compare.rounding.bounded import Precision
-from compare.run.certificate import certificate
-from compare.run.experiment import CHOICES, Experiment, Sides, build
-from compare.run.health import Stopped, kinks, require_finite
-from compare.run.progress import Keeper, Observer, Progress
-from compare.run.stream import Batch, Stream, hold_out
-from torch_ref import parameters as torch_parameters
+from handgrad import data, manual, torch_ref
+from handgrad.compare.checking.schedules import RateJudge
+from handgrad.compare.judge.sides import as_array
+from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.judge.whole_step import judge_whole_step
+from handgrad.compare.pairs.table import OPTIMIZERS
+from handgrad.compare.rounding.bounded import Precision
+from handgrad.compare.run.certificate import certificate
+from handgrad.compare.run.experiment import CHOICES, Experiment, Sides, build
+from handgrad.compare.run.health import Stopped, kinks, require_finite
+from handgrad.compare.run.progress import Keeper, Observer, Progress
+from handgrad.compare.run.stream import Batch, Stream, hold_out
+from handgrad.torch_ref import parameters as torch_parameters
 
 WHOLE_STEPS = 10  # the first so many steps are also judged as a whole, and then the first of every epoch
 

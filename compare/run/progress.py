@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from compare.run.lockstep import Lockstep
+    from handgrad.compare.run.lockstep import Lockstep
 
 SIDES = ("manual", "torch_ref")
 SHARED = ("compare", "test", "log", "checkpoint")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compare.run.experiment import Experiment, choose
+from handgrad.compare.foundation.validation import choose
+from handgrad.compare.run.experiment import Experiment
 
 # The settings of Experiment by name. Those of `best` were chosen on 6,000 held-out training digits and never on the
 # test digits; benchmarks/recipe_choice.py prints that table.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from compare.json_values import finite
-from compare.judge.agreement import StageRow
-from compare.judge.whole_step import STAGE as WHOLE_STEP
-from compare.run.lockstep import Lockstep
-
-EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE, EXIT_DATA, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+from handgrad.compare.foundation.json_values import finite
+from handgrad.compare.judge.agreement import StageRow
+from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
+from handgrad.compare.run.lockstep import Lockstep
 
 
 def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, Any]:
@@ -27,8 +25,8 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "kinks": sum(now.kinks.values()),
         "kinks_by_layer": now.kinks,
         "vacuous": sum(r.vacuous for r in stages),
-        "excused": sum(r.excused for r in rows),
-        "judged_by_ladder": sum(r.by_ladder for r in rows),
+        "within_reference": sum(r.within_reference for r in rows),
+        "judged_by_two_precision": sum(r.by_two_precision for r in rows),
         "whole_steps_unjudged": sum(r.unjudged for r in rows),
         "closest_call": finite(max((r.closest for r in stages), default=0.0)),
         "loosest_tolerance": finite(max((r.loosest for r in stages), default=0.0)),
@@ -61,8 +59,8 @@ def _row(r: StageRow) -> dict[str, Any]:
         "largest_difference": r.largest_difference,
         "loosest_tolerance": r.loosest,
         "vacuous": r.vacuous,
-        "excused": r.excused,
-        "judged_by_ladder": r.by_ladder,
+        "within_reference": r.within_reference,
+        "judged_by_two_precision": r.by_two_precision,
         "disagreements": r.disagreements,
     }
     finite_row: dict[str, Any] = finite(row)
@@ -82,8 +80,8 @@ def sentence(r: dict[str, Any]) -> str:
         parts.append(f"{r['kinks']:,} kinks")
     if r["vacuous"]:
         parts.append(f"{r['vacuous']:,} vacuous tolerances")
-    if r["excused"]:
-        parts.append(f"{r['excused']:,} excused by the precision ladder")
+    if r["within_reference"]:
+        parts.append(f"{r['within_reference']:,} within the reference's own rounding")
     if r["whole_steps_unjudged"]:
         parts.append(f"{r['whole_steps_unjudged']:,} steps not judged as a whole: no bound reaches through the network")
     parts.append(
@@ -102,7 +100,7 @@ def table(r: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         closest, loosest = row["closest_call"], row["loosest_tolerance"]
         judged = row["numbers"] or not r["whole_steps_unjudged"]
         verdict = f"{row['disagreements']:,} disagree" if row["disagreements"] else "agrees" if judged else "unjudged"
-        verdict += f", {row['excused']:,} excused" if row["excused"] else ""
+        verdict += f", {row['within_reference']:,} within the reference's rounding" if row["within_reference"] else ""
         verdict += f", {row['vacuous']:,} vacuous" if row["vacuous"] else ""
         rows.append([
             row["stage"],

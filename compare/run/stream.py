@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-import data
-from compare.errors import UsageError
-from compare.pairs import LOSSES
-from compare.run.experiment import Experiment
+from handgrad import data
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.pairs.table import LOSSES
+from handgrad.compare.run.experiment import Experiment
 
 
 class Batch(NamedTuple):

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from compare.judge.whole_step import STAGE as WHOLE_STEP
-from compare.run.lockstep import Lockstep
-from compare.run.report import sentence, table
+from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
+from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.report import sentence, table
 
 
 class LiveBar:

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-import manual
-from compare.lessons.picture import draw
-from compare.lessons.training import epochs, training_digits
-from manual import Array
-from manual.training import step
+from handgrad import manual
+from handgrad.compare.lessons.picture import draw
+from handgrad.compare.lessons.training import epochs, training_digits
+from handgrad.manual import Array
+from handgrad.manual.training import step
 
 LINE, SQUARES = manual.Network((manual.Linear(2, 1),)), manual.MeanSquaredError()
 MLP, LOSS = manual.mlp((784, 16, 16, 10)), manual.SoftmaxCrossEntropy()

@@ -10,8 +10,8 @@ as what they are, a derivation: the chain rule cut into its factors, one class a
     w₂ ← …, and only then ∂J/∂a     the other way round: w₂ as it was in the forward pass
 
 First they must give the published numbers to the last digit, so that nothing is blamed on the translation. Then each
-is put beside its torch twin. A fifth slip is common in written derivations over a batch: to sum the errors, and the
-activations, and multiply the two sums, where Σ_n δ_n a_nᵀ belongs.
+is put beside its torch reference. A fifth slip is common in written derivations over a batch: to sum the errors, and
+the activations, and multiply the two sums, where Σ_n δ_n a_nᵀ belongs.
 """
 
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-import manual
-from compare.lessons.judging import agreement, judge_training, verdict
-from manual import Array, Params
-from manual.training import StepRecord, step
+from handgrad import manual
+from handgrad.compare.lessons.judging import agreement, judge_training, verdict
+from handgrad.manual import Array, Params
+from handgrad.manual.training import StepRecord, step
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ def trained(layers: tuple[manual.Layer, ...], theta: list[float], learning_rate:
 
 def pairs() -> Iterator[tuple[str, Any, Any, Any, dict[str, Any]]]:
     """What is checked: the published derivation, the right one, torch's, and the shapes that `check` draws."""
-    size, twin = (3, 2), nn.Linear(3, 2, bias=False)
+    size, reference = (3, 2), nn.Linear(3, 2, bias=False)
     squares = {"output": (5, 3), "target": (5, 3)}
     yield "∂J/∂ŷ", PublishedError(), manual.MeanSquaredError(), nn.MSELoss(), squares
     yield "∂a/∂z", PublishedReLU(), manual.ReLU(), nn.ReLU(), {"x": (5, 3)}
-    yield "∂z/∂w", PublishedLinear(*size, bias=False), manual.Linear(*size, bias=False), twin, {"x": (5, 3)}
-    yield "Σ_n δ_n a_nᵀ", SummedFirst(*size, bias=False), manual.Linear(*size, bias=False), twin, {"x": (5, 3)}
+    yield "∂z/∂w", PublishedLinear(*size, bias=False), manual.Linear(*size, bias=False), reference, {"x": (5, 3)}
+    yield "Σ_n δ_n a_nᵀ", SummedFirst(*size, bias=False), manual.Linear(*size, bias=False), reference, {"x": (5, 3)}
 
 
 def judged(linear: Any, relu: Any, loss: Any, training_step: Any) -> Any:
@@ -122,8 +122,8 @@ def main(folder: Path) -> None:
     assert (f"{w1:.8f}", f"{w2:.8f}", f"{10 * w1 * w2:.4f}") == ("3.87498172", "2.58052067", "99.9947")
 
     rows = []
-    for name, published, right, twin, shapes in pairs():
-        wrong, good = verdict(published, twin, **shapes), verdict(right, twin, **shapes)
+    for name, published, right, reference, shapes in pairs():
+        wrong, good = verdict(published, reference, **shapes), verdict(right, reference, **shapes)
         print(f"\n--- {name} ---\n{wrong}")
         (cause,) = (cause for finding in wrong.findings for cause in finding.causes)
         rows.append((name, cause, good))

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-import manual
-from compare.lessons.picture import draw
-from compare.lessons.training import epochs, training_digits
-from manual import Array
-from manual.training import step
+from handgrad import manual
+from handgrad.compare.lessons.picture import draw
+from handgrad.compare.lessons.training import epochs, training_digits
+from handgrad.manual import Array
+from handgrad.manual.training import step
 
 # One weight, x = 2, y = 6: J = ½ (2w − 6)² = ½ · 4 · (w − 3)², so h = 4 and w* = 3.
 ONE_WEIGHT, SQUARE = manual.Network((manual.Linear(1, 1, bias=False),)), manual.HalfSquaredError()

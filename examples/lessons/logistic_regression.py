@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-import manual
-from compare import Report
-from compare.lessons.judging import agreement, judge_training, verdict
-from compare.lessons.picture import classes, draw
-from compare.lessons.training import epochs, theta_after
-from compare.pairs import MODELS
-from manual import Array
+from handgrad import Report, manual
+from handgrad.compare.lessons.judging import agreement, judge_training, verdict
+from handgrad.compare.lessons.picture import classes, draw
+from handgrad.compare.lessons.training import epochs, theta_after
+from handgrad.compare.pairs.table import MODELS
+from handgrad.manual import Array
 
 ONE_NEURON = manual.logistic_regression(2)
 THREE_UNITS = manual.mlp((2, 3, 1), manual.Sigmoid(), manual.Sigmoid())
@@ -62,9 +61,9 @@ def jacobian(layer: manual.Layer, params: manual.Params, x: Array, outputs: int,
     return np.array([layer.input_gradient(params, cache, e).ravel() for e in units])
 
 
-def rows_checked(layer: manual.Layer, twin: nn.Module, params: manual.Params, x: Array, outputs: int) -> str:
+def rows_checked(layer: manual.Layer, reference: nn.Module, params: manual.Params, x: Array, outputs: int) -> str:
     """Check the layer with every unit vector as its upstream gradient: each row, beside autograd's."""
-    return _require(*(verdict(layer, twin, x=x, dy=e[np.newaxis], params=params) for e in np.eye(outputs)))
+    return _require(*(verdict(layer, reference, x=x, dy=e[np.newaxis], params=params) for e in np.eye(outputs)))
 
 
 def _require(*reports: Report) -> str:

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-import data
-import manual
-from compare.lessons.picture import draw
-from compare.lessons.training import epochs, theta_after
-from manual import Array
+from handgrad import data, manual
+from handgrad.compare.lessons.picture import draw
+from handgrad.compare.lessons.training import epochs, theta_after
+from handgrad.manual import Array
 
 LOSS = manual.SoftmaxCrossEntropy()
 TEN, TWO = manual.mlp((784, 16, 16, 10)), manual.mlp((784, 16, 2))

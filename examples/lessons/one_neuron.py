@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-import manual
-from compare.lessons.picture import draw
-from manual.training import step
+from handgrad import manual
+from handgrad.compare.lessons.picture import draw
+from handgrad.manual.training import step
 
 X, Y = np.array([[10.0]]), np.array([[100.0]])  # (1, 1) each: a batch of one example with one number
 NEURON = manual.Network((manual.Linear(1, 1, bias=False), manual.ReLU()))

@@ -22,13 +22,12 @@ from typing import Any
 
 import numpy as np
 
-import data
-import manual
-from compare.lessons.judging import agreement, judge_training
-from compare.lessons.picture import classes, draw
-from compare.lessons.training import epochs, theta_after
-from compare.pairs import LOSSES, MODELS
-from manual import Array
+from handgrad import data, manual
+from handgrad.compare.lessons.judging import agreement, judge_training
+from handgrad.compare.lessons.picture import classes, draw
+from handgrad.compare.lessons.training import epochs, theta_after
+from handgrad.compare.pairs.table import LOSSES, MODELS
+from handgrad.manual import Array
 
 PERCEPTRON, ADALINE = manual.perceptron(2), manual.adaline(2)
 XOR = (np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([[0.0], [1.0], [1.0], [0.0]]))
@@ -84,7 +83,7 @@ def learn_xor() -> tuple[manual.Network, Array]:
 
 
 def require_torch_agrees(name: str, x: Array, y: Array) -> None:
-    """Train the model of that name beside its torch twin for 20 steps on all examples; every stage must agree."""
+    """Train the model of that name beside its torch reference for 20 steps on all examples; every stage must agree."""
     model, batch = MODELS[name], (x, y)
     loss, theta = LOSSES[model.loss], np.array([0.5, -0.3, 0.1])
     judge = judge_training(model.manual(2), loss.manual, model.torch(2), loss.torch(), theta, [batch] * 20, 0.05)

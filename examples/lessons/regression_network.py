@@ -26,14 +26,13 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-import manual
-import torch_ref.models
-from compare.lessons.judging import agreement, judge_training, verdict
-from compare.lessons.picture import draw
-from compare.lessons.training import epochs
-from compare.pairs import ACTIVATIONS, LOSSES
-from manual import Array
-from manual.training import step
+from handgrad import manual, torch_ref
+from handgrad.compare.lessons.judging import agreement, judge_training, verdict
+from handgrad.compare.lessons.picture import draw
+from handgrad.compare.lessons.training import epochs
+from handgrad.compare.pairs.table import ACTIVATIONS, LOSSES
+from handgrad.manual import Array
+from handgrad.manual.training import step
 
 NETWORK, LOSS = manual.mlp((3, 5, 2), manual.Sigmoid()), manual.HalfSquaredError()
 RATE, EPOCHS = 0.5, 500
@@ -66,7 +65,7 @@ def backward(delta2: Array, cache: tuple[Array, ...]) -> dict[str, Array]:
     }
 
 
-def twin(x: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor) -> Tensor:
+def reference(x: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor) -> Tensor:
     """The same network in torch, whose gradients autograd finds."""
     return functional.linear(functional.linear(x, W1, b1).sigmoid(), W2, b2)
 
@@ -85,7 +84,7 @@ def on_paper(theta: Array, x: Array, y: Array) -> dict[str, Array]:
 
 
 def by_the_network(theta: Array, x: Array, y: Array) -> dict[str, Array]:
-    """The same from one step of `manual.training`."""
+    """The same from one step of `handgrad.manual.training`."""
     r = step(NETWORK, LOSS, manual.SGD(), theta, {}, x, y, RATE)
     first, _, second = NETWORK.views(r.grad)
     return {
@@ -104,7 +103,7 @@ def learn() -> tuple[Array, list[float]]:
 def main(folder: Path) -> None:
     """Run the lesson; its picture goes into `folder`."""
     shapes = {"W1": (5, 3), "b1": (5,), "W2": (2, 5), "b2": (2,)}
-    report = verdict((forward, backward), twin, x=(4, 3), params=shapes, name="3-5-2 on paper")
+    report = verdict((forward, backward), reference, x=(4, 3), params=shapes, name="3-5-2 on paper")
     print(report, end="\n\n")
     assert report.agrees
 

@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-import manual
-import torch_ref.models
-import torch_ref.training
-from compare.lessons.judging import agreement, judge_training, verdict
-from compare.lessons.picture import draw
-from compare.lessons.training import epochs, theta_after
-from manual import Array
+from handgrad import manual, torch_ref
+from handgrad.compare.lessons.judging import agreement, judge_training, verdict
+from handgrad.compare.lessons.picture import draw
+from handgrad.compare.lessons.training import epochs, theta_after
+from handgrad.manual import Array
 
 SQUARES = manual.MeanSquaredError()
 WAVE = manual.mlp((1, 8, 1), manual.Tanh())

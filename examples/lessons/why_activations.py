@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-import manual
-from compare.lessons.picture import classes, draw
-from compare.lessons.training import epochs, theta_after, training_digits
-from compare.pairs import ACTIVATIONS
-from manual import Array
-from manual.initialization import xavier_normal
-from manual.training import step
+from handgrad import manual
+from handgrad.compare.lessons.picture import classes, draw
+from handgrad.compare.lessons.training import epochs, theta_after, training_digits
+from handgrad.compare.pairs.table import ACTIVATIONS
+from handgrad.manual import Array
+from handgrad.manual.initialization import xavier_normal
+from handgrad.manual.training import step
 
 NAMES = ("identity", "sigmoid", "tanh", "relu", "leaky-relu")
 DEEP = (784, *[16] * 8, 10)

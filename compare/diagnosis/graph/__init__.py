@@ -1,1 +1,1 @@
-"""The twin taken apart into its operations, and what a derivation can do wrong at each."""
+"""The reference taken apart into its operations, and what a derivation can do wrong at each."""

@@ -1,4 +1,4 @@
-"""Which of torch's losses a twin calls, with what: their derivatives are in books, however torch computes them."""
+"""Which of torch's losses a reference calls, with what: their derivatives are in books, however torch computes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from compare.diagnosis.graph.textbook_losses import smoothed_cross_entropy
-from compare.diagnosis.graph.trace import Call, Node, Ref, is_ref
+from handgrad.compare.diagnosis.graph.textbook_losses import smoothed_cross_entropy
+from handgrad.compare.diagnosis.graph.trace import Call, Node, Ref, is_ref
 
 LOSSES = (
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",

@@ -1,7 +1,8 @@
 """The derivatives that papers give in closed form: what a person writes down for a softmax or a normalisation.
 
 Each takes δ and the arguments of the aten operation that it belongs to, and returns δ of the first of them. It is
-recorded like a twin, and each of its operations is changed in turn: a sum over another axis, a term left out, x for x̂.
+recorded like a reference, and each of its operations is changed in turn: a sum over another axis, a term left out, x
+for x̂.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.closed_functions import CLOSED
-from compare.diagnosis.graph.mutants import mutants
-from compare.diagnosis.graph.record import record
-from compare.diagnosis.graph.rerun import Mutant, Rerun, Swap, filled
-from compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import MADE, called, operation
+from handgrad.compare.diagnosis.graph.closed_functions import CLOSED
+from handgrad.compare.diagnosis.graph.mutants import mutants
+from handgrad.compare.diagnosis.graph.record import record
+from handgrad.compare.diagnosis.graph.rerun import Mutant, Rerun, Swap, filled
+from handgrad.compare.diagnosis.graph.trace import Node, Rule, Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import MADE, called, operation
 
 MOST_PLACES = 4  # of one quantity in a closed form
 BESIDE = 4  # other quantities that may stand in a closed form

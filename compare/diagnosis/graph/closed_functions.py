@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.labels import label, number
-from compare.diagnosis.graph.textbook import aten
+from handgrad.compare.diagnosis.graph.labels import label, number
+from handgrad.compare.diagnosis.graph.textbook import aten
 
 ROOT_2PI = math.sqrt(2 * math.pi)
 

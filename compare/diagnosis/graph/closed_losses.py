@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.closed_forms import recorded
-from compare.diagnosis.graph.labels import QUANTITY, decoy, label, number, quantity, weights
-from compare.diagnosis.graph.textbook_losses import one_hot, smoothed_target
-from compare.diagnosis.graph.trace import Call, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import called
+from handgrad.compare.diagnosis.graph.closed_forms import recorded
+from handgrad.compare.diagnosis.graph.labels import QUANTITY, decoy, label, number, quantity, weights
+from handgrad.compare.diagnosis.graph.textbook_losses import one_hot, smoothed_target
+from handgrad.compare.diagnosis.graph.trace import Call, Tensor, Trace, is_ref
+from handgrad.compare.diagnosis.graph.words import called
 
 
 def _reduced(dy: Any, g: Any, reduction: str, count: Any) -> Any:

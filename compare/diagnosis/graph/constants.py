@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case, Labelled, constants
-from compare.diagnosis.graph.trace import Node, Trace
-from compare.diagnosis.graph.words import formula, number, operation, silent
+from handgrad.compare.diagnosis.causes import Labelled, constants
+from handgrad.compare.diagnosis.graph.trace import Node, Trace
+from handgrad.compare.diagnosis.graph.words import formula, number, operation, silent
+from handgrad.compare.judge.case import Case
 
 PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
 SIGN = "the sign is flipped"
@@ -71,7 +72,7 @@ def constants_of(case: Case, trace: Trace) -> dict[str, Factor]:
 
 
 def _left_out(trace: Trace) -> Iterator[tuple[str, Factor]]:
-    """A constant of the twin left out, applied twice, or applied where it does not belong."""
+    """A constant of the reference left out, applied twice, or applied where it does not belong."""
     everywhere: dict[float, frozenset[int]] = {}
     for (a, divides), at in _own(trace).items():
         everywhere[a] = everywhere.get(a, frozenset()) | at
@@ -85,7 +86,7 @@ def _left_out(trace: Trace) -> Iterator[tuple[str, Factor]]:
 
 
 def _other_constant(trace: Trace) -> Iterator[tuple[str, Factor]]:
-    """Another constant of the twin, or one minus it, in the place of one."""
+    """Another constant of the reference, or one minus it, in the place of one."""
     own = {(a, divides): at for (a, divides), at in _own(trace).items() if at}
     for (a, divides), at in own.items():
         others = {number(abs(b)): (10, abs(b)) for b, _ in own}
@@ -100,10 +101,11 @@ def _other_constant(trace: Trace) -> Iterator[tuple[str, Factor]]:
 
 
 def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
-    """What a whole gradient is multiplied with where a constant factor of the twin is left out of it or applied twice.
+    """What a whole gradient is multiplied with where a constant factor of the reference is left out of it or applied
+    twice.
 
-    A factor of 2 has many stories; that the twin has a 2 where the gradient passes is the first. A constant that the
-    gradient does not pass may have been put where it does not belong.
+    A factor of 2 has many stories; that the reference has a 2 where the gradient passes is the first. A constant that
+    the gradient does not pass may have been put where it does not belong.
     """
     found: dict[str, Labelled] = {}
     for trace in traces:
@@ -163,7 +165,9 @@ def _is_number(node: Node) -> bool:
 
 
 def _own(trace: Trace) -> dict[tuple[float, bool], frozenset[int]]:
-    """The numbers that stand in the twin, and whether they are divided by → the operations that they are factors of."""
+    """The numbers that stand in the reference, and whether they are divided by → the operations that they are
+    factors of.
+    """
     own: dict[tuple[float, bool], set[int]] = {}
     for node in trace.nodes:
         scales, divides = operation(node) in ("mul", "div"), operation(node) == "div"

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
-from compare.diagnosis.graph.words import MADE, called, formula, indices, operation, role, silent, spoken
+from handgrad.compare.diagnosis.graph.trace import Edge, Node, Rule, Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import MADE, called, formula, indices, operation, role, silent, spoken
 
 MOST_VALUES = 20  # other quantities that are tried in a place
 STEPS_BACK = 4  # to what a quantity is made of

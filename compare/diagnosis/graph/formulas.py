@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from compare.diagnosis.graph.trace import Tensor
+from handgrad.compare.diagnosis.graph.trace import Tensor
 
 
 def formulas(z: Tensor, y: Tensor) -> Iterator[tuple[int, str, Tensor]]:

@@ -1,4 +1,6 @@
-"""Is it the right result of another function? The twin with one operation changed, tried against the manual numbers."""
+"""Is it the right result of another function? The reference with one operation changed, tried against the manual
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +11,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.mutants import mutants, with_number
-from compare.diagnosis.graph.mutants_of_forms import of_forms
-from compare.diagnosis.graph.proof import Found, gap
-from compare.diagnosis.graph.readings import readings
-from compare.diagnosis.graph.rerun import Mutant, Rerun
-from compare.diagnosis.graph.several import several
-from compare.diagnosis.graph.swaps import of_inputs, swaps
-from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import OF_ANOTHER, number
+from handgrad.compare.diagnosis.graph.mutants import mutants, with_number
+from handgrad.compare.diagnosis.graph.mutants_of_forms import of_forms
+from handgrad.compare.diagnosis.graph.proof import Found, gap
+from handgrad.compare.diagnosis.graph.readings import readings
+from handgrad.compare.diagnosis.graph.rerun import Mutant, Rerun
+from handgrad.compare.diagnosis.graph.several import several
+from handgrad.compare.diagnosis.graph.swaps import of_inputs, swaps
+from handgrad.compare.diagnosis.graph.trace import Trace
+from handgrad.compare.diagnosis.graph.words import OF_ANOTHER, number
+from handgrad.compare.judge.case import Case
 
 SPARE = 3  # numbers that must be explained
-FITS = 16  # constants of the twin that are fitted
+FITS = 16  # constants of the reference that are fitted
 DIGITS = {np.dtype(np.float64): 7, np.dtype(np.float32): 4}  # of a mistyped number: with more, any would do
 NEAR = 1e-6  # how near to one a fit must come to be tried as that one
 
 
 class Change(NamedTuple):
-    """A change of the twin that holds on every draw."""
+    """A change of the reference that holds on every draw."""
 
     complexity: int
     words: str
     wrong: Callable[[Changeable], dict[int, Mutant] | None]  # of one case, the operations that are changed there
-    depth: int = 0  # how far the twin is taken apart there
+    depth: int = 0  # how far the reference is taken apart there
 
 
 def another_function(
@@ -43,7 +45,7 @@ def another_function(
     if sum(int(c.where().sum()) for c in cases) < SPARE:
         return [], None
     for depth, traces in enumerate(taken_apart):
-        said = {words.partition(" in ")[0] for words in found}  # the same change of a twin taken apart less
+        said = {words.partition(" in ")[0] for words in found}  # the same change of a reference taken apart less
         for f, change in _search([Changeable(case, t, target) for case, t in zip(cases, traces, strict=True)]):
             if f.words[0].partition(" in ")[0] in said:
                 continue
@@ -64,7 +66,7 @@ def as_the_output(
 
 
 class Changeable(Rerun):
-    """One case, with all changes of its twin."""
+    """One case, with all changes of its reference."""
 
     def __init__(self, case: Case, t: Any, target: str) -> None:
         super().__init__(t, target)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.diagnosis.graph.edge import Slip, scaled
-from compare.diagnosis.graph.proof import ONE_TURN, Part, Room, Theory
-from compare.diagnosis.graph.theories import LIKELY, Budget, Made
-from compare.diagnosis.graph.trace import Edge, Node, Trace
-from compare.diagnosis.graph.words import called
+from handgrad.compare.diagnosis.graph.edge import Slip, scaled
+from handgrad.compare.diagnosis.graph.proof import ONE_TURN, Part, Room, Theory
+from handgrad.compare.diagnosis.graph.theories import LIKELY, Budget, Made
+from handgrad.compare.diagnosis.graph.trace import Edge, Node, Trace
+from handgrad.compare.diagnosis.graph.words import called
 
 LOOPED = 150  # slips that are made in all turns at once, where a check has used up its share
 

@@ -1,4 +1,5 @@
-"""Another function: one operation of the twin changed, as when a term, a constant or an axis is wrong in the formula.
+"""Another function: one operation of the reference changed, as when a term, a constant or an axis is wrong in the
+formula.
 
 A forward pass that differs may be such a function; and a gradient may be the right one, of such a function.
 """
@@ -12,12 +13,12 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.constants import other_sizes
-from compare.diagnosis.graph.mutants_of_arguments import is_like, of_constants, of_others, other_numbers
-from compare.diagnosis.graph.mutants_of_terms import of_terms, of_ties
-from compare.diagnosis.graph.rerun import Mutant, filled, node_value
-from compare.diagnosis.graph.trace import Node, Trace, is_ref
-from compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
+from handgrad.compare.diagnosis.graph.constants import other_sizes
+from handgrad.compare.diagnosis.graph.mutants_of_arguments import is_like, of_constants, of_others, other_numbers
+from handgrad.compare.diagnosis.graph.mutants_of_terms import of_terms, of_ties
+from handgrad.compare.diagnosis.graph.rerun import Mutant, filled, node_value
+from handgrad.compare.diagnosis.graph.trace import Node, Trace, is_ref
+from handgrad.compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
 
 aten = torch.ops.aten
 SHAPES = {

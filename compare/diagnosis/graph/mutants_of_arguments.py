@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.rerun import Mutant, Swap, node_value
-from compare.diagnosis.graph.trace import Node, Tensor, Trace
-from compare.diagnosis.graph.words import MADE, beside, called, constant, formula, number, operation
+from handgrad.compare.diagnosis.graph.rerun import Mutant, Swap, node_value
+from handgrad.compare.diagnosis.graph.trace import Node, Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import MADE, beside, called, constant, formula, number, operation
 
 MOST_VALUES = 8  # other quantities that are tried in a place
 
@@ -32,7 +32,7 @@ def other_numbers(value: float) -> Iterator[tuple[int, str, float]]:
 
 
 def of_constants(trace: Trace, node: Node) -> Iterator[Mutant]:
-    """A mask, a weight, a table of the twin's own, left out or turned round."""
+    """A mask, a weight, a table of the reference's own, left out or turned round."""
     here, sources = formula(trace, node.index), node.sources()
     for p, s in enumerate(sources):
         source = trace.nodes[s]
@@ -61,7 +61,7 @@ def of_constants(trace: Trace, node: Node) -> Iterator[Mutant]:
             def made(given: list[Any], p: int = p, change: Any = change) -> Any:
                 return node_value(node, [change(g) if q == p else g for q, g in enumerate(given)])
 
-            unlikely = 11 if source.op is None else 13  # what the twin works out has a simpler story more often
+            unlikely = 11 if source.op is None else 13  # what the reference works out has a simpler story more often
             yield Mutant(node.index, (p, words), unlikely, f"{what} is {words} in {here}", made)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.mutants_of_arguments import is_like
-from compare.diagnosis.graph.rerun import Mutant, Swap, node_value
-from compare.diagnosis.graph.trace import Node, Tensor, Trace
-from compare.diagnosis.graph.words import COMPARED, called, formula, operation, silent
+from handgrad.compare.diagnosis.graph.mutants_of_arguments import is_like
+from handgrad.compare.diagnosis.graph.rerun import Mutant, Swap, node_value
+from handgrad.compare.diagnosis.graph.trace import Node, Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import COMPARED, called, formula, operation, silent
 
 REACH = 12  # operations that are looked ahead
 MOVING = {"stack", "cat", "slice", "select"}
@@ -19,7 +19,7 @@ BIG = 20.0  # numbers whose exponential nobody takes by mistake without seeing i
 
 
 def of_forms(trace: Trace) -> Iterator[Mutant]:
-    """All of this room, from the output backwards: for a twin, not for the closed form of a derivative."""
+    """All of this room, from the output backwards: for a reference, not for the closed form of a derivative."""
     for node in reversed(trace.nodes):
         if node.op is not None and node.index in trace.variable and isinstance(node.value, torch.Tensor):
             yield from of_moves(trace, node)
@@ -78,7 +78,7 @@ def of_moves(trace: Trace, node: Node) -> Iterator[Mutant]:
 
 
 def of_later_ones(trace: Trace, node: Node) -> Iterator[Mutant]:
-    """A quantity that the twin works out only later, without this one, where an argument belongs."""
+    """A quantity that the reference works out only later, without this one, where an argument belongs."""
     if not node.flat or operation(node) in MOVING or silent(node):
         return
     after = {node.index}

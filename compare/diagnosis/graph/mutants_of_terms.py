@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.mutants_of_arguments import is_like
-from compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
-from compare.diagnosis.graph.trace import Node, Trace, is_ref
-from compare.diagnosis.graph.words import COMPARED, called, constant, formula, number, operation
+from handgrad.compare.diagnosis.graph.mutants_of_arguments import is_like
+from handgrad.compare.diagnosis.graph.rerun import Mutant, Swap, filled, node_value
+from handgrad.compare.diagnosis.graph.trace import Node, Trace, is_ref
+from handgrad.compare.diagnosis.graph.words import COMPARED, called, constant, formula, number, operation
 
 TIES = {"gt": "ge", "ge": "gt", "lt": "le", "le": "lt"}
 

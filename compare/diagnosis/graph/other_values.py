@@ -1,9 +1,9 @@
 """A fault of the forward pass, carried on: its wrong values put into the right formula of the derivative.
 
 ε outside the root makes another x̂ and another σ; a derivation by hand puts these into the closed form that it knows.
-That is the gradient of no function. So the twin is run with one operation changed, and differentiated by its own rules
-as they are, at the values that come out. Where the output shows the fault, only changes that give that output count,
-and another slip on the way back may come on top.
+That is the gradient of no function. So the reference is run with one operation changed, and differentiated by its own
+rules as they are, at the values that come out. Where the output shows the fault, only changes that give that output
+count, and another slip on the way back may come on top.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.constants import constants_of
-from compare.diagnosis.graph.functions import Change, Changeable
-from compare.diagnosis.graph.mutants import mutants
-from compare.diagnosis.graph.proof import Found, Room, gap, prove
-from compare.diagnosis.graph.rerun import Mutant, Rerun, Swap
-from compare.diagnosis.graph.theories import Budget, Made, singles
-from compare.diagnosis.graph.trace import Node, Trace, is_ref
-from compare.diagnosis.graph.words import operation
+from handgrad.compare.diagnosis.graph.constants import constants_of
+from handgrad.compare.diagnosis.graph.functions import Change, Changeable
+from handgrad.compare.diagnosis.graph.mutants import mutants
+from handgrad.compare.diagnosis.graph.proof import Found, Room, gap, prove
+from handgrad.compare.diagnosis.graph.rerun import Mutant, Rerun, Swap
+from handgrad.compare.diagnosis.graph.theories import Budget, Made, singles
+from handgrad.compare.diagnosis.graph.trace import Node, Trace, is_ref
+from handgrad.compare.diagnosis.graph.words import operation
+from handgrad.compare.judge.case import Case
 
 LIKELY = 12  # how unlikely a change may be
 LEAST = 40  # changes that are tried where the output agrees, at least: a check has a share of them for all its outputs
@@ -34,7 +34,7 @@ POWERS = {"sqrt": 2, "rsqrt": -2}  # what undoes an operation whose derivative i
 def other_values(
     cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str, budget: Budget, known: Change | None
 ) -> list[Found]:
-    """The changes of the forward pass whose values, in the twin's own derivative, explain every case.
+    """The changes of the forward pass whose values, in the reference's own derivative, explain every case.
 
     Where it is known what is wrong with the output, that change comes first.
     """

@@ -1,4 +1,4 @@
-"""Softmax and normalisation, known by their numbers however the twin writes them, and the closed forms of both."""
+"""Softmax and normalisation, known by their numbers however the reference writes them, and the closed forms of both."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from compare.diagnosis.graph.closed_forms import recorded
-from compare.diagnosis.graph.labels import label
-from compare.diagnosis.graph.trace import Rule, Tensor, Trace
+from handgrad.compare.diagnosis.graph.closed_forms import recorded
+from handgrad.compare.diagnosis.graph.labels import label
+from handgrad.compare.diagnosis.graph.trace import Rule, Tensor, Trace
 
 
 def _softmax(dy: Any, x: Any, p: Any, axes: list[int]) -> Any:
@@ -93,7 +93,7 @@ def by_pattern(
 ) -> Iterator[Trace]:
     """The closed forms of y as a function of x, where y is x normalised or its softmax along some axes.
 
-    Which it may be is read off the numbers, however the twin writes it; whether it is, is seen by the derivative,
+    Which it may be is read off the numbers, however the reference writes it; whether it is, is seen by the derivative,
     which must be `right`. The others are what else may stand in it: the δ of a later operation.
     """
     if x.dim() == 0 or x.shape != y.shape:

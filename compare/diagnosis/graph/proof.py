@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case
-from compare.diagnosis.graph.constants import Factor, scaling
-from compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, power_lost, rule_of, scaled
-from compare.diagnosis.graph.slips import slips
-from compare.diagnosis.graph.slips_of_mixtures import other_weights
-from compare.diagnosis.graph.trace import Edge, Rule, Trace
-from compare.diagnosis.graph.words import called, formula
-from compare.diagnosis.regions import near_one
+from handgrad.compare.diagnosis.graph.constants import Factor, scaling
+from handgrad.compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, power_lost, rule_of, scaled
+from handgrad.compare.diagnosis.graph.slips import slips
+from handgrad.compare.diagnosis.graph.slips_of_mixtures import other_weights
+from handgrad.compare.diagnosis.graph.trace import Edge, Rule, Trace
+from handgrad.compare.diagnosis.graph.words import called, formula
+from handgrad.compare.diagnosis.regions import near_one
+from handgrad.compare.judge.case import Case
 
 FITTED = "a constant factor"  # one without a name, the same in every case
 SPARE = 3  # numbers that must be explained beyond those fitted

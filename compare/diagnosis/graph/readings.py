@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.rerun import Mutant, node_value
-from compare.diagnosis.graph.trace import Node, Tensor, Trace
-from compare.diagnosis.graph.words import called, formula, operation
+from handgrad.compare.diagnosis.graph.rerun import Mutant, node_value
+from handgrad.compare.diagnosis.graph.trace import Node, Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import called, formula, operation
 
 Changed = tuple[str, dict[int, Mutant]]
 PARTS = {"select", "slice"}  # operations whose results are parts of the output with a meaning each: μ, log σ²
@@ -70,7 +70,7 @@ def _only_passes_on(node: Node) -> bool:
 
 
 def _is_weight(trace: Trace, node: Node) -> bool:
-    """A table of the twin's own, which stands in several places."""
+    """A table of the reference's own, which stands in several places."""
     inside = node.op is not None or node.item is not None or node.index in trace.inputs.values()
     if inside or not isinstance(node.value, torch.Tensor) or not node.value.is_floating_point():
         return False

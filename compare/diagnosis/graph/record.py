@@ -1,4 +1,4 @@
-"""The twin run once, every operation written down; the fused ones taken apart (`textbook`)."""
+"""The reference run once, every operation written down; the fused ones taken apart (`textbook`)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from compare.diagnosis.graph import textbook
-from compare.diagnosis.graph.calls import Losses, moved
-from compare.diagnosis.graph.labels import DECOY, LABEL, QUANTITY, label
-from compare.diagnosis.graph.textbook import TEXTBOOK
-from compare.diagnosis.graph.trace import Call, Node, Ref, Tensor, Trace, is_ref
-from compare.diagnosis.graph.words import constant
-from compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
+from handgrad.compare.diagnosis.graph import textbook
+from handgrad.compare.diagnosis.graph.calls import Losses, moved
+from handgrad.compare.diagnosis.graph.labels import DECOY, LABEL, QUANTITY, label
+from handgrad.compare.diagnosis.graph.textbook import TEXTBOOK
+from handgrad.compare.diagnosis.graph.trace import Call, Node, Ref, Tensor, Trace, is_ref
+from handgrad.compare.diagnosis.graph.words import constant
+from handgrad.compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
 TEXTBOOK_FILE = textbook.__file__
 DEEPEST = 4  # textbook forms within textbook forms
-LONGEST = 400  # operations of a twin that is looked at
+LONGEST = 400  # operations of a reference that is looked at
 # Operations that make a table of constants, or a mask, from nothing but numbers.
 FORMULAS = {
     "arange", "linspace", "cos", "sin", "exp", "log", "sqrt", "pow", "mul", "div", "add", "sub", "rsub", "neg",
@@ -167,7 +167,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
 
 def _variable(x: Tensor) -> str:
-    """What the twin's own code calls a tensor; empty where it has no name there."""
+    """What the reference's own code calls a tensor; empty where it has no name there."""
     frame: Any = sys._getframe(2)
     while frame is not None and frame.f_code.co_name != "_recorded":
         if frame.f_code.co_filename not in (__file__, TEXTBOOK_FILE):
@@ -190,9 +190,9 @@ def _place() -> int:
 
 
 def traces(sides: Sides, inputs: Sequence[Arrays]) -> list[list[Trace]]:
-    """The twin's trace on every input: as it is, with its fused operations taken apart once, and all the way.
+    """The reference's trace on every input: as it is, with its fused operations taken apart once, and all the way.
 
-    None where it cannot be had, or where the twin does something else for other inputs.
+    None where it cannot be had, or where the reference does something else for other inputs.
     """
     found: list[list[Trace]] = []
     for depth in (0, 1, DEEPEST):
@@ -205,25 +205,31 @@ def traces(sides: Sides, inputs: Sequence[Arrays]) -> list[list[Trace]]:
 
 
 def trace(sides: Sides, inputs: Arrays, depth: int) -> Trace | None:
-    """The twin's trace in float64; None for what is no layer and no loss, and for a twin too long to look at."""
+    """The reference's trace in float64; None for what is no layer and no loss, and for a reference too long to look
+    at.
+    """
     if isinstance(sides, (LayerSides, FunctionSides)):
-        twin: Any = sides.twin
+        reference: Any = sides.reference
         params = {k: _leaf(v) for k, v in parameters_among(inputs).items()}
         leaves = {"x": _leaf(inputs["x"]), **params}
         upstream = torch.from_numpy(inputs["dy"].copy()).double() if "dy" in inputs else None
     elif isinstance(sides, LossSides):
-        twin, params, upstream = sides.module, {}, None
+        reference, params, upstream = sides.module, {}, None
         leaves = {"ŷ": _leaf(inputs["output"]), "target": _leaf(inputs["target"]).detach()}
     else:
         return None
-    if not isinstance(twin, nn.Module):
-        call = (lambda: twin(*leaves.values())) if isinstance(sides, LossSides) else lambda: twin(leaves["x"], **params)
+    if not isinstance(reference, nn.Module):
+        call = (
+            (lambda: reference(*leaves.values()))
+            if isinstance(sides, LossSides)
+            else lambda: reference(leaves["x"], **params)
+        )
         return record(call, leaves, depth, upstream)
-    twin = copy.deepcopy(twin).double()
-    for name, buffer in twin.named_buffers():
+    reference = copy.deepcopy(reference).double()
+    for name, buffer in reference.named_buffers():
         label(buffer, name)
     first = tuple(leaves.values()) if isinstance(sides, LossSides) else (leaves["x"],)
-    return record(lambda: torch.func.functional_call(twin, params, first), leaves, depth, upstream)
+    return record(lambda: torch.func.functional_call(reference, params, first), leaves, depth, upstream)
 
 
 def record(

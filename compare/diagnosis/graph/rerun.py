@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._pytree import tree_map
 
-from compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
+from handgrad.compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
 
 
 class Mutant(NamedTuple):

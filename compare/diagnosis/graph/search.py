@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case, Labelled
-from compare.diagnosis.graph.constants import constants_of, own_constants
-from compare.diagnosis.graph.functions import Change, another_function, as_the_output
-from compare.diagnosis.graph.loops import loops
-from compare.diagnosis.graph.mixtures import mixtures
-from compare.diagnosis.graph.other_values import other_values
-from compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
-from compare.diagnosis.graph.record import traces
-from compare.diagnosis.graph.theories import Budget, Made, nested, pairs, singles, swaps
-from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import called, operation, silent
-from compare.judge.sides import LossSides, Sides
+from handgrad.compare.diagnosis.causes import Labelled
+from handgrad.compare.diagnosis.graph.constants import constants_of, own_constants
+from handgrad.compare.diagnosis.graph.functions import Change, another_function, as_the_output
+from handgrad.compare.diagnosis.graph.loops import loops
+from handgrad.compare.diagnosis.graph.mixtures import mixtures
+from handgrad.compare.diagnosis.graph.other_values import other_values
+from handgrad.compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
+from handgrad.compare.diagnosis.graph.record import traces
+from handgrad.compare.diagnosis.graph.theories import Budget, Made, nested, pairs, singles, swaps
+from handgrad.compare.diagnosis.graph.trace import Trace
+from handgrad.compare.diagnosis.graph.words import called, operation, silent
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # slips that are made anew below another one
 PATHS = 8000  # paths that are left out, or get a factor, below another slip
-LIKELIEST = 11  # no change of the twin is likelier
+LIKELIEST = 11  # no change of the reference is likelier
 FORWARD = 250  # changes of the forward pass whose values are put into the derivative, over all outputs of a check
 LOOPED = 600  # slips that are made in all turns of a loop at once, over all outputs of a check
 MOST = 16  # theories that are worked out in full
@@ -46,7 +47,7 @@ class Clues:
 
     theories: list[tuple[int, Theory]] = field(default_factory=list)
     loops: Budget = field(default_factory=lambda: Budget(LOOPED))
-    change: Change | None = None  # of the twin, that explains the output
+    change: Change | None = None  # of the reference, that explains the output
     forward: Budget = field(default_factory=lambda: Budget(FORWARD))
 
     def add(self, depth: int, theory: Theory) -> None:
@@ -57,8 +58,8 @@ class Clues:
                 self.theories.append((depth, one))
 
 
-class TheTwin:
-    """The twin taken apart on every case, and what can be wrong with one or two of its steps."""
+class TheReference:
+    """The reference taken apart on every case, and what can be wrong with one or two of its steps."""
 
     def __init__(
         self, sides: Sides, cases: Sequence[Case], agreeing: Sequence[Case] = (), clues: Clues | None = None
@@ -72,7 +73,7 @@ class TheTwin:
         self.traces: list[list[Trace]] = []
         if looked_at:
             self.traces = traces(sides, [case.inputs for case in self.cases])
-            if not self.traces and len(agreeing):  # the twin does something else there
+            if not self.traces and len(agreeing):  # the reference does something else there
                 self.cases = list(cases)
                 self.traces = traces(sides, [case.inputs for case in cases])
         self._rooms: list[list[Room]] | None = None
@@ -84,7 +85,7 @@ class TheTwin:
         return self.budget.left <= 0
 
     def own(self) -> list[list[Labelled]]:
-        """The twin's own constant factors, for every case."""
+        """The reference's own constant factors, for every case."""
         return [own_constants([many[k] for many in self.traces], self.target) for k in range(len(self.cases))]
 
     def rooms(self) -> list[list[Room]]:
@@ -119,7 +120,7 @@ class TheTwin:
         return found
 
     def _as_the_output(self) -> list[Found]:
-        """The change of the twin that explains the output, if this is the gradient of that function."""
+        """The change of the reference that explains the output, if this is the gradient of that function."""
         if not self.target or self.clues.change is None:
             return []
         found = as_the_output(self.cases, self.traces, self.target, self.clues.change)
@@ -148,7 +149,7 @@ class TheTwin:
 
     def _found(self, *sources: Callable[[Room, Made], Iterator[Theory]]) -> list[Found]:
         proven: list[tuple[Found, int, Theory | None]] = []
-        kinds: set[Any] = set()  # what was found in a twin that is taken apart less is only said again
+        kinds: set[Any] = set()  # what was found in a reference that is taken apart less is only said again
         for depth, rooms in enumerate(self.rooms()):  # what is taken apart the least is likelier
             if min((f.complexity for f, _, _ in proven), default=99) <= LIKELIEST:
                 break  # nothing that is likelier can come

@@ -1,4 +1,6 @@
-"""One slip of a person that is several changed operations of the twin: two parameters exchanged, a mask put later."""
+"""One slip of a person that is several changed operations of the reference: two parameters exchanged, a mask put
+later.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.mutants import with_number
-from compare.diagnosis.graph.mutants_of_arguments import is_like
-from compare.diagnosis.graph.rerun import Exchanged, Mutant, node_value
-from compare.diagnosis.graph.trace import Node, Trace
-from compare.diagnosis.graph.words import called, formula, operation, silent, spoken
+from handgrad.compare.diagnosis.graph.mutants import with_number
+from handgrad.compare.diagnosis.graph.mutants_of_arguments import is_like
+from handgrad.compare.diagnosis.graph.rerun import Exchanged, Mutant, node_value
+from handgrad.compare.diagnosis.graph.trace import Node, Trace
+from handgrad.compare.diagnosis.graph.words import called, formula, operation, silent, spoken
 
 Several = tuple[int, str, dict[int, Mutant]]  # how unlikely, the words, the operations changed
 REDUCTIONS = {"sum", "mean", "amax", "amin", "linalg_vector_norm", "logsumexp"}

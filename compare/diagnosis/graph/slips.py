@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.closed_forms import changed, closed
-from compare.diagnosis.graph.closed_losses import closed_losses
-from compare.diagnosis.graph.edge import Edge, Place, Slip, path
-from compare.diagnosis.graph.patterns import as_of_a_softmax, by_pattern
-from compare.diagnosis.graph.slips_of_functions import (
+from handgrad.compare.diagnosis.graph.closed_forms import changed, closed
+from handgrad.compare.diagnosis.graph.closed_losses import closed_losses
+from handgrad.compare.diagnosis.graph.edge import Edge, Place, Slip, path
+from handgrad.compare.diagnosis.graph.patterns import as_of_a_softmax, by_pattern
+from handgrad.compare.diagnosis.graph.slips_of_functions import (
     MIXING,
     PIECES,
     PLAIN,
@@ -27,14 +27,14 @@ from compare.diagnosis.graph.slips_of_functions import (
     of_a_softmax,
     of_elsewhere,
 )
-from compare.diagnosis.graph.slips_of_places import of_places, of_quantities, of_upstream
-from compare.diagnosis.graph.slips_of_pools import of_a_pool
-from compare.diagnosis.graph.slips_of_products import of_a_product
-from compare.diagnosis.graph.slips_of_recomputing import of_recomputing
-from compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_sum, of_an_extreme
-from compare.diagnosis.graph.slips_of_windows import of_a_window
-from compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
-from compare.diagnosis.graph.words import called, formula, operation
+from handgrad.compare.diagnosis.graph.slips_of_places import of_places, of_quantities, of_upstream
+from handgrad.compare.diagnosis.graph.slips_of_pools import of_a_pool
+from handgrad.compare.diagnosis.graph.slips_of_products import of_a_product
+from handgrad.compare.diagnosis.graph.slips_of_recomputing import of_recomputing
+from handgrad.compare.diagnosis.graph.slips_of_sums import of_a_logsumexp, of_a_lookup, of_a_sum, of_an_extreme
+from handgrad.compare.diagnosis.graph.slips_of_windows import of_a_window
+from handgrad.compare.diagnosis.graph.trace import JUMP, Node, Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import called, formula, operation
 
 PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
 LINEAR = {"constant_pad_nd", "convolution", "cumsum", "flip", "roll", "index_select"}  # whose transpose is another one

@@ -7,10 +7,10 @@ from functools import partial
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip
-from compare.diagnosis.graph.formulas import formulas
-from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import beside, spoken
+from handgrad.compare.diagnosis.graph.edge import Place, Slip
+from handgrad.compare.diagnosis.graph.formulas import formulas
+from handgrad.compare.diagnosis.graph.trace import Tensor
+from handgrad.compare.diagnosis.graph.words import beside, spoken
 
 PLAIN = {
     "tanh", "sigmoid", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf", "abs",
@@ -39,7 +39,7 @@ def of_a_function(here: Place) -> Iterator[Slip]:
     """Of an elementwise function of one argument."""
     x, y, p, of = here.x, here.y, here.place, f"the derivative of {here.here}"
     if here.name == "detach":
-        words = f"δ flows to {here.at}, which is detached there: the twin holds it constant"
+        words = f"δ flows to {here.at}, which is detached there: the reference holds it constant"
         yield here.slip("one", 11, words, lambda up: up)
         return
     yield here.slip("one", 11, f"{of} is missing: {spoken(here.node)}' is taken as 1", lambda up: up)

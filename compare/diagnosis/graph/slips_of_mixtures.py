@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip
-from compare.diagnosis.graph.trace import Node, Tensor
+from handgrad.compare.diagnosis.graph.edge import Place, Slip
+from handgrad.compare.diagnosis.graph.trace import Node, Tensor
 
 
 def other_weights(place: Place, late: int, other: int, sign: int) -> Slip | None:

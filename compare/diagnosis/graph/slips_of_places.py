@@ -7,10 +7,10 @@ from functools import partial
 
 import torch
 
-from compare.diagnosis.graph.edge import MOST_VALUES, Borrowed, Place, Slip, path
-from compare.diagnosis.graph.slips_of_functions import PLAIN
-from compare.diagnosis.graph.trace import Node, Tensor
-from compare.diagnosis.graph.words import MADE, called, operation
+from handgrad.compare.diagnosis.graph.edge import MOST_VALUES, Borrowed, Place, Slip, path
+from handgrad.compare.diagnosis.graph.slips_of_functions import PLAIN
+from handgrad.compare.diagnosis.graph.trace import Node, Tensor
+from handgrad.compare.diagnosis.graph.words import MADE, called, operation
 
 MEETING = {"slice", "select", "split", "chunk", "expand", "stack", "cat"}
 ELEMENTWISE = PLAIN | {"add", "sub", "mul"}

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip, path
-from compare.diagnosis.graph.trace import Edge, Node, Tensor, Trace
-from compare.diagnosis.graph.words import formula
+from handgrad.compare.diagnosis.graph.edge import Place, Slip, path
+from handgrad.compare.diagnosis.graph.trace import Edge, Node, Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import formula
 
 POOLS = {1: torch.nn.functional.avg_pool1d, 2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}
 MOST_POSITIONS = 64  # of a window, that are put back one by one

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip
-from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import beside, called, operation
+from handgrad.compare.diagnosis.graph.edge import Place, Slip
+from handgrad.compare.diagnosis.graph.trace import Tensor
+from handgrad.compare.diagnosis.graph.words import beside, called, operation
 
 
 def of_a_product(here: Place) -> Iterator[Slip]:

@@ -1,7 +1,7 @@
-"""A quantity of the twin that the derivation works out anew, and wrongly: the softmax without its temperature.
+"""A quantity of the reference that the derivation works out anew, and wrongly: the softmax without its temperature.
 
-The twin itself is right, and so is every other use of the quantity: one operation's derivative is evaluated at what the
-twin would have there with one change, or what flows along one edge was multiplied with such a quantity.
+The reference itself is right, and so is every other use of the quantity: one operation's derivative is evaluated at
+what the reference would have there with one change, or what flows along one edge was multiplied with such a quantity.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip, path
-from compare.diagnosis.graph.mutants import mutants
-from compare.diagnosis.graph.rerun import Mutant, Rerun
-from compare.diagnosis.graph.trace import Tensor, Trace
-from compare.diagnosis.graph.words import called
+from handgrad.compare.diagnosis.graph.edge import Place, Slip, path
+from handgrad.compare.diagnosis.graph.mutants import mutants
+from handgrad.compare.diagnosis.graph.rerun import Mutant, Rerun
+from handgrad.compare.diagnosis.graph.trace import Tensor, Trace
+from handgrad.compare.diagnosis.graph.words import called
 
-LONGEST = 60  # operations of a twin that is looked at like this
+LONGEST = 60  # operations of a reference that is looked at like this
 LIKELY = 12  # how unlikely a change may be
 PLAIN = ("left out", "doubled", "halved", "wrong sign", "squared", "one minus itself")
 

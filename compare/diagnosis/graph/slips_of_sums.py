@@ -8,9 +8,9 @@ from itertools import combinations
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip
-from compare.diagnosis.graph.trace import Tensor
-from compare.diagnosis.graph.words import operation
+from handgrad.compare.diagnosis.graph.edge import Place, Slip
+from handgrad.compare.diagnosis.graph.trace import Tensor
+from handgrad.compare.diagnosis.graph.words import operation
 
 
 def of_a_sum(here: Place) -> Iterator[Slip]:

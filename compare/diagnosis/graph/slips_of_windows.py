@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.edge import Place, Slip
-from compare.diagnosis.graph.slips_of_pools import MOST_POSITIONS, of_an_average
-from compare.diagnosis.graph.trace import Tensor
+from handgrad.compare.diagnosis.graph.edge import Place, Slip
+from handgrad.compare.diagnosis.graph.slips_of_pools import MOST_POSITIONS, of_an_average
+from handgrad.compare.diagnosis.graph.trace import Tensor
 
 PLAIN = ((3, "stride"), (4, "padding"), (5, "dilation"))  # a convolution's arguments
 

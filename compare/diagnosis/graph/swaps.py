@@ -1,4 +1,6 @@
-"""Changes of the twin in several places at once: τ and 1 − τ swapped, a number left out everywhere, 1 − t for t."""
+"""Changes of the reference in several places at once: τ and 1 − τ swapped, a number left out everywhere, 1 − t for
+t.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,12 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from compare.diagnosis.graph.mutants import SHAPES, plain, with_number
-from compare.diagnosis.graph.rerun import Mutant
-from compare.diagnosis.graph.trace import Trace
-from compare.diagnosis.graph.words import number, operation
+from handgrad.compare.diagnosis.graph.mutants import SHAPES, plain, with_number
+from handgrad.compare.diagnosis.graph.rerun import Mutant
+from handgrad.compare.diagnosis.graph.trace import Trace
+from handgrad.compare.diagnosis.graph.words import number, operation
 
-MOST = 8  # different numbers of a twin that are looked at
+MOST = 8  # different numbers of a reference that are looked at
 Swapped = tuple[str, dict[int, Mutant]]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from compare.diagnosis.graph.labels import label, number
-from compare.diagnosis.graph.textbook_losses import LOSSES
+from handgrad.compare.diagnosis.graph.labels import label, number
+from handgrad.compare.diagnosis.graph.textbook_losses import LOSSES
 
 aten = torch.ops.aten
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from compare.diagnosis.graph.edge import Slip, scaled
-from compare.diagnosis.graph.proof import FITTED, Part, Room, Theory
-from compare.diagnosis.graph.trace import Edge, Node
-from compare.diagnosis.graph.words import formula, operation
+from handgrad.compare.diagnosis.graph.edge import Slip, scaled
+from handgrad.compare.diagnosis.graph.proof import FITTED, Part, Room, Theory
+from handgrad.compare.diagnosis.graph.trace import Edge, Node
+from handgrad.compare.diagnosis.graph.words import formula, operation
 
 PROBES = 6  # random directions; two of them are used up by constants
 ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by the bound

@@ -1,7 +1,7 @@
-"""The twin as a list of operations, and its true derivation run backwards over them, one edge at a time.
+"""The reference as a list of operations, and its true derivation run backwards over them, one edge at a time.
 
-Torch's own gradient is a sum over paths. Here every operation of the twin is kept with its inputs, so that a single
-edge of the derivation can be left out, scaled or changed.
+Torch's own gradient is a sum over paths. Here every operation of the reference is kept with its inputs, so that a
+single edge of the derivation can be left out, scaled or changed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def is_ref(x: Any) -> bool:
 
 @dataclass(eq=False)
 class Node:
-    """One operation of the twin with its result; where op is None, an input, a constant, or one result of several."""
+    """One operation of the reference with its result; where op is None, an input, a constant, or one result of
+    several.
+    """
 
     index: int
     op: Any
@@ -71,7 +73,7 @@ class Call(NamedTuple):
 
 @dataclass
 class Trace:
-    """The operations of a twin on one set of inputs, in order."""
+    """The operations of a reference on one set of inputs, in order."""
 
     nodes: list[Node]
     inputs: dict[str, int]

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from compare.diagnosis.graph.trace import Node, Trace, is_ref
+from handgrad.compare.diagnosis.graph.trace import Node, Trace, is_ref
 
-OF_ANOTHER = "it is the gradient of the twin with one change: "  # a right gradient, of a function that is not the twin
+OF_ANOTHER = (
+    "it is the gradient of the reference with one change: "  # a right gradient, of a function that is not the reference
+)
 LONGEST = 48  # characters of a formula; what is inside becomes … beyond that
 
 INFIX = {"add": "+", "sub": "−", "mul": "·", "div": "/", "mm": "@", "bmm": "@", "matmul": "@"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from compare.diagnosis.rules.change import earlier
-from compare.diagnosis.rules.recipes import Line, Recipe
+from handgrad.compare.diagnosis.rules.change import earlier
+from handgrad.compare.diagnosis.rules.recipes import Line, Recipe
 
 MATH = {"sqrt", "abs", "sign", "maximum", "where", "clip", "tanh", "exp", "log", "minimum", "narrow"}
 Made = tuple[int, str, str]  # how unlikely, the words, and what stands there instead

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from compare.diagnosis.rules.change import Change, Units, compiled
-from compare.diagnosis.rules.expressions import literals, of_expression, target
-from compare.diagnosis.rules.mutants_of_several import of_several
-from compare.diagnosis.rules.recipes import Line, Recipe
+from handgrad.compare.diagnosis.rules.change import Change, Units, compiled
+from handgrad.compare.diagnosis.rules.expressions import literals, of_expression, target
+from handgrad.compare.diagnosis.rules.mutants_of_several import of_several
+from handgrad.compare.diagnosis.rules.recipes import Line, Recipe
 
 LETTERS = {
     "theta": "θ", "beta1": "β₁", "beta2": "β₂", "eps": "ε", "alpha": "α", "rho": "ρ", "m_hat": "m̂", "v_hat": "v̂",

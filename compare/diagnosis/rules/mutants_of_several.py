@@ -8,9 +8,9 @@ from functools import partial
 from itertools import combinations, product
 from typing import Any
 
-from compare.diagnosis.rules.change import Change, Units, compiled, starting
-from compare.diagnosis.rules.expressions import literals, target
-from compare.diagnosis.rules.recipes import DECAY, DECOUPLED, Recipe
+from handgrad.compare.diagnosis.rules.change import Change, Units, compiled, starting
+from handgrad.compare.diagnosis.rules.expressions import literals, target
+from handgrad.compare.diagnosis.rules.recipes import DECAY, DECOUPLED, Recipe
 
 
 def of_several(recipe: Recipe) -> Iterator[Change]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from compare.diagnosis.rules.recipes import Line, Recipe
+from handgrad.compare.diagnosis.rules.recipes import Line, Recipe
 
 ALIASES = {"detach", "alias", "view", "clone", "_to_copy", "contiguous", "lift_fresh", "expand", "reshape", "copy"}
 # the operation → the line's right side; {0}, {1}, {2} are its arguments

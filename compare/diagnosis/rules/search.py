@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.diagnosis.causes import Case, Cause
-from compare.diagnosis.rules.change import Change, Units, earlier, starting
-from compare.diagnosis.rules.mutants import changes, numbers, units, worded
-from compare.diagnosis.rules.read_off import read_off
-from compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
-from compare.judge.sides import Arrays
+from handgrad.compare.diagnosis.causes import Cause
+from handgrad.compare.diagnosis.rules.change import Change, Units, earlier, starting
+from handgrad.compare.diagnosis.rules.mutants import changes, numbers, units, worded
+from handgrad.compare.diagnosis.rules.read_off import read_off
+from handgrad.compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Arrays
 
 FUNCTIONS: dict[str, Any] = {
     "narrow": lambda v: float(np.float32(v)),

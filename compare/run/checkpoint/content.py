@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.judge.agreement import Disagreement, StageRow
-from compare.judge.sides import Arrays, as_array
-from compare.judge.stages import TorchStep
-from compare.run.checkpoint.files import Damaged
-from compare.run.checkpoint.records import as_plain, revive
-from compare.run.experiment import Experiment
-from compare.run.lockstep import Lockstep, as_tensors
-from compare.run.progress import Progress
-from torch_ref import parameters as torch_parameters
+from handgrad.compare.judge.agreement import Disagreement, StageRow
+from handgrad.compare.judge.sides import Arrays, as_array
+from handgrad.compare.judge.stages import TorchStep
+from handgrad.compare.run.checkpoint.files import Damaged
+from handgrad.compare.run.checkpoint.records import as_plain, revive
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.lockstep import Lockstep, as_tensors
+from handgrad.compare.run.progress import Progress
+from handgrad.torch_ref import parameters as torch_parameters
 
 DOCUMENT = "document"  # the entry of an archive that holds the Document, as UTF-8 JSON
-GENERATOR = "torch_ref/generator"  # torch's random state, for a twin that draws
+GENERATOR = "torch_ref/generator"  # torch's random state, for a reference that draws
 GRADIENT = "judge/previous gradient"
 # What no two runs have alike; all else in a checkpoint is the same bytes whenever the run is the same.
 TIMES = ("seconds", "elapsed", "log")

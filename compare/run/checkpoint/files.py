@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from compare.whole_files import replace
+from handgrad.compare.foundation.whole_files import replace
 
 CHECKSUM = 64  # hexadecimal digits, the last bytes of an archive
 

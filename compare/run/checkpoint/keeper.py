@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from compare.run.checkpoint import event_files
-from compare.run.checkpoint.content import Document, capture, restore
-from compare.run.checkpoint.files import Damaged, read_archive, write_archive
-from compare.run.checkpoint.interruption import Interrupted, Interruption
-from compare.run.health import NoRoom
-from compare.run.lockstep import Lockstep
-from compare.whole_files import TEMPORARY
+from handgrad.compare.foundation.whole_files import TEMPORARY
+from handgrad.compare.run.checkpoint import event_files
+from handgrad.compare.run.checkpoint.content import Document, capture, restore
+from handgrad.compare.run.checkpoint.files import Damaged, read_archive, write_archive
+from handgrad.compare.run.checkpoint.interruption import Interrupted, Interruption
+from handgrad.compare.run.health import NoRoom
+from handgrad.compare.run.lockstep import Lockstep
 
 FOLDER = "checkpoints"  # in the run's own folder
 DAMAGED = ".damaged"  # put behind the name of a file that cannot be used

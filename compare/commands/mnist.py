@@ -15,16 +15,18 @@ from typing import Any
 import torch
 from rich.console import Console
 
-import data
-from compare.errors import UsageError
-from compare.run import report as reports
-from compare.run import terminal
-from compare.run.checkpoint.content import Document
-from compare.run.checkpoint.event_files import cut_back
-from compare.run.checkpoint.interruption import Interrupted, Interruption
-from compare.run.checkpoint.keeper import EVERY, Keeper, load_newest, set_aside
-from compare.run.experiment import Experiment
-from compare.run.folder import (
+from handgrad import data
+from handgrad.compare.foundation import exit_codes
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.whole_files import write_json
+from handgrad.compare.run import report as reports
+from handgrad.compare.run import terminal
+from handgrad.compare.run.checkpoint.content import Document
+from handgrad.compare.run.checkpoint.event_files import cut_back
+from handgrad.compare.run.checkpoint.interruption import Interrupted, Interruption
+from handgrad.compare.run.checkpoint.keeper import EVERY, Keeper, load_newest, set_aside
+from handgrad.compare.run.experiment import Experiment
+from handgrad.compare.run.folder import (
     EXPERIMENT,
     REPORT,
     finished_report,
@@ -36,9 +38,8 @@ from compare.run.folder import (
     version_notes,
     versions,
 )
-from compare.run.health import NoRoom, Stopped
-from compare.run.lockstep import Lockstep
-from compare.whole_files import write_json
+from handgrad.compare.run.health import NoRoom, Stopped
+from handgrad.compare.run.lockstep import Lockstep
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def resume(
     if finished is not None:
         console.print(f"finished already: {folder / REPORT}", highlight=False, soft_wrap=True)
         console.print(reports.sentence(finished), highlight=False, soft_wrap=True)
-        return reports.EXIT_DISAGREES if finished["verdict"] == "disagrees" else reports.EXIT_AGREES
+        return exit_codes.EXIT_DISAGREES if finished["verdict"] == "disagrees" else exit_codes.EXIT_AGREES
     if data_dir is None and content.get("data_dir") is not None:
         data_dir = Path(content["data_dir"])
         if not data_dir.is_dir():
@@ -140,7 +141,7 @@ def resume(
 
 def _build(experiment: Experiment, data_dir: Path | None) -> Lockstep:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    torch.manual_seed(experiment.seed % 2**63)  # for a twin that draws
+    torch.manual_seed(experiment.seed % 2**63)  # for a reference that draws
     return Lockstep(experiment, data.load(experiment.dataset, data_dir))
 
 
@@ -163,7 +164,7 @@ def _train_and_report(
     lockstep: Lockstep, place: Place, began: float, document: Document | None, damaged: list[Path] | None
 ) -> int:
     folder, console = place.folder, place.console
-    stopped, code = "", reports.EXIT_AGREES
+    stopped, code = "", exit_codes.EXIT_AGREES
     bar = terminal.LiveBar(console, lockstep.steps)
     bar.reported = len(lockstep.judge.disagreements)
     try:
@@ -173,7 +174,7 @@ def _train_and_report(
             cut_back(folder, document.log.get("files", {}) if document else {})
             if place.log_every:
                 started = time.perf_counter()
-                from compare.board.events import EventLog  # slow to import, and not needed without a log
+                from handgrad.compare.board.events import EventLog  # slow to import, and not needed without a log
 
                 log = EventLog(
                     lockstep,
@@ -194,9 +195,9 @@ def _train_and_report(
                     set_aside(damaged)
                 lockstep.run(observers, keeper)
             except NoRoom as problem:
-                stopped, code = str(problem), reports.EXIT_STOPPED
+                stopped, code = str(problem), exit_codes.EXIT_STOPPED
             except Stopped as problem:
-                stopped, code = str(problem), reports.EXIT_USAGE
+                stopped, code = str(problem), exit_codes.EXIT_USAGE
             except Interrupted as problem:
                 if not problem.saved:
                     raise
@@ -208,16 +209,16 @@ def _train_and_report(
     except BrokenPipeError:
         raise
     except OSError as problem:  # of the event log, in a step or when it is closed
-        stopped, code = stopped or no_room(folder, problem), reports.EXIT_STOPPED
+        stopped, code = stopped or no_room(folder, problem), exit_codes.EXIT_STOPPED
 
     bar.show_disagreements(lockstep)
     result = reports.report(lockstep, time.perf_counter() - began, stopped)
     try:
         write_json(folder / REPORT, result)
     except OSError as problem:
-        stopped, code = stopped or no_room(folder, problem), reports.EXIT_STOPPED
-    if result["verdict"] == "disagrees" and code < reports.EXIT_STOPPED:
-        code = reports.EXIT_DISAGREES
+        stopped, code = stopped or no_room(folder, problem), exit_codes.EXIT_STOPPED
+    if result["verdict"] == "disagrees" and code < exit_codes.EXIT_STOPPED:
+        code = exit_codes.EXIT_DISAGREES
     if result["stages"]:
         console.print(terminal.final_table(result))
     if (folder / REPORT).exists():

@@ -7,13 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from compare.checking.check import check
-from compare.checking.findings import Report
-from compare.checking.listeners import LISTENERS, RAISES
-from compare.errors import UsageError
-from compare.run.report import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
-from compare.shipped import shipped
-from compare.whole_files import write_json
+from handgrad.compare.checking.check import check
+from handgrad.compare.checking.findings import Report
+from handgrad.compare.checking.listeners import LISTENERS, RAISES
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.exit_codes import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
+from handgrad.compare.foundation.whole_files import write_json
+from handgrad.compare.pairs.shipped import shipped
 
 SLOW = 10.0  # seconds; what takes longer is remarked on
 
@@ -46,8 +46,8 @@ def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
     failed = 0
     try:
         if everything:
-            for name, ours, twin, arguments in shipped():
-                check(ours, twin, name=name, **arguments)
+            for name, ours, reference, arguments in shipped():
+                check(ours, reference, name=name, **arguments)
         elif file is not None:
             failed = _run_file(file)
     finally:
@@ -60,7 +60,7 @@ def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
             raise UsageError(f"--json must name a file that can be written, but {problem}: name another file") from None
     if not reports and not failed:
         print(
-            f"handgrad check: {file} must call compare.check, at its top level or in functions named check_… or "
+            f"handgrad check: {file} must call handgrad.check, at its top level or in functions named check_… or "
             "test_…, but no check ran",
             file=sys.stderr,
         )

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from compare.errors import UsageError
-from compare.run import process
+from handgrad.compare.foundation import process
+from handgrad.compare.foundation.errors import UsageError
 
 EXIT_CODES = """exit codes:
   0 all agree   1 a stage disagrees   2 wrong usage, or a run that diverges
@@ -66,7 +66,7 @@ def parser() -> Parser:
     )  # fmt: skip
     _add_run_options(mnist)
     check = commands.add_parser("check", help="check derivations against torch")
-    check.add_argument("file", nargs="?", type=Path, help="a Python file that calls compare.check")
+    check.add_argument("file", nargs="?", type=Path, help="a Python file that calls handgrad.check")
     check.add_argument("--all", action="store_true", help="check every pair that the project ships")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the reports to a file")
     board = commands.add_parser("board", help="show a run in TensorBoard, the newest one by default")
@@ -180,8 +180,8 @@ def _answer(problem: BaseException, args: argparse.Namespace) -> tuple[str, int]
         return f"interrupted{f' in {own[-1].name}, line {own[-1].lineno} of {args.file}' if own else ''}", 130
     if isinstance(problem, UsageError):
         return text, 2
-    from compare.run.checkpoint.files import Damaged
-    from data import DataError
+    from handgrad.compare.run.checkpoint.files import Damaged
+    from handgrad.data import DataError
 
     if isinstance(problem, (DataError, Damaged)):
         return text, 3
@@ -196,20 +196,20 @@ def _answer(problem: BaseException, args: argparse.Namespace) -> tuple[str, int]
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "check":
-        from compare.checking import command as check_command
+        from handgrad.compare.commands import check as check_command
 
         return check_command.run(args.file, args.all, args.json)
     if args.command == "board":
         return _board(args)
     if args.command == "lessons":
-        from compare.lessons import command as lessons_command
+        from handgrad.compare.commands import lessons as lessons_command
 
         return lessons_command.run(args.name, args.out)
     return _mnist(args)
 
 
 def _board(args: argparse.Namespace) -> int:
-    from compare.board import server
+    from handgrad.compare.board import server
 
     folder = args.logdir if args.all else args.run or server.newest_run(args.logdir)
     server.serve(server.require_events(folder), args.port, lambda text: print(text, flush=True))
@@ -219,10 +219,11 @@ def _board(args: argparse.Namespace) -> int:
 def _mnist(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    import data
-    from compare.run import mnist, recipes
-    from compare.run.checkpoint.keeper import EVERY
-    from compare.run.experiment import Experiment
+    from handgrad import data
+    from handgrad.compare.commands import mnist
+    from handgrad.compare.run import recipes
+    from handgrad.compare.run.checkpoint.keeper import EVERY
+    from handgrad.compare.run.experiment import Experiment
 
     for name in ("log_every", "checkpoint_every"):
         value, remedy = getattr(args, name), "--no-log for no log" if name == "log_every" else "a larger number"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-import manual
-from manual import Array, Params
+from handgrad import manual
+from handgrad.manual import Array, Params
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from torch import nn, optim
 
-import manual
-from compare.pairs import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
-from compare.whole_network import WholeNetwork
-from manual import activations
+from handgrad import manual
+from handgrad.compare.pairs.table import ACTIVATIONS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+from handgrad.compare.pairs.whole_network import WholeNetwork
+from handgrad.manual import activations
 
 # What each option of an optimizer is set to beside the defaults.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -31,7 +31,7 @@ SCHEDULE_STEPS, STEPS_PER_EPOCH = 200, 25
 
 
 def shipped() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
-    """(name, manual side, torch twin, the other arguments of `check`) of every pair."""
+    """(name, manual side, torch reference, the other arguments of `check`) of every pair."""
     for inputs, outputs in ((7, 5), (1, 1), (6, 6)):
         yield (
             f"linear {inputs}-{outputs}",

@@ -13,10 +13,9 @@ from typing import Any
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
-import manual
-import torch_ref.models
-from manual import initialization, schedules
-from torch_ref.losses import HalfSquaredError, PerceptronCriterion
+from handgrad import manual, torch_ref
+from handgrad.manual import initialization, schedules
+from handgrad.torch_ref.losses import HalfSquaredError, PerceptronCriterion
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Twins that cannot follow into float32, and inputs that tie, neither crash a check nor fail a right derivation."""
+"""References that cannot follow into float32, and inputs that tie, neither crash a check nor fail a right
+derivation.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 MATRIX = np.random.default_rng(0).normal(size=(5, 3))
 WEIGHTS = np.array([1.0, 2.0, 0.5, 3.0])
@@ -18,7 +20,7 @@ def product(x: Any) -> Any:
     return x @ torch.tensor(MATRIX)  # float64, whatever x is
 
 
-def test_a_twin_that_only_runs_in_float64() -> None:
+def test_a_reference_that_only_runs_in_float64() -> None:
     check((lambda x: x @ MATRIX, lambda dy, x: dy @ MATRIX.T), product, x=(4, 5))
     with pytest.raises(CheckFailed, match="a factor 2 too much"):
         check((lambda x: x @ MATRIX, lambda dy, x: 2 * dy @ MATRIX.T), product, x=(4, 5))
@@ -42,10 +44,10 @@ class WeightedCrossEntropy:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_class_weights_take_the_dtype_of_the_run(dtype: torch.dtype) -> None:
-    twin = torch.nn.CrossEntropyLoss(weight=torch.tensor(WEIGHTS, dtype=dtype))
-    check(WeightedCrossEntropy(1.0), twin, output=(7, 4), target="class")
+    reference = torch.nn.CrossEntropyLoss(weight=torch.tensor(WEIGHTS, dtype=dtype))
+    check(WeightedCrossEntropy(1.0), reference, output=(7, 4), target="class")
     with pytest.raises(CheckFailed, match="the sign is flipped"):
-        check(WeightedCrossEntropy(-1.0), twin, output=(7, 4), target="class")
+        check(WeightedCrossEntropy(-1.0), reference, output=(7, 4), target="class")
 
 
 def test_draws_hold_ties_and_torchs_convention_agrees() -> None:
@@ -108,6 +110,6 @@ def group_norm(x: Any, groups: int, ddof: int = 0) -> Any:
 
 def test_a_module_that_cannot_take_another_option() -> None:
     """The diagnosis tries one group fewer, and torch divides by their number."""
-    twin = torch.nn.GroupNorm(1, 3, affine=False)
+    reference = torch.nn.GroupNorm(1, 3, affine=False)
     with pytest.raises(CheckFailed, match=r"15 − 1, not by 15|n − 1"):
-        check((lambda x: group_norm(x, 1, ddof=1), lambda dy, x: dy), twin, x=(2, 3, 5))
+        check((lambda x: group_norm(x, 1, ddof=1), lambda dy, x: dy), reference, x=(2, 3, 5))

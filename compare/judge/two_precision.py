@@ -1,9 +1,9 @@
-"""The precision ladder: from float32 to float64 rounding shrinks by 2²⁹, and a wrong derivation does not.
+"""The two-precision tolerance: from float32 to float64 rounding shrinks by 2²⁹, and a wrong derivation does not.
 
 It has two uses. Where the manual code uses something without a rounding rule it gives the tolerance. Where a
 rounding bound is exceeded it is the arbiter: torch may use a worse-conditioned formula, and that is rounding
-too; how much that formula rounds is measured on torch alone, in float32 by the same numbers one rung up, in float64,
-above which there is no rung, by random rounding.
+too; how much that formula rounds is measured on torch alone, in float32 by the same numbers in float64, and in
+float64, which has no wider type, by random rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from compare.judge.agreement import EXCUSED, LADDER, Verdict, judge
-from compare.judge.sides import Arrays, Sides, bounded, is_float
-from compare.judge.torch_rounding import TorchRounding, in_default_float64
-from compare.rounding.bounded import Bounded, Precision
+from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
+from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
+from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
+from handgrad.compare.rounding.bounded import Bounded, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
-RUNG = 2.0**29  # u(float32) / u(float64)
+UNIT_RATIO = 2.0**29  # u(float32) / u(float64)
 
 
 def neighbours(inputs: Arrays, draws: int = DRAWS) -> Iterator[Arrays]:
@@ -86,11 +86,11 @@ class Arbiter:
             double = here
             if ours.precision.dtype == np.float32:
                 double = self.in_float64[name]
-                bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(RUNG))
+                bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(UNIT_RATIO))
             difference, allowed = np.abs(ours.value - torch), bound
             for draws in (DRAWS // 4, DRAWS):
                 allowed = bound + self._of_torch(name, double, draws)
-                if (difference > (allowed + tiny) * np.sqrt(RUNG)).any():
+                if (difference > (allowed + tiny) * np.sqrt(UNIT_RATIO)).any():
                     break
             return self.kept_in_float32(name, Bounded(ours.value, allowed, ours.precision))
 
@@ -123,11 +123,11 @@ class Arbiter:
     def _without_float32(self, name: str, torch: np.ndarray) -> Iterator[np.ndarray]:
         """What torch gives where it does without numbers that it keeps in float32 although its tensors are float64.
 
-        The twin's own, such as NAdam's product of momenta, are of the default dtype. Some kernels have constants of
-        that precision, which torch's definition of the same operation has not: known by a distance of no more than a
+        The reference's own, such as NAdam's product of momenta, are of the default dtype. Some kernels have constants
+        of that precision, which torch's definition of the same operation has not: known by a distance of no more than a
         rounding in float32.
         """
-        ways = [(self.in_default_float64, np.inf), (self.of_torch.in_parts, RUNG * Precision.of(np.float64).unit)]
+        ways = [(self.in_default_float64, np.inf), (self.of_torch.in_parts, UNIT_RATIO * Precision.of(np.float64).unit)]
         for results, share in ways:
             other = results.get(name)
             if other is None or other.shape != torch.shape:
@@ -148,13 +148,13 @@ class Arbiter:
             return np.zeros(torch.shape)
         apart = np.abs(torch - in_parts)
         rounding = Precision.of(np.float64).unit * self.of_torch.largest
-        if (apart > rounding * np.sqrt(RUNG)).any():
-            rounding = max(rounding, self.apart_in_float32.get(name, 0.0) / RUNG)
-        return noise + np.where(apart <= rounding * np.sqrt(RUNG), apart, 0.0)
+        if (apart > rounding * np.sqrt(UNIT_RATIO)).any():
+            rounding = max(rounding, self.apart_in_float32.get(name, 0.0) / UNIT_RATIO)
+        return noise + np.where(apart <= rounding * np.sqrt(UNIT_RATIO), apart, 0.0)
 
     @cached_property
     def apart_in_float32(self) -> dict[str, float]:
-        """How far torch's fused operations lie from their parts one rung down, per output."""
+        """How far torch's fused operations lie from their parts in float32, per output."""
         single = {k: x.astype(np.float32) if is_float(x) else x for k, x in self.inputs.items()}
         in_parts = TorchRounding(self.sides, single).in_parts
         whole = self.sides.torch(single) if in_parts else {}
@@ -172,22 +172,22 @@ def arbitrated(ours: Bounded, torch: np.ndarray, widened: Widen) -> tuple[Verdic
     error = widened(ours, torch)
     second = judge(Bounded(ours.value, error, ours.precision), torch)
     if second.agrees:
-        return second._replace(rule=EXCUSED), error
+        return second._replace(rule=WITHIN_REFERENCE), error
     worst = np.unravel_index(verdict.flat, torch.shape)
     if np.abs(ours.value[worst] - torch[worst]) <= error[worst] + ours.precision.tiny:
-        return second, error  # what was the worst is excused
+        return second, error  # what was the worst lies within it
     return verdict._replace(beyond=second.beyond), error  # counted as the diagnosis and the pictures of it count
 
 
 def unfollowed(
     ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision, widened: Widen | None = None
 ) -> tuple[Verdict, np.ndarray]:
-    """The verdict on a result that has no bound, and the error that the ladder's tolerance allows."""
+    """The verdict on a result that has no bound, and the error that the two-precision tolerance allows."""
     bounded = Bounded(ours, np.full(ours.shape, allowed), precision)
     if widened is None or judge(bounded, torch).agrees:
-        return judge(bounded, torch)._replace(rule=LADDER), bounded.error
+        return judge(bounded, torch)._replace(rule=TWO_PRECISION), bounded.error
     verdict, error = arbitrated(bounded, torch, widened)
-    return (verdict if verdict.agrees else verdict._replace(rule=LADDER)), error
+    return (verdict if verdict.agrees else verdict._replace(rule=TWO_PRECISION)), error
 
 
 def tolerance(sides: Sides, inputs: Arrays) -> dict[str, float]:
@@ -214,7 +214,7 @@ def tolerance(sides: Sides, inputs: Arrays) -> dict[str, float]:
                 if name in low:
                     size += _largest(np.asarray(low[name], np.float64) - high[name])
             largest[name] = max(largest.get(name, 0.0), size)
-    return {name: s if in_float32 else s / np.sqrt(RUNG) for name, s in largest.items()}
+    return {name: s if in_float32 else s / np.sqrt(UNIT_RATIO) for name, s in largest.items()}
 
 
 def _largest(x: Any) -> float:

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from compare.errors import UsageError
+from handgrad.compare.foundation.errors import UsageError
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "lessons"
 
@@ -55,7 +55,7 @@ def run(name: str | None, out: Path) -> int:
             number, words = summary(script)
             print(f"{number:>2}  {lesson:<{width}}  {words}")
         return 0
-    from compare.run.experiment import choose  # imports torch, which a list need not wait for
+    from handgrad.compare.run.experiment import choose  # imports torch, which a list need not wait for
 
     if not __debug__:
         raise UsageError("a lesson must be able to assert what it shows, but Python runs with -O: run it without")

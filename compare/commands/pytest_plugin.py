@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from compare.checking.listeners import LISTENERS
+from handgrad.compare.checking.listeners import LISTENERS
 
 PROPERTY = "handgrad"
 OUR_ERRORS = (
     ("checking.findings", "CheckFailed"),
-    ("run.experiment", "UsageError"),
+    ("foundation.errors", "UsageError"),
 )  # whose words say all there is to say
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --handgrad-report."""
     group = parser.getgroup("handgrad")
-    group.addoption("--handgrad-report", metavar="FILE.json", help="write every report of compare.check to this file")
+    group.addoption("--handgrad-report", metavar="FILE.json", help="write every report of handgrad.check to this file")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,7 +36,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call":
         checks = _drain()
         report.user_properties.extend((PROPERTY, json.dumps(r.as_json())) for r in checks)
-        known = [(sys.modules.get(f"compare.{m}"), name) for m, name in OUR_ERRORS]
+        known = [(sys.modules.get(f"handgrad.compare.{m}"), name) for m, name in OUR_ERRORS]
         ours = tuple(getattr(module, name) for module, name in known if module is not None)
         if call.excinfo is not None and isinstance(call.excinfo.value, ours):
             report.longrepr = str(call.excinfo.value)

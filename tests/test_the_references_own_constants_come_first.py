@@ -1,4 +1,6 @@
-"""Where a factor is a constant of the twin it is called so; where a cause is no better than chance none is named."""
+"""Where a factor is a constant of the reference it is called so; where a cause is no better than chance none is
+named.
+"""
 
 import math
 from typing import Any
@@ -9,11 +11,11 @@ import torch
 from diagnosed import causes_of
 from torch.nn import functional
 
-from compare import CheckFailed, check
+from handgrad import CheckFailed, check
 
 
-def causes(forward: Any, backward: Any, twin: Any, **arguments: Any) -> dict[str, tuple[str, ...]]:
-    return causes_of((forward, backward), twin, **arguments)
+def causes(forward: Any, backward: Any, reference: Any, **arguments: Any) -> dict[str, tuple[str, ...]]:
+    return causes_of((forward, backward), reference, **arguments)
 
 
 def scaled(x: Any, W: Any, b: Any) -> Any:
@@ -94,10 +96,10 @@ def test_all_means_of_a_normalization_over_the_wrong_axis_are_one_cause() -> Non
         h, s = parts(x)
         return (dy - dy.mean(1, keepdims=True) - h * (dy * h).mean(1, keepdims=True)) / s
 
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         return functional.batch_norm(x, None, None, training=True)
 
-    (cause,) = causes(lambda x: parts(x)[0], backward, twin, x=(6, 4))["input gradient"]
+    (cause,) = causes(lambda x: parts(x)[0], backward, reference, x=(6, 4))["input gradient"]
     assert cause.count("mean runs over axis 1, the wrong axis") == 2
 
 
@@ -107,7 +109,7 @@ def test_a_search_that_stops_early_says_so() -> None:
             x = np.tanh(x) * x + np.sin(x)
         return x
 
-    def twin(x: Any) -> Any:
+    def reference(x: Any) -> Any:
         for _ in range(6):
             x = torch.tanh(x) * x + torch.sin(x)
         return x
@@ -116,7 +118,7 @@ def test_a_search_that_stops_early_says_so() -> None:
         return dy * np.cosh(x) * np.cos(np.arange(x.size).reshape(x.shape))
 
     with pytest.raises(CheckFailed) as caught:
-        check((forward, backward), twin, x=(2, 3))
+        check((forward, backward), reference, x=(2, 3))
     (finding,) = (f for f in caught.value.report.findings if not f.agrees)
     assert finding.causes == ()
     assert any("stopped early" in note for note in finding.notes)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-import manual
-from compare.checking.findings import Finding, Report
-from compare.errors import UsageError
-from compare.judge.agreement import Disagreement, Verdict, judge, mismatched
-from compare.judge.ladder import RUNG
-from compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad import manual
+from handgrad.compare.checking.findings import Finding, Report
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.judge.agreement import Disagreement, Verdict, judge, mismatched
+from handgrad.compare.judge.two_precision import UNIT_RATIO
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 
 class RateJudge:
@@ -59,8 +59,8 @@ class RateJudge:
         except (NoRoundingRule, FloatingPointError):  # the schedule branches on the step, or uses the math module
             rate, single = float(self.schedule(step)), Precision.of(np.float32)
             in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
-            own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(RUNG)  # as ladder.tolerance
-            return rate, own, "precision ladder"
+            own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(UNIT_RATIO)  # as two_precision.tolerance
+            return rate, own, "two-precision tolerance"
         if not isinstance(value, Bounded):
             return float(value), 0.0, "rounding bound"
         return float(value.value), 0.0 if value.error is None else float(value.error), "rounding bound"
@@ -89,7 +89,7 @@ def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: i
         scheduler = make(optimizer)
     except Exception as error:
         raise UsageError(
-            f"the torch twin must make a scheduler of an optimizer, but it raised {type(error).__name__}: "
+            f"the torch reference must make a scheduler of an optimizer, but it raised {type(error).__name__}: "
             f"{' '.join(str(error).split())}: write a function of the optimizer"
         ) from error
     judge_of_rate = RateJudge(schedule, varies=True)

@@ -1,0 +1,1 @@
+"""What every other room stands on: errors, exit codes, validation, files that are whole, threads."""
