@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch._decomp import decomposition_table
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from handgrad.compare.foundation.threads import one_thread
+from handgrad.compare.foundation.torch_internals import DispatchMode, decomposition_table, tree_leaves, tree_map
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
@@ -82,7 +80,7 @@ for _name in ("add", "sub", "mul", "truediv", "pow"):
         setattr(PythonNumber, f"__{_side}{_name}__", _with_rounding(f"__{_side}{_name}__"))
 
 
-class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
+class RandomRounding(DispatchMode):
     """Runs torch's operations in float64 with each result moved by one ulp at random, fused ones taken apart.
 
     A result whose every number stood already among the operands, but for its sign, was chosen and not computed, and
@@ -101,11 +99,6 @@ class RandomRounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         self.depth = 0
         self.hook: Any = None
         self.optimizers: list[torch.optim.Optimizer] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Torch would import its compiler, which takes seconds, only to leave it alone."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -19,6 +19,7 @@ from handgrad.compare.diagnosis.graph.mutants_of_terms import of_terms, of_ties
 from handgrad.compare.diagnosis.graph.rerun import Mutant, filled, node_value
 from handgrad.compare.diagnosis.graph.trace import Node, Trace, is_ref
 from handgrad.compare.diagnosis.graph.words import COMPARED, INFIX, called, formula, number, operation, spoken
+from handgrad.compare.foundation.torch_internals import arguments
 
 aten = torch.ops.aten
 SHAPES = {
@@ -78,7 +79,7 @@ def with_number(trace: Trace, node: Node, place: Any, value: Any) -> Callable[[l
 
 
 def _defaults(node: Node) -> list[Any]:
-    return [a.default_value if a.has_default_value() else None for a in node.op._schema.arguments]
+    return [a.default_value if a.has_default_value() else None for a in arguments(node.op)]
 
 
 def plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
@@ -86,7 +87,7 @@ def plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
 
     A size or a switch of a fused operation may not: torch does not look whether it fits, and crashes.
     """
-    for k, a in enumerate(node.op._schema.arguments):
+    for k, a in enumerate(arguments(node.op)):
         place: Any = a.name if a.kwarg_only else k
         value = node.kwargs.get(a.name) if a.kwarg_only else node.args[k] if k < len(node.args) else None
         kind = str(a.type).removeprefix("Optional[").removesuffix("]")

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from handgrad.compare.diagnosis.graph import textbook
 from handgrad.compare.diagnosis.graph.calls import Losses, moved
@@ -18,6 +16,14 @@ from handgrad.compare.diagnosis.graph.labels import DECOY, LABEL, QUANTITY, labe
 from handgrad.compare.diagnosis.graph.textbook import TEXTBOOK
 from handgrad.compare.diagnosis.graph.trace import Call, Node, Ref, Tensor, Trace, is_ref
 from handgrad.compare.diagnosis.graph.words import constant
+from handgrad.compare.foundation.torch_internals import (
+    DispatchMode,
+    is_composite,
+    operation_name,
+    out_of_place,
+    tree_leaves,
+    tree_map,
+)
 from handgrad.compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
 TEXTBOOK_FILE = textbook.__file__
@@ -33,13 +39,8 @@ FORMULAS = {
 BROADCAST = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "atan2"}
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
+class Recorder(DispatchMode):
     """Writes down every operation whose result depends on the inputs."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Torch would import its compiler, which takes seconds, only to leave it alone."""
-        return False
 
     def __init__(self, inputs: Mapping[str, Tensor], depth: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -95,16 +96,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
                 self.depth += 1
             if result is not NotImplemented:
                 return result
-        if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
+        if is_composite(op):
             with self:  # matmul and the like inside a textbook form, where autograd no longer takes them apart
                 result = op.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        name = op._schema.name.partition("::")[2]
+        name = operation_name(op)
         if name in BROADCAST:
             args = self._broadcast(args)
         if name.endswith("_") and not name.endswith("__"):
-            functional = getattr(getattr(torch.ops.aten, name[:-1]), op._overloadname)
+            functional = out_of_place(op)
             value = functional(*args, **kwargs)
             self._add(functional, *self._refs(args, kwargs), value)
             self._keep_what_is_overwritten(args[0])
@@ -118,7 +119,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
     def _constant(self, op: Any, args: Any, kwargs: Any) -> Any:
         """What does not depend on the inputs: written down where it is a formula, such as a table of angles."""
-        name = op._schema.name.partition("::")[2]
+        name = operation_name(op)
         value = op(*args, **kwargs)
         self.kept.append(value)
         if name in FORMULAS and isinstance(value, Tensor):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._pytree import tree_map
 
 from handgrad.compare.diagnosis.graph.trace import Node, Tensor, Trace, is_ref
+from handgrad.compare.foundation.torch_internals import tree_map
 
 
 class Mutant(NamedTuple):

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+
+from handgrad.compare.foundation.torch_internals import tree_leaves, tree_map
 
 Tensor = torch.Tensor
 # An operation, the place of one of its arguments, the operation that the argument is. With place JUMP: an operation and

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from handgrad.compare.diagnosis.graph.trace import Node, Trace, is_ref
+from handgrad.compare.foundation.torch_internals import arguments, operation_name, tree_leaves
 
 OF_ANOTHER = (
     "it is the gradient of the reference with one change: "  # a right gradient, of a function that is not the reference
@@ -67,7 +67,7 @@ def constant(v: Any) -> str:
 
 def operation(node: Node) -> str:
     """The plain name of an operation: mul, sigmoid; empty for an input."""
-    return "" if node.op is None else str(node.op._schema.name).partition("::")[2]
+    return "" if node.op is None else operation_name(node.op)
 
 
 def spoken(node: Node) -> str:
@@ -227,7 +227,7 @@ def role(node: Node, place: int) -> str:
     """What an argument is called by its operation, where it has several and they are not written beside a sign."""
     if node.op is None or operation(node) in INFIX or len(node.sources()) < 2:
         return ""
-    names = [a.name for a in node.op._schema.arguments]
+    names = [a.name for a in arguments(node.op)]
     places = [k for k, a in enumerate(node.args) if is_ref(a)]
     return (
         f", its {names[places[place]]},"

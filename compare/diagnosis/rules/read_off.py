@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.diagnosis.rules.recipes import Line, Recipe
+from handgrad.compare.foundation.torch_internals import DispatchMode, operation_name
 
 ALIASES = {"detach", "alias", "view", "clone", "_to_copy", "contiguous", "lift_fresh", "expand", "reshape", "copy"}
 # the operation → the line's right side; {0}, {1}, {2} are its arguments
@@ -106,7 +106,7 @@ def _purpose(text: str, names: dict[str, str]) -> str:
     return "step" if name == "theta" else f"state {name}" if name in names else f"value {name}"
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
+class _Recorder(DispatchMode):
     """Writes down what is done with the parameter, its gradient and its state, an assignment an operation."""
 
     def __init__(self, named: dict[str, Any], hyper: dict[str, float], t: int) -> None:
@@ -120,7 +120,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         known = [isinstance(a, torch.Tensor) and a.data_ptr() in self.names for a in args]
-        name = op._schema.name.partition("::")[2]
+        name = operation_name(op)
         texts = [self._text(a) for a in args] if any(known) else []
         result = op(*args, **kwargs)
         self.kept.append(result)
