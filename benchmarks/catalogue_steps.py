@@ -12,9 +12,11 @@ import torch
 
 from benchmarks.catalogue_base import STEP, Fault
 from handgrad import torch_ref
-from handgrad.compare.judge.agreement import Disagreement
+from handgrad.compare.checking.explain import explain_stage
+from handgrad.compare.judge.ledger import Disagreement
 from handgrad.compare.judge.sides import as_array
-from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.judge.torch_step import TorchStep
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
 from handgrad.compare.run.experiment import Experiment, build
@@ -32,6 +34,7 @@ def judge(
     judge = StepJudge(
         sides.network, sides.loss, sides.optimizer, list(sides.model), sides.torch_loss,
         lambda params, rate: OPTIMIZERS["sgd"].torch(params, rate), Precision.of(np.float64), training_step,
+        explain=explain_stage,
     )  # fmt: skip
     for step, record in enumerate(records(sides, batch, steps)):
         judge.judge(step, record)

@@ -31,6 +31,7 @@ import torch
 
 from benchmarks.timing import machine, table
 from handgrad import data
+from handgrad.compare.judge import judged
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.lockstep import Lockstep
@@ -61,17 +62,15 @@ def shares(dataset: data.Dataset, batch: int, steps: int) -> list[tuple[str, flo
     """Milliseconds a step by part of the judge."""
     spent: dict[str, float] = defaultdict(float)
 
-    def timed(name: str, kind: Any) -> Any:
-        method = getattr(StepJudge, name)
-
-        def wrapper(self: StepJudge, *args: Any) -> Any:
+    def timed(function: Any, kind: Any) -> Any:
+        def wrapper(*args: Any) -> Any:
             started = time.perf_counter()
             try:
-                return method(self, *args)
+                return function(*args)
             finally:
                 spent[kind(*args)] += time.perf_counter() - started
 
-        return method, wrapper
+        return wrapper
 
     def stage(function: Any, *args: Any) -> str:
         owner = type(getattr(function, "__self__", None)).__name__
@@ -79,20 +78,20 @@ def shares(dataset: data.Dataset, batch: int, steps: int) -> list[tuple[str, flo
             return "the loss, with its bound" if "Entropy" in owner else "forward, with its bound"
         return KINDS.get(function.__name__, function.__name__) + ", with its bound"
 
-    kinds = {
-        "run": stage,
-        "settle": lambda *_: "verdicts",
-        "_judge_page": lambda *_: "verdicts",
-        "judge": lambda *_: "",
-    }
-    methods = {name: timed(name, kind) for name, kind in kinds.items()}
+    parts = (
+        (judged, "follow", stage),
+        (StepJudge, "settle", lambda *_: "verdicts"),
+        (StepJudge, "_judge_page", lambda *_: "verdicts"),
+        (StepJudge, "judge", lambda *_: ""),
+    )
+    before = [getattr(owner, name) for owner, name, _ in parts]
     try:
-        for name, (_, wrapper) in methods.items():
-            setattr(StepJudge, name, wrapper)
+        for (owner, name, kind), function in zip(parts, before, strict=True):
+            setattr(owner, name, timed(function, kind))
         run = trained(dataset, batch, 1, steps)
     finally:
-        for name, (method, _) in methods.items():
-            setattr(StepJudge, name, method)
+        for (owner, name, _), function in zip(parts, before, strict=True):
+            setattr(owner, name, function)
     whole = spent.pop("")
     rows = sorted(spent.items(), key=lambda item: -item[1])
     rows.append(("the judge's bookkeeping", whole - sum(spent.values())))

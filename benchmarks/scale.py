@@ -34,6 +34,7 @@ import torch
 from benchmarks.catalogue_steps import records
 from benchmarks.timing import alternate, machine, median, table
 from handgrad import data, manual
+from handgrad.compare.checking.explain import explain_stage
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
@@ -62,6 +63,7 @@ def measure(sizes: tuple[int, ...], batch: int, steps: int = 0, dtype: str = "fl
     judge = StepJudge(
         sides.network, sides.loss, sides.optimizer, list(sides.model), sides.torch_loss,
         lambda params, rate: OPTIMIZERS["sgd"].torch(params, rate), Precision.of(sides.theta.dtype),
+        explain=explain_stage,
     )  # fmt: skip
     by_hand, by_torch, judged = [], [], []
     started = time.perf_counter()

@@ -29,6 +29,7 @@ import torch
 
 from benchmarks.catalogue_steps import records
 from handgrad import torch_ref
+from handgrad.compare.checking.explain import explain_stage
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     judge = StepJudge(
         sides.network, sides.loss, sides.optimizer, list(sides.model), sides.torch_loss,
         lambda params, rate: OPTIMIZERS["sgd"].torch(params, rate), Precision.of(np.float64),
+        explain=explain_stage,
     )  # fmt: skip
     ours = []
     for k, record in enumerate(records(sides, BATCH, STEPS)):

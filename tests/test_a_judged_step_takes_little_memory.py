@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 
 from benchmarks.catalogue_steps import records
+from handgrad.compare.checking.explain import explain_stage
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
@@ -29,6 +30,7 @@ def most_held(keep: int) -> float:
     judge = Hoarder(
         sides.network, sides.loss, sides.optimizer, list(sides.model), sides.torch_loss,
         lambda params, rate: OPTIMIZERS["sgd"].torch(params, rate), Precision.of(np.float64),
+        explain=explain_stage,
     )  # fmt: skip
     for step, record in enumerate(records(sides, 4, 2)):
         tracemalloc.start()

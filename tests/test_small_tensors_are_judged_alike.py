@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from handgrad.compare.judge import agreement
-from handgrad.compare.judge.agreement import StageRow, judge
+from handgrad.compare.judge.agreement import judge
+from handgrad.compare.judge.ledger import StageRow
 from handgrad.compare.judge.page import LARGEST_TENSOR, ROOM, Agreed, Page
 from handgrad.compare.rounding.bounded import Bounded, Precision
 

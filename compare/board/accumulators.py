@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handgrad.compare.board import scalars
-from handgrad.compare.judge.agreement import StageRow
+from handgrad.compare.judge.ledger import StageRow
 from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
 from handgrad.compare.run.lockstep import Lockstep
 from handgrad.compare.run.progress import SIDES, Progress

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from handgrad.compare.judge.agreement import Disagreement
+from handgrad.compare.judge.ledger import Disagreement
 from handgrad.compare.run.lockstep import Lockstep
 from handgrad.compare.run.progress import SIDES
 from handgrad.compare.run.report import sentence, table

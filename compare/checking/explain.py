@@ -18,7 +18,9 @@ from handgrad.compare.diagnosis.regions import region_name, single_element
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import one_thread
 from handgrad.compare.judge.case import Case
-from handgrad.compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float, parameter
+from handgrad.compare.judge.explanation import Explanation
+from handgrad.compare.judge.names import parameter
+from handgrad.compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float
 from handgrad.compare.judge.torch_rounding import TorchRounding
 from handgrad.compare.judge.two_precision import DRAWS
 
@@ -78,6 +80,12 @@ def explain(
     elif forward_differs and opinion is None and worst is not None and "gradient" in worst.output:
         lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def explain_stage(sides: Sides, case: Case, at: tuple[int, ...]) -> Explanation:
+    """The judge's explainer: one case of a training step."""
+    diagnosis, lines = explain(sides, [case], at=at)
+    return Explanation(tuple(cause.name for cause in diagnosis.causes), tuple(lines))
 
 
 def _with_another(sides: Sides, cases: Sequence[Case]) -> Sequence[Case]:

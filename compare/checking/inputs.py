@@ -16,6 +16,7 @@ from handgrad.compare.checking.evaluate import run_reference
 from handgrad.compare.checking.kinks import KINKS
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import is_whole, require_learning_rate
+from handgrad.compare.judge.names import parameter
 from handgrad.compare.judge.sides import (
     Arrays,
     FunctionSides,
@@ -24,7 +25,6 @@ from handgrad.compare.judge.sides import (
     Sides,
     TrajectorySides,
     is_float,
-    parameter,
 )
 
 

@@ -11,7 +11,9 @@ import torch
 from handgrad import manual
 from handgrad.compare.checking.findings import Finding, Report
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.judge.agreement import Disagreement, Verdict, judge, mismatched
+from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION, Verdict, judge, mismatched
+from handgrad.compare.judge.ledger import Disagreement, Ledger
+from handgrad.compare.judge.names import learning_rate_stage
 from handgrad.compare.judge.two_precision import UNIT_RATIO
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
@@ -29,15 +31,13 @@ class RateJudge:
         self.precision = Precision.of(np.float64)
         self.before: tuple[float, float, float] | None = None  # η, e and A of the step before
 
-    def judge(self, run: Any, step: int, theirs: float) -> None:
-        """Judge torch's learning rate of this step into the rows of the step's judge."""
+    def judge(self, ledger: Ledger, step: int, theirs: float) -> None:
+        """Judge torch's learning rate of this step into the ledger of the step's judge."""
         if not self.varies:
             return
-        stage = f"learning rate · {type(self.schedule).__name__}"
-        verdict = self.verdict(step, theirs)
-        run.row(stage).add(step, "η", verdict)
-        if not verdict.agrees and all(d.stage != stage for d in run.disagreements):
-            run.disagreements.append(Disagreement(step, stage, "η", verdict))
+        stage, verdict = learning_rate_stage(self.schedule), self.verdict(step, theirs)
+        if ledger.add(step, stage, "η", verdict):
+            ledger.remember(Disagreement(step, stage, "η", verdict))
 
     def verdict(self, step: int, theirs: float) -> Verdict:
         """Judge torch's learning rate of this step; the steps must come in order."""
@@ -60,10 +60,10 @@ class RateJudge:
             rate, single = float(self.schedule(step)), Precision.of(np.float32)
             in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
             own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(UNIT_RATIO)  # as two_precision.tolerance
-            return rate, own, "two-precision tolerance"
+            return rate, own, TWO_PRECISION
         if not isinstance(value, Bounded):
-            return float(value), 0.0, "rounding bound"
-        return float(value.value), 0.0 if value.error is None else float(value.error), "rounding bound"
+            return float(value), 0.0, BOUND
+        return float(value.value), 0.0 if value.error is None else float(value.error), BOUND
 
 
 def _not_a_schedule(schedule: Callable[..., Any], steps: int) -> str:

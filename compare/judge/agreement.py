@@ -1,8 +1,6 @@
 """Two tensors side by side: do they agree, and if not, where and by how much."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,100 +174,3 @@ def looseness(largest_allowed: float, magnitude: float, tiny: float) -> float:
     if largest_allowed <= 2 * tiny or not math.isfinite(magnitude):
         return 0.0
     return largest_allowed / magnitude if magnitude > 0 else np.inf
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """A tensor of a stage that differs by more than it may."""
-
-    step: int
-    stage: str
-    tensor: str
-    verdict: Verdict
-    notes: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        line = f"step {self.step}, {self.stage}, {self.tensor}: {self.verdict.describe()}"
-        return "\n  ".join([line, *self.notes])
-
-    def as_json(self) -> dict[str, Any]:
-        """What report.json says of it."""
-        v = self.verdict
-        return {
-            "step": self.step,
-            "stage": self.stage,
-            "tensor": self.tensor,
-            "index": list(v.at),
-            "manual": v.manual,
-            "torch": v.torch,
-            "difference": v.largest_difference,
-            "allowed": v.allowed,
-            "fraction": v.fraction,
-            "elements": v.beyond,
-            "of": v.size,
-            "rule": v.rule,
-            "problem": v.problem,
-            "causes": list(self.causes),
-            "notes": list(self.notes),
-        }
-
-
-@dataclass
-class StageRow:
-    """What a run remembers of one stage: one row of the final table."""
-
-    name: str
-    numbers: int = 0
-    closest: float = 0.0
-    at_step: int = -1
-    tensor: str = ""
-    index: tuple[int, ...] = ()
-    largest_difference: float = 0.0
-    loosest: float = 0.0
-    vacuous: int = 0
-    within_reference: int = 0  # beyond the bound, but no further than torch's own formula rounds
-    by_two_precision: int = 0  # judged by the two-precision tolerance because no rounding rule applied
-    unjudged: int = 0  # steps that nothing could judge as a whole, because no bound reaches through the network
-    last_fraction: float = 0.0  # of the step judged last, and at its worst element |Δ| and what is allowed there
-    last_difference: float = 0.0
-    last_allowed: float = 0.0
-    disagreements: int = 0
-
-    def next_step(self) -> None:
-        """Forget the step judged last."""
-        self.last_fraction = self.last_difference = self.last_allowed = 0.0
-
-    def add(self, step: int, tensor: str, verdict: Verdict) -> None:
-        """Count one tensor of one step."""
-        self.within_reference += verdict.rule == WITHIN_REFERENCE
-        self.by_two_precision += verdict.rule == TWO_PRECISION
-        self.disagreements += not verdict.agrees
-        self.count(
-            step, tensor, verdict.shape, verdict.fraction, verdict.largest_difference, verdict.looseness,
-            lambda: (verdict.flat, abs(verdict.manual - verdict.torch), verdict.allowed),
-        )  # fmt: skip
-
-    def count(
-        self,
-        step: int,
-        tensor: str,
-        shape: tuple[int, ...],
-        fraction: float,
-        largest_difference: float,
-        looseness: float,
-        worst: Callable[[], Worst],
-    ) -> None:
-        """Count what every tensor has; its worst element only where it is the worst of the step."""
-        self.numbers += math.prod(shape)
-        self.vacuous += looseness >= 1
-        self.loosest = max(self.loosest, looseness)
-        self.largest_difference = max(self.largest_difference, largest_difference)
-        closest = fraction > self.closest or self.at_step < 0
-        if closest or fraction > self.last_fraction or not self.last_allowed:
-            flat, difference, allowed = worst()
-            if fraction > self.last_fraction or not self.last_allowed:
-                self.last_fraction, self.last_difference, self.last_allowed = fraction, difference, allowed
-            if closest:
-                self.closest, self.at_step = fraction, step
-                self.tensor, self.index = tensor, index(flat, shape)

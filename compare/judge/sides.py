@@ -16,6 +16,23 @@ import torch
 from torch import nn
 
 from handgrad import manual
+from handgrad.compare.judge.names import (
+    DY,
+    GRAD,
+    GRADS,
+    INPUT_GRADIENT,
+    LEARNING_RATE,
+    LOSS,
+    LOSS_GRADIENT,
+    OUTPUT,
+    TARGET,
+    THETA,
+    X,
+    gradient_of,
+    parameters_among,
+    theta_after,
+)
+from handgrad.compare.judge.names import parameter as parameter  # the diagnosis imports it from here
 from handgrad.compare.rounding.bounded import Bounded
 from handgrad.torch_ref import parameters as torch_parameters
 
@@ -28,21 +45,6 @@ class Sides(Protocol):
     def manual(self, inputs: Arrays) -> Arrays: ...
 
     def torch(self, inputs: Arrays) -> Arrays: ...
-
-
-def parameter(name: str) -> str:
-    """The name under which a parameter stands among the inputs."""
-    return f"parameter {name}"
-
-
-def gradient_of(name: str) -> str:
-    """The name under which a parameter's gradient stands among the outputs."""
-    return f"gradient of {name}"
-
-
-def parameters_among(inputs: Arrays) -> Arrays:
-    """The parameters among the inputs, by their own names."""
-    return {k.removeprefix("parameter "): v for k, v in inputs.items() if k.startswith("parameter ")}
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class LayerSides:
 
     def manual(self, inputs: Arrays) -> Arrays:
         params = parameters_among(inputs)
-        y, cache = self.layer.forward(params, inputs["x"])
-        out = {"output": y}
-        if "dy" in inputs:
-            out["input gradient"] = self.layer.input_gradient(params, cache, inputs["dy"])
-            gradients = self.layer.parameter_gradients(params, cache, inputs["dy"])
+        y, cache = self.layer.forward(params, inputs[X])
+        out = {OUTPUT: y}
+        if DY in inputs:
+            out[INPUT_GRADIENT] = self.layer.input_gradient(params, cache, inputs[DY])
+            gradients = self.layer.parameter_gradients(params, cache, inputs[DY])
             if not isinstance(gradients, dict):
                 raise TypeError(
                     f"parameter_gradients must return a dictionary of gradients by name, got {type(gradients).__name__}"
@@ -77,21 +79,21 @@ class LayerSides:
 def torch_layer(reference: Callable[..., torch.Tensor], inputs: Arrays) -> Arrays:
     """The reference's output and, by autograd, its gradients, in the dtype of x."""
     params = {k: as_tensor(v).requires_grad_() for k, v in parameters_among(inputs).items()}
-    x = as_tensor(inputs["x"]).requires_grad_()
-    given = {"x": x} | params
+    x = as_tensor(inputs[X]).requires_grad_()
+    given = {X: x} | params
     if isinstance(reference, nn.Module):
         y = torch.func.functional_call(copy.deepcopy(reference).to(x.dtype), params, (x,))
     else:
         y = reference(x, **params)
     if not isinstance(y, torch.Tensor):
         raise TypeError(f"it must return one tensor, not {type(y).__name__}")
-    require_unchanged(given, {"x": inputs["x"], **parameters_among(inputs)})
-    out = {"output": as_array(y)}
-    if "dy" in inputs:
-        wanted = {"input gradient": x} | {gradient_of(k): v for k, v in params.items()}
+    require_unchanged(given, {X: inputs[X], **parameters_among(inputs)})
+    out = {OUTPUT: as_array(y)}
+    if DY in inputs:
+        wanted = {INPUT_GRADIENT: x} | {gradient_of(k): v for k, v in params.items()}
         if not y.requires_grad:
-            return out | {name: np.zeros(source.shape, inputs["x"].dtype) for name, source in wanted.items()}
-        gradients = torch.autograd.grad(y, list(wanted.values()), as_tensor(inputs["dy"]), allow_unused=True)
+            return out | {name: np.zeros(source.shape, inputs[X].dtype) for name, source in wanted.items()}
+        gradients = torch.autograd.grad(y, list(wanted.values()), as_tensor(inputs[DY]), allow_unused=True)
         for (name, source), g in zip(wanted.items(), gradients, strict=True):
             out[name] = as_array(torch.zeros_like(source) if g is None else g)
     return out
@@ -111,15 +113,15 @@ class FunctionSides:
     reference: Callable[..., torch.Tensor]
 
     def manual(self, inputs: Arrays) -> Arrays:
-        params, x = parameters_among(inputs), inputs["x"]
+        params, x = parameters_among(inputs), inputs[X]
         result = self.forward(x, **params)
         y, arguments = (result[0], (result[1],)) if isinstance(result, tuple) else (result, (x,))
-        out = {"output": y}
-        if "dy" in inputs:
+        out = {OUTPUT: y}
+        if DY in inputs:
             named = {} if isinstance(result, tuple) else params
-            gradients = self.backward(inputs["dy"], *arguments, **named)
-            gradients = gradients if isinstance(gradients, dict) else {"x": gradients}
-            out |= {"input gradient" if k == "x" else gradient_of(k): g for k, g in gradients.items()}
+            gradients = self.backward(inputs[DY], *arguments, **named)
+            gradients = gradients if isinstance(gradients, dict) else {X: gradients}
+            out |= {INPUT_GRADIENT if k == X else gradient_of(k): g for k, g in gradients.items()}
         return out
 
     def torch(self, inputs: Arrays) -> Arrays:
@@ -134,19 +136,19 @@ class LossSides:
     module: Callable[..., torch.Tensor]
 
     def manual(self, inputs: Arrays) -> Arrays:
-        J, cache = self.loss.forward(inputs["output"], inputs["target"])
-        return {"loss": J, "loss gradient": self.loss.gradient(cache)}
+        J, cache = self.loss.forward(inputs[OUTPUT], inputs[TARGET])
+        return {LOSS: J, LOSS_GRADIENT: self.loss.gradient(cache)}
 
     def torch(self, inputs: Arrays) -> Arrays:
-        output = as_tensor(inputs["output"]).requires_grad_()
+        output = as_tensor(inputs[OUTPUT]).requires_grad_()
         module = self.module
         if isinstance(module, nn.Module):  # class weights and the like take the dtype of the run
             module = copy.deepcopy(module).to(output.dtype)
-        target = as_tensor(inputs["target"])
+        target = as_tensor(inputs[TARGET])
         J = module(output, target)
-        require_unchanged({"output": output, "target": target}, inputs)
+        require_unchanged({OUTPUT: output, TARGET: target}, inputs)
         (gradient,) = torch.autograd.grad(J, output)
-        return {"loss": J.detach().numpy(), "loss gradient": gradient.numpy()}
+        return {LOSS: J.detach().numpy(), LOSS_GRADIENT: gradient.numpy()}
 
 
 @dataclass(frozen=True)
@@ -160,21 +162,21 @@ class OptimizerSides:
     optimizer: Callable[..., torch.optim.Optimizer]
 
     def manual(self, inputs: Arrays) -> Arrays:
-        theta, state = self.rule.update(inputs["theta"], inputs["grad"], self._state(inputs), inputs["learning rate"])
-        return {"theta": theta, **state}
+        theta, state = self.rule.update(inputs[THETA], inputs[GRAD], self._state(inputs), inputs[LEARNING_RATE])
+        return {THETA: theta, **state}
 
     def torch(self, inputs: Arrays) -> Arrays:
-        theta = nn.Parameter(as_tensor(inputs["theta"]))
-        optimizer = self.optimizer([theta], inputs["learning rate"])
+        theta = nn.Parameter(as_tensor(inputs[THETA]))
+        optimizer = self.optimizer([theta], inputs[LEARNING_RATE])
         state = {k: v if k == "step" else as_tensor(v) for k, v in self._state(inputs).items()}
         torch_parameters.load_state(optimizer, state)
-        theta.grad = as_tensor(inputs["grad"])
+        theta.grad = as_tensor(inputs[GRAD])
         optimizer.step()
         after = torch_parameters.flat_state(optimizer)
-        return {"theta": theta.detach().numpy()} | {k: as_array(v) for k, v in after.items()}
+        return {THETA: theta.detach().numpy()} | {k: as_array(v) for k, v in after.items()}
 
     def _state(self, inputs: Arrays) -> Arrays:
-        return {k: v for k, v in inputs.items() if k not in ("theta", "grad", "learning rate")}
+        return {k: v for k, v in inputs.items() if k not in (THETA, GRAD, LEARNING_RATE)}
 
 
 @dataclass(frozen=True)
@@ -188,23 +190,23 @@ class TrajectorySides:
     optimizer: Callable[..., torch.optim.Optimizer]
 
     def manual(self, inputs: Arrays) -> Arrays:
-        theta, out = inputs["theta"], {}
+        theta, out = inputs[THETA], {}
         state = self.rule.init(theta)
-        for k in range(len(inputs["grads"])):
-            result = self.rule.update(theta, inputs["grads"][k], state, inputs["learning rate"])
+        for k in range(len(inputs[GRADS])):
+            result = self.rule.update(theta, inputs[GRADS][k], state, inputs[LEARNING_RATE])
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise TypeError(f"update must return the pair (theta, state), got {type(result).__name__}")
             theta, state = result
-            out[f"theta after step {k + 1}"] = theta
+            out[theta_after(k + 1)] = theta
         return out | {k: v for k, v in state.items() if getattr(v, "shape", isinstance(v, (list, tuple)))}
 
     def torch(self, inputs: Arrays) -> Arrays:
-        theta, out = nn.Parameter(as_tensor(inputs["theta"])), {}
-        optimizer = self.optimizer([theta], inputs["learning rate"])
-        for k, grad in enumerate(inputs["grads"]):
+        theta, out = nn.Parameter(as_tensor(inputs[THETA])), {}
+        optimizer = self.optimizer([theta], inputs[LEARNING_RATE])
+        for k, grad in enumerate(inputs[GRADS]):
             theta.grad = as_tensor(grad)
             optimizer.step()
-            out[f"theta after step {k + 1}"] = theta.detach().numpy().copy()
+            out[theta_after(k + 1)] = theta.detach().numpy().copy()
         state = torch_parameters.flat_state(optimizer)
         return out | {name: as_array(v) for name, v in state.items() if np.shape(v)}
 

@@ -1,4 +1,4 @@
-"""The step as a whole: what the two sides really did, without any exchange between the stages.
+"""The step as a whole: what the two sides really did, without any reset between the stages.
 
 `handgrad.compare.judge.stages` judges the manual code at torch's numbers. This judges the manual side's own run:
 its record of a step against torch's, within what the difference of the two sides' weights, as measured before the
@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.judge.agreement import Disagreement, judge
+from handgrad.compare.judge.agreement import judge
+from handgrad.compare.judge.ledger import Disagreement
 from handgrad.compare.judge.sides import exact
-from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.judge.torch_step import TorchStep
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 from handgrad.manual.training import StepRecord, step
 
@@ -37,7 +39,6 @@ def judge_whole_step(
     if not run.finite:
         return  # nothing can be said of what is made of ∞ and NaN
     p = run.precision
-    row = run.row(STAGE)
     with np.errstate(all="ignore"):
         start = {name: _apart(value, theirs.state.get(name), p) for name, value in state.items()}
         try:
@@ -46,15 +47,16 @@ def judge_whole_step(
                 exact(theirs.x, p), exact(theirs.target, p), _rates_apart(rate, theirs.learning_rate, p),
             )  # fmt: skip
         except (NoRoundingRule, FloatingPointError):
-            row.unjudged += 1  # no bound reaches through this network; its stages are judged one by one
+            run.ledger.row(
+                STAGE
+            ).unjudged += 1  # no bound reaches through this network; its stages are judged one by one
             return
     for name, value, bound, torch in _tensors(ours, bounds, theirs):
         error = bound.error if isinstance(bound, Bounded) else None
         verdict = judge(Bounded(np.asarray(value), error, p), torch)
-        row.add(number, name, verdict)
-        if not verdict.agrees and all((d.stage, d.tensor) != (STAGE, name) for d in run.disagreements):
+        if run.ledger.add(number, STAGE, name, verdict):
             note = "the judged stages run the same code at torch's numbers: does it behave differently there?"
-            run.disagreements.append(Disagreement(number, STAGE, name, verdict, (note,)))
+            run.ledger.remember(Disagreement(number, STAGE, name, verdict, (note,)))
 
 
 def _apart(ours: Any, theirs: Any, p: Precision) -> Any:

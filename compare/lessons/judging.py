@@ -12,9 +12,11 @@ from torch import nn, optim
 
 from handgrad import manual, torch_ref
 from handgrad.compare.checking.check import check
+from handgrad.compare.checking.explain import explain_stage
 from handgrad.compare.checking.findings import CheckFailed, Report
 from handgrad.compare.judge.sides import as_array, as_tensor
-from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.judge.torch_step import TorchStep
 from handgrad.compare.rounding.bounded import Precision
 from handgrad.torch_ref import parameters as torch_parameters
 
@@ -48,6 +50,7 @@ def judge_training(
     judge = StepJudge(
         network, loss, manual.SGD(), list(model), torch_loss,
         lambda parameters, rate: optim.SGD(parameters, rate), Precision.of(np.dtype(np.float64)), training_step,
+        explain=explain_stage,
     )  # fmt: skip
     optimizer = optim.SGD(model.parameters(), learning_rate)
     for number, (x, target) in enumerate(batches):

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from handgrad import data, manual, torch_ref
+from handgrad.compare.checking.explain import explain_stage
 from handgrad.compare.checking.schedules import RateJudge
 from handgrad.compare.judge.sides import as_array
-from handgrad.compare.judge.stages import StepJudge, TorchStep
+from handgrad.compare.judge.stages import StepJudge
+from handgrad.compare.judge.torch_step import TorchStep
 from handgrad.compare.judge.whole_step import judge_whole_step
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
@@ -48,7 +50,7 @@ class Lockstep:
             self.sides.network, self.sides.loss, self.sides.optimizer, list(self.sides.model),
             self.sides.torch_loss,
             lambda params, rate: OPTIMIZERS[e.optimizer].torch(params, rate, **e.optimizer_options),
-            precision,
+            precision, explain=explain_stage,
         )  # fmt: skip
         self.rate_judge = RateJudge(self.sides.schedule, e.schedule != "constant")
         self.progress = Progress()
@@ -137,7 +139,7 @@ class Lockstep:
         judged = now.step % self.experiment.judge_every == 0 or failure is not None
         if judged:
             self.judge.judge(now.step, record)
-            self.rate_judge.judge(self.judge, now.step, torch_rate)
+            self.rate_judge.judge(self.judge.ledger, now.step, torch_rate)
         if failure is not None:
             raise failure
         assert ours is not None

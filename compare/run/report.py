@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from handgrad.compare.foundation.json_values import finite
-from handgrad.compare.judge.agreement import StageRow
+from handgrad.compare.judge.ledger import StageRow
 from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
 from handgrad.compare.run.lockstep import Lockstep
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.judge.agreement import Disagreement, StageRow
+from handgrad.compare.judge.ledger import Disagreement, Ledger, StageRow
 from handgrad.compare.judge.sides import Arrays, as_array
-from handgrad.compare.judge.stages import TorchStep
+from handgrad.compare.judge.torch_step import TorchStep
 from handgrad.compare.run.checkpoint.files import Damaged
 from handgrad.compare.run.checkpoint.records import as_plain, revive
 from handgrad.compare.run.experiment import Experiment
@@ -39,7 +39,6 @@ class Document:
     progress: dict[str, Any]  # the fields of Progress, but for the records of the last step
     rows: list[StageRow]
     disagreements: list[Disagreement]
-    at_fault: set[tuple[str, str]]
     previous: int | None  # the step judged last, whose gradient is GRADIENT
     rate: tuple[float, float, float] | None  # RateJudge.before
     manual_state: dict[str, Any]  # what of an optimizer's state is no array: the number of its steps
@@ -67,7 +66,6 @@ def capture(run: Lockstep, log: dict[str, Any], elapsed: float) -> dict[str, np.
         progress=progress,
         rows=list(judge.rows.values()),
         disagreements=judge.disagreements,
-        at_fault=judge._at_fault,
         previous=number,
         rate=run.rate_judge.before,
         manual_state={k: v for k, v in states["manual"].items() if not isinstance(v, np.ndarray)},
@@ -139,8 +137,7 @@ def _restore(run: Lockstep, arrays: dict[str, np.ndarray], document: Document) -
     run.progress, run.rate_judge.before = progress, document.rate
     run.theta, run.state = theta["manual"], state
     run.torch_theta, run.torch_state = theta["torch_ref"], torch_state
-    judge.rows = {row.name: row for row in document.rows}
-    judge.disagreements, judge._at_fault = document.disagreements, document.at_fault
+    judge.ledger = Ledger(document.rows, document.disagreements)
 
 
 def _torch_state(run: Lockstep) -> Arrays:

@@ -1,0 +1,83 @@
+"""The names of stages, and of the inputs and outputs of two sides. No other file makes or takes apart such a name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Inputs.
+X, DY = "x", "dy"  # of a layer, beside its parameters
+TARGET = "target"  # of a loss, beside the network's OUTPUT
+THETA, GRAD, GRADS, LEARNING_RATE = "theta", "grad", "grads", "learning rate"  # of an update, or of many
+_PARAMETER = "parameter "
+
+# Outputs.
+OUTPUT, INPUT_GRADIENT = "output", "input gradient"
+LOSS, LOSS_GRADIENT = "loss", "loss gradient"
+DERIVATION = "derivation"  # stands for all outputs of code that raises
+_GRADIENT, _THETA_AFTER = "gradient of ", "theta after step "
+
+# Stages of a step.
+FORWARD, PARAMETER_GRADIENTS = "forward", "parameter gradients"
+
+
+def parameter(name: str) -> str:
+    """The name under which a parameter stands among the inputs."""
+    return _PARAMETER + name
+
+
+def gradient_of(name: str) -> str:
+    """The name under which a parameter's gradient stands among the outputs."""
+    return _GRADIENT + name
+
+
+def theta_after(steps: int) -> str:
+    """The name under which θ after so many steps stands among the outputs."""
+    return f"{_THETA_AFTER}{steps}"
+
+
+def parameters_among(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The parameters among the inputs, by their own names."""
+    return {k.removeprefix(_PARAMETER): v for k, v in inputs.items() if k.startswith(_PARAMETER)}
+
+
+def parameter_behind(output: str) -> str | None:
+    """The parameter whose gradient this output is; None for any other output."""
+    return output.removeprefix(_GRADIENT) if output.startswith(_GRADIENT) else None
+
+
+def is_forward(output: str) -> bool:
+    """Whether an output is that of a forward pass."""
+    return output in (OUTPUT, LOSS)
+
+
+def is_theta(output: str) -> bool:
+    """Whether an output is θ after one step or several, and not the state of an update rule."""
+    return output == THETA or output.startswith(_THETA_AFTER)
+
+
+def differentiated(output: str) -> tuple[str, str] | None:
+    """(input, output) where this output is ∂ output / ∂ input of the other two; None where it is no gradient."""
+    name = parameter_behind(output)
+    if name is not None:
+        return parameter(name), OUTPUT
+    return {INPUT_GRADIENT: (X, OUTPUT), LOSS_GRADIENT: (OUTPUT, LOSS)}.get(output)
+
+
+def layer_stage(index: int, layer: Any, what: str) -> str:
+    """A stage of a layer, as reports name it."""
+    return f"{index} · {type(layer).__name__} · {what}"
+
+
+def loss_stage(loss: Any) -> str:
+    """The stage of a loss."""
+    return f"loss · {type(loss).__name__}"
+
+
+def update_stage(rule: Any) -> str:
+    """The stage of an update rule."""
+    return f"update · {type(rule).__name__}"
+
+
+def learning_rate_stage(schedule: Any) -> str:
+    """The stage of a schedule."""
+    return f"learning rate · {type(schedule).__name__}"
