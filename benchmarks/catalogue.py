@@ -19,8 +19,9 @@ from benchmarks import (
 )
 from benchmarks.catalogue_base import LOSS, OPTIMIZER, STEP, Fault
 from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.draws import Draw
 from handgrad.compare.foundation.validation import choose
-from handgrad.compare.judge.sides import Arrays, Sides
+from handgrad.compare.judge.sides import Sides
 from handgrad.compare.run.experiment import CHOICES
 
 ROOMS = (
@@ -51,7 +52,7 @@ def catalogue() -> list[Fault]:
     return faults
 
 
-def sides_and_inputs(fault: Fault) -> tuple[Sides, dict[str, Arrays]]:
+def sides_and_inputs(fault: Fault) -> tuple[Sides, list[Draw]]:
     """The two sides of a fault, with nothing kept from an earlier call, and the draws, as `check` makes them."""
     fault = copy.deepcopy(fault)
     real = choose("dtype", "float64", CHOICES["dtype"])

@@ -36,6 +36,7 @@ from benchmarks.catalogue_base import MAGNITUDES, STEP, Fault
 from benchmarks.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
 from benchmarks.right_configurations import configurations
 from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.draws import Draw
 
 TOOLS = (OURS, *OTHERS)
 
@@ -52,8 +53,8 @@ def others_on(fault: Fault) -> dict[str, Said]:
         return dict.fromkeys(OTHERS, NOT_APPLICABLE)
     said = {}
     for name, tool in OTHERS.items():
-        sides, inputs = sides_and_inputs(fault)
-        each = [tool(sides, arrays) for arrays in inputs.values()]
+        sides, draws = sides_and_inputs(fault)
+        each = [tool(sides, draw.arrays) for draw in draws]
         named = frozenset().union(*(s.tensors for s in each if s.tensors)) if each[0].tensors is not None else None
         said[name] = Said(any(s.complains for s in each), named, each[0].applies)
     return said
@@ -99,7 +100,7 @@ def false_alarms(count: int) -> None:
     for c in configurations(count, seed=1):
         kinds = ["all", c.dtype, *([c.special] if c.special else [])]
         with np.errstate(all="ignore"):
-            report = checking.run(c.name, c.sides, {"draw": c.inputs})
+            report = checking.run(c.name, c.sides, [Draw("draw", c.inputs)])
             said = {OURS: Said(not report.agrees), **{name: tool(c.sides, c.inputs) for name, tool in OTHERS.items()}}
         if not report.agrees:
             wrong = [f"{f.tensor}: {f.verdict.describe()}" for f in report.findings if not f.agrees]

@@ -97,7 +97,7 @@ def cases(dtype: str, scales: tuple[float, ...] = SCALES, seed: int = 0) -> Iter
     for name, (rule, reference) in RULES.items():
         sides, drawn = rule_inputs(rule, reference, (6,), 0.01, 10, np.dtype(dtype), seed)
         for scale in scales:
-            inputs = {**drawn["draw 1"], "grads": (drawn["draw 1"]["grads"] * scale).astype(dtype)}
+            inputs = {**drawn[0].arrays, "grads": (drawn[0].arrays["grads"] * scale).astype(dtype)}
             yield Case(f"{name}, {scale:g} in {dtype}", sides, inputs)
 
 

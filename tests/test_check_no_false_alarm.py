@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.right_configurations import Configuration, configurations
 from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.draws import Draw
 
 CONFIGURATIONS = list(configurations(480, seed=2026))
 
@@ -18,7 +19,7 @@ CONFIGURATIONS = list(configurations(480, seed=2026))
 def test_no_false_alarm(part: int) -> None:
     for c in CONFIGURATIONS[part::12]:
         with np.errstate(all="ignore"):  # scales of 1e6 overflow in float32 on both sides
-            report = checking.run(c.name, c.sides, {"draw": c.inputs})
+            report = checking.run(c.name, c.sides, [Draw("draw", c.inputs)])
         assert report.agrees, f"{c.name}\n{report}"
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from handgrad import CheckFailed, check, manual
 from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.draws import Draw
 from handgrad.compare.checking.findings import Finding
 from handgrad.compare.judge.agreement import WITHIN_REFERENCE
 from handgrad.compare.judge.sides import LayerSides, LossSides, TrajectorySides
@@ -30,7 +31,7 @@ from benchmarks.right_configurations import configurations
 
 
 def findings(sides: Any, **inputs: Any) -> dict[str, Finding]:
-    return {f.tensor: f for f in checking.run("these numbers", sides, {"draw": inputs}).findings}
+    return {f.tensor: f for f in checking.run("these numbers", sides, [Draw("draw", inputs)]).findings}
 
 
 # --- excused ----------------------------------------------------------------------------------------------------------

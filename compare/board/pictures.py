@@ -11,8 +11,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from handgrad import data
 from handgrad.compare.board import drawing, predictions
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.sides import exact
-from handgrad.compare.rounding.bounded import Bounded
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule
 from handgrad.compare.run.lockstep import Lockstep
 
 WEIGHTS, APART = "pictures/first-layer weights", "pictures/first-layer weights: difference ÷ bound"
@@ -109,7 +110,10 @@ def difference_in_bounds(run: Lockstep) -> np.ndarray | None:
             theta, _ = sides.optimizer.update(
                 exact(record.theta, p), exact(record.grad, p), state, record.learning_rate
             )
-    except Exception:  # no rounding rule, or a fault of the layer's, which the judge has named already
+    except NoRoundingRule:
+        return None
+    except Exception as error:  # a fault of the layer's, which the judge has named already
+        swallowed(error, "the picture of the differences")
         return None
     update = sides.network.views(theta)[0].get("weight")
     if not isinstance(gradient, Bounded) or not isinstance(update, Bounded) or gradient.shape != update.shape:

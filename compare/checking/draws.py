@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from enum import Enum, auto
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import require_memory
+from handgrad.compare.judge.sides import Arrays
 
 COPIES = 16  # of an input: both sides', their gradients, bounds, and several draws
 
 # What a person may give for x, output, target or theta.
 Spec = tuple[int, ...] | np.ndarray | Callable[[np.random.Generator], np.ndarray]
+
+
+class Kind(Enum):
+    """What a draw is for."""
+
+    PLAIN = auto()
+    OTHER_BATCH = auto()  # another batch size, so that a factor N is told apart from a plain number
+    LARGE = auto()  # four times the numbers
+    DYADIC = auto()  # numbers with few bits, of which no sum or product rounds
+    KINKS = auto()  # points at which there may be no derivative
+
+
+class Draw(NamedTuple):
+    """The inputs of one evaluation of both sides."""
+
+    label: str  # as reports name it
+    arrays: Arrays
+    kind: Kind = Kind.PLAIN
 
 
 def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare import rounding
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge import two_precision
 from handgrad.compare.judge.agreement import EXACT, Verdict, judge, mismatched
 from handgrad.compare.judge.case import Case, Output
+from handgrad.compare.judge.names import DERIVATION, DY, is_theta
 from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
@@ -23,13 +26,27 @@ RULES, NUMPY = str(Path(rounding.__file__).parent), str(Path(np.__file__).parent
 PROJECT = str(Path(rounding.__file__).parent.parent)
 
 
+class Fault(Enum):
+    """Why there are no two arrays to compare."""
+
+    RAISES = auto()  # the derivation raises an exception
+    NO_ARRAY = auto()  # it returns something else than an array of floating-point numbers
+    MISSING = auto()  # it does not return what torch does
+    UNKNOWN = auto()  # it returns what torch does not
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What became of one output on one draw."""
 
     verdict: Verdict
-    case: Case | None  # None where there are no two arrays to compare
+    case: Case | None  # None where there is a fault
     reason: str = ""  # why the two-precision tolerance had to be used
+    fault: Fault | None = None
+
+
+def _faulty(fault: Fault, problem: str, size: int) -> Evaluation:
+    return Evaluation(mismatched(problem, size), None, fault=fault)
 
 
 def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Evaluation]:
@@ -46,16 +63,18 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         # a Bounded here was kept from an earlier call, by a derivation that is not pure
         plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
     except Exception as problem:
-        return {"derivation": Evaluation(mismatched(_what_it_raised(problem), 0), None)}
+        swallowed(problem, "the derivation")
+        said = _writes_in_place(problem, sides, inputs) or _what_it_raised(problem)
+        return {DERIVATION: _faulty(Fault.RAISES, said, 0)}
     plain = {k: v for k, v in plain.items() if k in theirs or not _is_state(sides, k)}  # a rule's own need be no array
     odd = {name: text for name, value in plain.items() if (text := _no_floats(name, value, theirs.get(name)))}
     if odd:
         sizes = {name: np.size(theirs.get(name, ())) for name in odd}
-        return {name: Evaluation(mismatched(text, sizes[name]), None) for name, text in odd.items()}
+        return {name: _faulty(Fault.NO_ARRAY, text, sizes[name]) for name, text in odd.items()}
     arbiter = two_precision.Arbiter(sides, inputs)
     ours, reason = _on_bounds(sides, inputs, precision)
-    if reason and "dy" in inputs:  # the forward pass may have its bounds all the same
-        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != "dy"}, precision)
+    if reason and DY in inputs:  # the forward pass may have its bounds all the same
+        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != DY}, precision)
     tolerances: dict[str, float] = {}
     if reason:
         tolerances = _two_precision_tolerance(sides, inputs, reason)
@@ -66,7 +85,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if name not in plain and _is_state(sides, name):
             continue
         if name not in plain:
-            found[name] = Evaluation(mismatched(f"the manual side returns no {name}", torch.size), None)
+            found[name] = _faulty(Fault.MISSING, f"the manual side returns no {name}", torch.size)
             continue
         value, result = np.asarray(plain[name]), ours.get(name)
         why = "" if name in ours else reason
@@ -84,7 +103,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         beside[name] = Output(value, torch, allowed)
         found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), why)
     for name in sorted(name for name in plain.keys() - theirs.keys() if not _is_state(sides, name)):
-        found[name] = Evaluation(mismatched(f"the manual side returns a {name} that torch does not have", 0), None)
+        found[name] = _faulty(Fault.UNKNOWN, f"the manual side returns a {name} that torch does not have", 0)
     return found
 
 
@@ -110,7 +129,7 @@ def _two_precision_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[
 
 def _is_state(sides: Sides, name: str) -> bool:
     """Whether an output is an optimizer's state, which a rule may keep in a form of its own."""
-    return isinstance(sides, TrajectorySides) and not name.startswith("theta after")
+    return isinstance(sides, TrajectorySides) and not is_theta(name)
 
 
 def run_reference(sides: Sides, inputs: Arrays) -> Arrays:
@@ -140,7 +159,10 @@ def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arra
         with np.errstate(all="ignore"):
             return dict(sides.manual(bounded(inputs, precision))), ""
     except Exception as problem:
-        kind = "" if isinstance(problem, NoRoundingRule) else f"{type(problem).__name__}: "
+        kind = ""
+        if not isinstance(problem, NoRoundingRule):
+            kind = f"{type(problem).__name__}: "
+            swallowed(problem, "the rounding bound")
         return {}, f"{kind}{problem}{_where(problem)}"
 
 
@@ -169,7 +191,8 @@ def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays)
         with np.errstate(all="ignore"):
             pairs = [(sides.torch(again), theirs), (sides.manual(again), plain)]
         return _equal(pairs)
-    except Exception:
+    except Exception as problem:
+        swallowed(problem, "the test whether an exact draw rounds")
         return False
 
 
@@ -177,10 +200,22 @@ def _equal(pairs: list[tuple[Arrays, Arrays]]) -> bool:
     return all(low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high) for low, high in pairs)
 
 
+def _writes_in_place(problem: Exception, sides: Sides, inputs: Arrays) -> str:
+    """The words for code that cannot write into its arguments, and does where it can; nothing for any other."""
+    if not isinstance(problem, ValueError):  # as NumPy raises for a read-only array
+        return ""
+    given = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
+    try:
+        sides.manual(given)
+    except Exception:
+        if all(np.array_equal(v, inputs[k], equal_nan=is_float(v)) for k, v in given.items()):
+            return ""
+    text = str(problem).splitlines()[0]
+    return f"the derivation must not change its arguments, but it writes into one in place ({text}): copy it first"
+
+
 def _what_it_raised(problem: Exception) -> str:
     text = str(problem).splitlines()[0] if str(problem) else ""
-    if isinstance(problem, ValueError) and "read-only" in text:
-        return f"the derivation must not change its arguments, but it writes into one in place ({text}): copy it first"
     frames = traceback.extract_tb(problem.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"the derivation raises {type(problem).__name__}: {text}{place}"

@@ -8,26 +8,26 @@ import numpy as np
 
 from handgrad.compare.checking import referee
 from handgrad.compare.checking.evaluate import evaluate
-from handgrad.compare.checking.referee import UNDECIDED
+from handgrad.compare.checking.referee import Side
 from handgrad.compare.diagnosis.causes import Cause
 from handgrad.compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
 from handgrad.compare.diagnosis.graph.search import Clues
 from handgrad.compare.diagnosis.noise import lower_precision
 from handgrad.compare.diagnosis.of_update_rules import explain_update
 from handgrad.compare.diagnosis.regions import region_name, single_element
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import one_thread
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.explanation import Explanation
-from handgrad.compare.judge.names import parameter
-from handgrad.compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float
+from handgrad.compare.judge.names import TARGET, differentiated
+from handgrad.compare.judge.sides import OptimizerSides, Sides, TrajectorySides, is_float
 from handgrad.compare.judge.torch_rounding import TorchRounding
 from handgrad.compare.judge.two_precision import DRAWS
 
 # A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
 FEW_BOUNDS = 2.0**10
 FEW_ULPS = 2.0**12
-WITH_MANUAL = "it agrees with manual"
 NOT_OF_TORCH = (
     "this gradient is that of the forward pass, in which both sides agree, and torch's is not: it may have a path "
     "detached, a backward pass of its own, or a constant in float32"
@@ -54,10 +54,10 @@ def explain(
     worst = next((c for c in cases if c.differs()), None)
     opinion = None if worst is None else second_opinion(sides, worst, at if worst is cases[0] else None)
     said = [] if opinion is None else [str(opinion)]
-    undecided = opinion is not None and opinion.side() == UNDECIDED
+    undecided = opinion is not None and opinion.side() is Side.UNDECIDED
     if small := rounding_size(cases, undecided):
         return Diagnosis((), facts=(small,)), [small, *said]
-    if forward_differs is False and opinion is not None and opinion.side() == WITH_MANUAL:
+    if forward_differs is False and opinion is not None and opinion.side() is Side.MANUAL:
         return Diagnosis((), facts=(NOT_OF_TORCH,)), [NOT_OF_TORCH, *said]
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
         diagnosis = _of_update(sides, cases)
@@ -75,9 +75,9 @@ def explain(
         return Diagnosis((), facts=(alone,)), [alone, *said]
     diagnosis = diagnose(sides, confirmed, agreeing, clues)
     lines = [*diagnosis.lines(), *said]
-    if forward_differs and opinion is not None and opinion.side() == WITH_MANUAL:
+    if forward_differs and opinion is not None and opinion.side() is Side.MANUAL:
         lines.append("the forward passes already differ: this gradient is right, for another function")
-    elif forward_differs and opinion is None and worst is not None and "gradient" in worst.output:
+    elif forward_differs and opinion is None and worst is not None and differentiated(worst.output):
         lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
 
@@ -97,7 +97,7 @@ def _with_another(sides: Sides, cases: Sequence[Case]) -> Sequence[Case]:
     if len(numbers) != 1 or any(c.manual.size != 1 for c in cases):
         return cases
     first = cases[0]
-    nearby = {k: v * 0.8125 if is_float(v) and k != "target" else v for k, v in first.inputs.items()}
+    nearby = {k: v * 0.8125 if is_float(v) and k != TARGET else v for k, v in first.inputs.items()}
     try:
         found = evaluate(sides, nearby).get(first.output)
     except UsageError:
@@ -172,29 +172,19 @@ def second_opinion(sides: Sides, case: Case, at: tuple[int, ...] | None = None) 
     """The referee's opinion at the element `at`, or at the worst; None where the output is no gradient of a forward."""
     if case.manual.shape != case.torch.shape:
         return None
-    wrt, output = differentiated(case.output, case.inputs)
-    if wrt is None:
+    gradient = differentiated(case.output)
+    if gradient is None:
         return None
     worst = np.unravel_index(int(_gap(case).argmax()), case.torch.shape)
     index = tuple(int(i) for i in worst) if at is None or len(at) != case.torch.ndim else at
     try:
         return referee.opinion(
-            sides, case.inputs, wrt, output, index,
+            sides, case.inputs, *gradient, index,
             float(case.manual[index]), float(case.torch[index]), float(case.allowed[index]),
         )  # fmt: skip
-    except Exception:
+    except Exception as error:
+        swallowed(error, "the referee")
         return None
-
-
-def differentiated(output: str, inputs: Arrays) -> tuple[str | None, str]:
-    """Which input a gradient is with respect to, and of which output."""
-    if output == "input gradient":
-        return "x", "output"
-    if output.startswith("gradient of "):
-        return parameter(output.removeprefix("gradient of ")), "output"
-    if output == "loss gradient":
-        return "output", "loss"
-    return None, ""
 
 
 def _gap(case: Case) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from handgrad.compare.foundation.json_values import finite
 from handgrad.compare.judge.agreement import Verdict
+from handgrad.compare.judge.names import is_theta
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Report:
             lines += [f"  {'':<{width}}  {note}" for note in f.notes if f.agrees]
         before: tuple[str, ...] = ()
         for f in wrong:
-            if f.tensor.startswith("theta after") and f.notes == before:
+            if is_theta(f.tensor) and f.notes == before:
                 continue  # a later step of the same trajectory, for the same reason
             lines += ["", f"{f.tensor}, {f.draw}: {f.verdict.describe()}"]
             lines += [f"  {note}" for note in f.notes]

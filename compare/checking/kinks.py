@@ -14,14 +14,14 @@ import numpy as np
 from torch import nn
 
 from handgrad.compare.checking.draws import away_from_zero
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.names import DY, OUTPUT, TARGET, X, differentiated
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 
-KINKS = "kinks"  # the label of the draw
 USUAL = (0.0, 1.0, -1.0)  # ReLU, abs and sign; hard-tanh, Huber's δ, the margin of hinges
 OF_TORCH = (3.0, -3.0, 6.0)  # Hardswish, Hardsigmoid and ReLU6 bend here, and have no attribute that says so
 STEP = 2.0**-14  # of a one-sided difference; extrapolated, its error is a third derivative's 2⁻²⁸
-TIE = "ties with another element"
 SPECIAL = 8  # a convention concerns a few points; elements that differ at more are no matter of one
 
 
@@ -52,10 +52,10 @@ def loss_at_points(rng: np.random.Generator, output: Any, target: Any, where: li
     """An output at the points, and a target from which a part of it is one of the points away, exactly."""
     values = at_points(rng, output, where).astype(dtype)
     if not is_float(target) or target.shape != values.shape:
-        return {"output": values, "target": target}
+        return {OUTPUT: values, TARGET: target}
     near = rng.permutation(values.size)[: (values.size + 1) // 2]
     values.flat[near] = (target.flat[near] + np.resize(where, len(near))).astype(dtype)
-    return {"output": values, "target": target}
+    return {OUTPUT: values, TARGET: target}
 
 
 class Place(NamedTuple):
@@ -66,6 +66,7 @@ class Place(NamedTuple):
     torch: float
     left: float
     right: float
+    tie: bool = False
 
     def cause(self) -> str:
         convention = f"torch's convention there is the subgradient {self.torch:.6g}"
@@ -86,14 +87,17 @@ class Place(NamedTuple):
         taken = {"the slope from the left": self.left, "the slope from the right": self.right,
                  "the mean of the two": (self.left + self.right) / 2}  # fmt: skip
         how = next((name for name, v in taken.items() if abs(v - self.torch) <= room), f"{self.torch:.6g}")
-        both = "" if TIE in self.where else " and are subgradients"  # of several that tie, only all together are one
+        both = "" if self.tie else " and are subgradients"  # of several that tie, only all together are one
         return f"{self.where}: both lie between {slopes}{both}; to follow torch, take {how}"
 
 
 def places(sides: Sides, case: Case) -> list[Place]:
     """The kinks that explain all of a difference; none where a part of it lies where the function is smooth."""
-    wrt, of = {"input gradient": ("x", "output"), "loss gradient": ("output", "loss")}.get(case.output, ("", ""))
-    if not wrt or case.manual.shape != case.torch.shape or case.manual.shape != np.shape(case.inputs[wrt]):
+    gradient = differentiated(case.output)
+    if gradient is None or gradient[0] not in (X, OUTPUT) or case.manual.shape != case.torch.shape:
+        return []
+    wrt, of = gradient
+    if case.manual.shape != np.shape(case.inputs[wrt]):
         return []
     differing = np.argwhere(case.where())
     names = _names(case, wrt)
@@ -115,11 +119,11 @@ def places(sides: Sides, case: Case) -> list[Place]:
 
 def jumps(case: Case) -> list[str]:
     """The words for forward passes that differ at a few points only, each with both values."""
-    x = case.inputs.get("x")
-    if case.output != "output" or x is None or x.shape != case.torch.shape or case.manual.shape != x.shape:
+    x = case.inputs.get(X)
+    if case.output != OUTPUT or x is None or x.shape != case.torch.shape or case.manual.shape != x.shape:
         return []
     differing = np.argwhere(case.where())
-    firsts = dict(zip(_names(case, "x"), differing, strict=True))
+    firsts = dict(zip(_names(case, X), differing, strict=True))
     if not 0 < len(firsts) <= SPECIAL:
         return []
     return [
@@ -130,12 +134,17 @@ def jumps(case: Case) -> list[str]:
 
 def _names(case: Case, wrt: str) -> list[str]:
     """Where each differing element is: at which x; in a loss, at which output, or difference to the target."""
-    x, target, mask = case.inputs[wrt], case.inputs.get("target"), case.where()
-    said = _at("x" if wrt == "x" else "ŷ", x, mask)
+    x, target, mask = case.inputs[wrt], case.inputs.get(TARGET), case.where()
+    said = _at(_symbol(wrt), x, mask)
     if target is None or not is_float(target) or target.shape != x.shape:
         return said
     apart = _at("ŷ − y", x - target, mask)
     return apart if len(set(apart)) <= len(set(said)) else said
+
+
+def _symbol(wrt: str) -> str:
+    """The letter for a layer's input, or for the output that a loss is given."""
+    return "x" if wrt == X else "ŷ"
 
 
 def _at(symbol: str, x: np.ndarray, mask: np.ndarray) -> list[str]:
@@ -159,26 +168,27 @@ def _place(sides: Sides, case: Case, wrt: str, of: str, index: tuple[int, ...], 
             left, right = _slopes(sides, case.inputs, wrt, of, index)
             if not _apart(left, right):
                 return None
-            others = _ties(case.inputs[wrt], index)
+            others, tie = _ties(case.inputs[wrt], index), False
             if others.any():  # is it the value, or the tie? Without the tie only the first is left
                 moved = np.where(others, case.inputs[wrt] + 0.0625, case.inputs[wrt])
                 if not name or not _apart(*_slopes(sides, {**case.inputs, wrt: moved}, wrt, of, index)):
-                    name = f"where {'x' if wrt == 'x' else 'ŷ'} {TIE}"
-    except Exception:
+                    name, tie = f"where {_symbol(wrt)} ties with another element", True
+    except Exception as error:
+        swallowed(error, "the look for a kink")
         return None
     unit = 1.0
-    dy = case.inputs.get("dy")
+    dy = case.inputs.get(DY)
     if dy is not None and dy.shape == case.manual.shape and dy[index] and _only_here(sides, case.inputs, index):
         unit = float(dy[index])
-    return Place(
-        name, *(float(v) / unit + 0.0 for v in (case.manual[index], case.torch[index], left, right))
-    )  # + 0: no −0
+    values = (case.manual[index], case.torch[index], left, right)
+    manual, torch, left, right = (float(v) / unit + 0.0 for v in values)  # + 0: no −0
+    return Place(name, manual, torch, left, right, tie)
 
 
 def _slopes(sides: Sides, inputs: Arrays, wrt: str, of: str, index: tuple[int, ...]) -> tuple[float, float]:
     """The one-sided derivatives of ⟨dy, manual output⟩, or of the manual loss, in extended precision."""
-    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != "dy"}
-    dy = inputs.get("dy")
+    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != DY}
+    dy = inputs.get(DY)
 
     def f(h: float) -> Any:
         moved = wide[wrt].copy()
@@ -203,9 +213,9 @@ def _apart(left: float, right: float) -> bool:
 
 def _only_here(sides: Sides, inputs: Arrays, index: tuple[int, ...]) -> bool:
     """Whether this element of x moves only the element of the output in its place."""
-    x = inputs["x"].copy()
+    x = inputs[X].copy()
     x[index] += 0.0625
-    plain = {k: v for k, v in inputs.items() if k != "dy"}
-    changed = np.asarray(sides.manual({**plain, "x": x})["output"] != sides.manual(plain)["output"])
+    plain = {k: v for k, v in inputs.items() if k != DY}
+    changed = np.asarray(sides.manual({**plain, X: x})[OUTPUT] != sides.manual(plain)[OUTPUT])
     changed[index] = False
     return not changed.any()

@@ -6,28 +6,37 @@ draw comes near. Only a derivation that is wrong already is drawn for again, and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from handgrad.compare.checking import draws
+from handgrad.compare.checking.draws import Draw, Kind
 from handgrad.compare.checking.evaluate import Evaluation, evaluate
-from handgrad.compare.judge.sides import Arrays, LossSides, Sides, is_float, parameters_among
+from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.judge.names import DY, OUTPUT, TARGET, X, parameters_among
+from handgrad.compare.judge.sides import Arrays, LossSides, Sides, is_float
 
 SMALL = 0.5  # times the numbers of a draw
 WIDER = 2  # times the length of every axis but the first, so that windows and halves still fit
 LARGEST = 4096  # numbers of a wider draw
 
 
-def evaluate_more(sides: Sides, inputs: dict[str, Arrays], right: set[str]) -> list[dict[str, Evaluation]]:
+def evaluate_more(sides: Sides, drawn: Sequence[Draw], right: set[str]) -> list[dict[str, Evaluation]]:
     """What becomes of the further draws.
 
     None of those that one side does not take, or where a shape, or something that is `right` on every draw, differs:
     there the derivation has another fault.
     """
-    found = []
-    for arrays in _more(sides, inputs) if "large" in inputs else ():  # drawn from a shape: any numbers will do
+    found: list[dict[str, Evaluation]] = []
+    kinds = {draw.kind for draw in drawn}
+    if Kind.LARGE not in kinds:  # not drawn from a shape, so that other numbers may be none of the function's
+        return found
+    for arrays in _more(sides, drawn[0].arrays, resized=Kind.OTHER_BATCH in kinds):
         try:
             made = evaluate(sides, arrays)
-        except Exception:
+        except Exception as problem:
+            swallowed(problem, "a further draw")
             continue
         alike = all(e.case is not None and e.case.manual.shape == e.case.torch.shape for e in made.values())
         if alike and all(name in made and made[name].verdict.agrees for name in right):
@@ -35,26 +44,27 @@ def evaluate_more(sides: Sides, inputs: dict[str, Arrays], right: set[str]) -> l
     return found
 
 
-def _more(sides: Sides, inputs: dict[str, Arrays]) -> list[Arrays]:
-    one, rng = inputs["draw 1"], np.random.default_rng(0)
+def _more(sides: Sides, one: Arrays, resized: bool) -> list[Arrays]:
+    """Other inputs than these; of other sizes, too, where the derivation takes another batch size."""
+    rng = np.random.default_rng(0)
     if isinstance(sides, LossSides):
-        z, t = one["output"], one["target"]
-        found = [{"output": SMALL * z, "target": t}]
+        z, t = one[OUTPUT], one[TARGET]
+        found = [{OUTPUT: SMALL * z, TARGET: t}]
         size = _wider(z.shape)
-        if "other batch" in inputs and z.size <= LARGEST and z.shape[: t.ndim] == t.shape:
+        if resized and z.size <= LARGEST and z.shape[: t.ndim] == t.shape:
             wanted = _drawn(rng, size[: t.ndim], t) if is_float(t) else rng.integers(0, size[-1], size[: t.ndim])
-            found.append({"output": _drawn(rng, size, z), "target": wanted})
+            found.append({OUTPUT: _drawn(rng, size, z), TARGET: wanted})
         return found
-    if parameters_among(one) or "x" not in one or "other batch" not in inputs:
+    if parameters_among(one) or X not in one or not resized:
         return []
-    x = _drawn(rng, _wider(one["x"].shape), one["x"])
-    found = [{**one, "x": SMALL * one["x"]}]
+    x = _drawn(rng, _wider(one[X].shape), one[X])
+    found = [{**one, X: SMALL * one[X]}]
     if x.size > LARGEST:
         return found
     try:
-        found.append({"x": x, "dy": _drawn(rng, sides.torch({"x": x})["output"].shape, x)})
-    except Exception:  # a reference that takes one size only costs a draw
-        return found
+        found.append({X: x, DY: _drawn(rng, sides.torch({X: x})[OUTPUT].shape, x)})
+    except Exception as problem:  # a reference that takes one size only costs a draw
+        swallowed(problem, "a further draw")
     return found
 
 

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
+from handgrad.compare.judge.names import DY
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 
-UNDECIDED = "it cannot tell the two apart"
 SHRINK, ROWS = 1.4, 10  # each step is this much smaller than the last; so many of them
+
+
+class Side(StrEnum):
+    """Which side the numerical derivative agrees with."""
+
+    MANUAL = "it agrees with manual"
+    TORCH = "it agrees with torch"
+    NEITHER = "it agrees with neither"
+    UNDECIDED = "it cannot tell the two apart"
+    NONE = "no derivative exists: the point is a kink"
 
 
 @dataclass(frozen=True)
@@ -29,18 +40,18 @@ class Opinion:
     allowed: float = 0.0  # what rounding explains on either side
     kink: bool = False
 
-    def side(self) -> str:
+    def side(self) -> Side:
         """Which side the numerical derivative agrees with."""
         if self.kink:
-            return "no derivative exists: the point is a kink"
+            return Side.NONE
         near = [
-            name
-            for name, theirs in (("manual", self.manual), ("torch", self.torch))
+            side
+            for side, theirs in ((Side.MANUAL, self.manual), (Side.TORCH, self.torch))
             if abs(theirs - self.value) <= self.error + self.allowed
         ]
         if len(near) == 1:
-            return f"it agrees with {near[0]}"
-        return UNDECIDED if near else "it agrees with neither"
+            return near[0]
+        return Side.UNDECIDED if near else Side.NEITHER
 
     def __str__(self) -> str:
         where = f"[{', '.join(map(str, self.index))}]"
@@ -81,8 +92,8 @@ def opinion(
     allowed: float,
 ) -> Opinion:
     """The derivative of ⟨dy, manual output⟩, or of the manual loss, by one element of the input `wrt`."""
-    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != "dy"}
-    dy = inputs.get("dy")
+    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != DY}
+    dy = inputs.get(DY)
 
     def objective(h: np.longdouble) -> np.longdouble:
         moved = wide[wrt].copy()

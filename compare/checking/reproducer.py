@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from handgrad.compare.checking.evaluate import evaluate
-from handgrad.compare.checking.findings import Report
-from handgrad.compare.checking.names import named
-from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, parameters_among
+from handgrad.compare.checking.evaluate import Fault, evaluate
+from handgrad.compare.checking.script import named
+from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.judge.names import DY, GRADS, LEARNING_RATE, OUTPUT, TARGET, THETA, X, parameters_among
+from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides
 
 
-def reproduce(sides: Sides, ours: Any, reference: Any, report: Report, inputs: Mapping[str, Arrays]) -> str:
-    """The script. What it cannot import or make it says in a comment, under the name that it uses for it."""
-    failing = next(f for f in report.findings if not f.agrees)
-    arrays = smallest(sides, inputs[failing.draw], failing.tensor)
+def reproduce(sides: Sides, ours: Any, reference: Any, inputs: Arrays, tensor: str) -> str:
+    """The script that shows the difference of a tensor which these inputs show.
+
+    What it cannot import or make it says in a comment, under the name that it uses for it.
+    """
+    arrays = smallest(sides, inputs, tensor)
     if isinstance(ours, tuple):
         pieces = {"forward": ours[0], "backward": ours[1], "reference": reference}
     else:
@@ -30,7 +32,7 @@ def reproduce(sides: Sides, ours: Any, reference: Any, report: Report, inputs: M
     for name in names:
         lines += name.written
     call = [left, written[-1]]
-    for key in ("x", "dy", "output", "target"):
+    for key in (X, DY, OUTPUT, TARGET):
         if key in arrays:
             lines.append(f"{key} = {_literal(arrays[key])}")
             call.append(f"{key}={key}")
@@ -41,11 +43,11 @@ def reproduce(sides: Sides, ours: Any, reference: Any, report: Report, inputs: M
         call.append("params=params")
     if isinstance(sides, TrajectorySides):
         call += [
-            f"theta=({len(arrays['theta'])},)",
-            f"learning_rate={arrays['learning rate']!r}",
-            f"steps={len(arrays['grads'])}",
+            f"theta=({len(arrays[THETA])},)",
+            f"learning_rate={arrays[LEARNING_RATE]!r}",
+            f"steps={len(arrays[GRADS])}",
         ]
-    if next(iter(inputs.values()))[next(iter(arrays))].dtype == np.float32:
+    if inputs[next(iter(arrays))].dtype == np.float32:
         call.append('dtype="float32"')
     lines.append(f"check({', '.join(call)})")
     return "\n".join(lines)
@@ -57,17 +59,18 @@ def smallest(sides: Sides, inputs: Arrays, tensor: str) -> Arrays:
     def differs(arrays: Arrays) -> bool:
         try:
             found = evaluate(sides, arrays).get(tensor)
-        except Exception:
+        except Exception as problem:
+            swallowed(problem, "a smaller case")
             return False
-        return found is not None and not found.verdict.agrees and not (found.verdict.problem and tensor == "derivation")
+        return found is not None and not found.verdict.agrees and found.fault is not Fault.RAISES
 
     if isinstance(sides, TrajectorySides):
         return _smallest_trajectory(inputs, differs)
-    batched: list[str] = [k for k in ("x", "dy", "output", "target") if k in inputs and np.ndim(inputs[k]) > 0]
+    batched: list[str] = [k for k in (X, DY, OUTPUT, TARGET) if k in inputs and np.ndim(inputs[k]) > 0]
     inputs = _cut_rows(inputs, batched, differs)
     if not parameters_among(inputs):
         inputs = _cut_columns(inputs, batched, differs)
-    if "dy" in inputs:
+    if DY in inputs:
         inputs = _one_upstream(inputs, differs)
     return _round(inputs, differs)
 
@@ -101,11 +104,11 @@ def _cut_columns(inputs: Arrays, batched: list[str], differs: Any) -> Arrays:
 
 
 def _one_upstream(inputs: Arrays, differs: Any) -> Arrays:
-    dy = inputs["dy"]
+    dy = inputs[DY]
     for k in range(min(dy.size, 64)):
         unit = np.zeros_like(dy)
         unit.flat[k] = 1
-        cut = {**inputs, "dy": unit}
+        cut = {**inputs, DY: unit}
         if differs(cut):
             return cut
     return inputs
@@ -123,8 +126,8 @@ def _round(inputs: Arrays, differs: Any) -> Arrays:
 
 
 def _smallest_trajectory(inputs: Arrays, differs: Any) -> Arrays:
-    for steps in range(1, len(inputs["grads"]) + 1):
-        cut = {**inputs, "theta": inputs["theta"][:1], "grads": inputs["grads"][:steps, :1]}
+    for steps in range(1, len(inputs[GRADS]) + 1):
+        cut = {**inputs, THETA: inputs[THETA][:1], GRADS: inputs[GRADS][:steps, :1]}
         if differs(cut):
             return cut
     return inputs

@@ -10,6 +10,7 @@ import torch
 
 from handgrad import manual
 from handgrad.compare.checking.findings import Finding, Report
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION, Verdict, judge, mismatched
 from handgrad.compare.judge.ledger import Disagreement, Ledger
@@ -72,6 +73,7 @@ def _not_a_schedule(schedule: Callable[..., Any], steps: int) -> str:
         try:
             rate = float(schedule(step))
         except Exception as error:
+            swallowed(error, "the schedule")
             return f"the schedule raises {type(error).__name__} at step {step}: {' '.join(str(error).split())}"
         if not 0 <= rate < np.inf:
             return f"the schedule must give a finite number of at least 0, but gives {rate} at step {step}"

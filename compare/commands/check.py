@@ -9,7 +9,8 @@ from pathlib import Path
 
 from handgrad.compare.checking.check import check
 from handgrad.compare.checking.findings import Report
-from handgrad.compare.checking.listeners import LISTENERS, RAISES
+from handgrad.compare.checking.listeners import listening
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.exit_codes import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
 from handgrad.compare.foundation.whole_files import write_json
@@ -41,18 +42,13 @@ def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
             )
         last[0] = now
 
-    LISTENERS.append(heard)
-    RAISES[0] = False
     failed = 0
-    try:
+    with listening(heard, raises=False):
         if everything:
             for name, ours, reference, arguments in shipped():
                 check(ours, reference, name=name, **arguments)
         elif file is not None:
             failed = _run_file(file)
-    finally:
-        LISTENERS.remove(heard)
-        RAISES[0] = True
     if json_file is not None:
         try:
             write_json(json_file, [r.as_json() for r in reports])
@@ -98,6 +94,7 @@ def _run_file(file: Path) -> int:
             except UsageError:
                 raise
             except Exception as problem:
+                swallowed(problem, name)
                 failed += 1
                 print(f"handgrad check: {file}, {name} raises {_last_line(problem)}", file=sys.stderr)
     return failed

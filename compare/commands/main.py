@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from handgrad.compare.foundation import process
+from handgrad.compare.foundation.debug import debugging, is_debugging
 from handgrad.compare.foundation.errors import UsageError
 
 EXIT_CODES = """exit codes:
@@ -158,17 +159,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets \u03b7 for η, and no traceback
             stream.reconfigure(errors="backslashreplace")
-    try:
-        return _run(args)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        sys.stdout = None
-        return 1
-    except (Exception, KeyboardInterrupt) as problem:
-        if args.debug:
-            traceback.print_exc()
-        message, code = _answer(problem, args)
-        print(f"handgrad {args.command}: {message}", file=sys.stderr)
-        return code
+    with debugging(args.debug):
+        try:
+            return _run(args)
+        except BrokenPipeError:  # whoever read the output has seen enough
+            sys.stdout = None
+            return 1
+        except (Exception, KeyboardInterrupt) as problem:
+            if is_debugging():
+                traceback.print_exc()
+            message, code = _answer(problem, args)
+            print(f"handgrad {args.command}: {message}", file=sys.stderr)
+            return code
 
 
 def _answer(problem: BaseException, args: argparse.Namespace) -> tuple[str, int]:

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from handgrad.compare.checking.listeners import LISTENERS
+from handgrad.compare.checking.listeners import listening
 
 PROPERTY = "handgrad"
+HEARD = pytest.StashKey[list[Any]]()  # the reports of a test's checks
 OUR_ERRORS = (
     ("checking.findings", "CheckFailed"),
     ("foundation.errors", "UsageError"),
@@ -34,8 +35,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Show the report, not the traceback through `check`, and hand on what the test checked."""
     report: Any = yield
     if call.when == "call":
-        checks = _drain()
+        checks = item.stash.get(HEARD, [])
         report.user_properties.extend((PROPERTY, json.dumps(r.as_json())) for r in checks)
+        checks.clear()
         known = [(sys.modules.get(f"handgrad.compare.{m}"), name) for m, name in OUR_ERRORS]
         ours = tuple(getattr(module, name) for module, name in known if module is not None)
         if call.excinfo is not None and isinstance(call.excinfo.value, ours):
@@ -46,11 +48,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Listen to the checks of this test."""
-    LISTENERS.append(_heard.append)
-    try:
+    heard = item.stash[HEARD] = []
+    with listening(heard.append):
         return (yield)
-    finally:
-        LISTENERS.remove(_heard.append)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -78,12 +78,3 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         used = "∞" if closest is None else f"{closest:.3f}" if closest < 1000 else f"{closest:.1e}"
         word = "agrees " if check["agrees"] else "differs" if check["passed"] else "DIFFERS"
         terminalreporter.write_line(f"{word} {used:>9}  {check['name']}  ({check['test']})")
-
-
-_heard: list[Any] = []
-
-
-def _drain() -> list[Any]:
-    heard = list(_heard)
-    _heard.clear()
-    return heard

@@ -1,4 +1,4 @@
-"""What is answered instead of raised, shown under `handgrad --debug` or with HANDGRAD_DEBUG=1 in the environment."""
+"""Exceptions that become an answer instead of an end, shown under `handgrad --debug` or with HANDGRAD_DEBUG=1."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 VARIABLE = "HANDGRAD_DEBUG"
-_debugging: ContextVar[bool | None] = ContextVar("handgrad_debug", default=None)
+_asked: ContextVar[bool] = ContextVar("handgrad_debug", default=False)
 
 
 @contextmanager
 def debugging(on: bool = True) -> Iterator[None]:
-    """Show every swallowed exception while this lasts; False leaves it to the environment."""
-    token = _debugging.set(True if on else None)
+    """While this lasts, swallowed exceptions are shown where `on`, or where the environment asks for it."""
+    token = _asked.set(on)
     try:
         yield
     finally:
-        _debugging.reset(token)
+        _asked.reset(token)
+
+
+def is_debugging() -> bool:
+    """Whether tracebacks are wanted."""
+    return _asked.get() or os.environ.get(VARIABLE, "0") not in ("", "0")
 
 
 def swallowed(error: BaseException, where: str) -> None:
-    """Call this wherever an unforeseen exception becomes an answer: its traceback goes to stderr under --debug."""
-    on = _debugging.get()
-    if on or (on is None and os.environ.get(VARIABLE, "") not in ("", "0")):
-        print(f"handgrad: {where} goes on without this:", file=sys.stderr)
+    """To be called wherever an unforeseen exception becomes an answer; `where` says what goes on without its result."""
+    if is_debugging():
+        print(f"handgrad --debug: {where} raised", file=sys.stderr)
         traceback.print_exception(error)

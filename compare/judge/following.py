@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.agreement import Verdict, mismatched
 from handgrad.compare.rounding.choices import plain
 from handgrad.compare.rounding.model import NoRoundingRule
@@ -54,4 +55,5 @@ def follow(function: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
                 pass
         return function(*(a.cache if isinstance(a, Unbounded) else plain(a) for a in args)), True
     except Exception as error:
+        swallowed(error, "the manual code")
         return Raised(error), False

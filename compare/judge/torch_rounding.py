@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.threads import one_thread
 from handgrad.compare.foundation.torch_internals import DispatchMode, decomposition_table, tree_leaves, tree_map
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
@@ -196,7 +197,8 @@ def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:
     torch.set_default_dtype(torch.float64)
     try:
         return sides.torch(inputs)
-    except Exception:
+    except Exception as error:
+        swallowed(error, "the reference in default float64")
         return {}
     finally:
         torch.set_default_dtype(before)
@@ -215,7 +217,8 @@ class TorchRounding:
         self.sides, self.inputs, self.draws = sides, inputs, 0
         try:
             self.in_parts, reference = self._run(None)
-        except Exception:
+        except Exception as error:
+            swallowed(error, "the reference in parts")
             self.in_parts, reference = {}, RandomRounding(None)
         self.choices, self.largest = reference.choices, reference.largest
         self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
@@ -231,7 +234,8 @@ class TorchRounding:
         for seed in range(self.draws, draws if self.noise else 0):
             try:
                 there, mode = self._run(seed)
-            except Exception:  # a root of a number that rounding makes negative, say: such a run says nothing
+            except Exception as error:  # a root of a number that rounding makes negative: such a run says nothing
+                swallowed(error, "the reference under random rounding")
                 continue
             for name, count in self.finite.items():
                 count += np.isfinite(there[name])

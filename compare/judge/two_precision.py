@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
+from handgrad.compare.judge.names import TARGET
 from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
-from handgrad.compare.rounding.bounded import Bounded, Precision
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
 UNIT_RATIO = 2.0**29  # u(float32) / u(float64)
@@ -31,7 +33,7 @@ def neighbours(inputs: Arrays, draws: int = DRAWS) -> Iterator[Arrays]:
     for _ in range(draws):
         yield {
             name: x.astype(np.float32)
-            if name == "target" and is_float(x)  # a target may have to stay what it is: 0 or 1, or a probability
+            if name == TARGET and is_float(x)  # a target may have to stay what it is: 0 or 1, or a probability
             else (x * (1 - rng.integers(0, 17, np.shape(x)) * 2.0**-23)).astype(np.float32)
             if is_float(x)
             else x
@@ -117,7 +119,9 @@ class Arbiter:
         dtype = next(x.dtype for x in self.inputs.values() if is_float(x))
         try:
             return dict(self.sides.manual(bounded(self.inputs, replace(Precision.of(dtype), wary=True))))
-        except Exception:
+        except Exception as error:
+            if not isinstance(error, NoRoundingRule):
+                swallowed(error, "the bound with wary constants")
             return {}
 
     def _without_float32(self, name: str, torch: np.ndarray) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ import torch
 from handgrad import data, manual, torch_ref
 from handgrad.compare.checking.explain import explain_stage
 from handgrad.compare.checking.schedules import RateJudge
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.sides import as_array
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.judge.torch_step import TorchStep
@@ -70,6 +71,7 @@ class Lockstep:
             raise
         except Exception as error:
             if self.judge.disagreements:  # what is wrong has been said, and this comes of it
+                swallowed(error, "the training")
                 raise Stopped(f"the manual side cannot go on: {type(error).__name__}: {error}") from error
             raise
 

@@ -1,0 +1,163 @@
+"""Every draw of a check evaluated, and one finding a tensor gathered of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from handgrad.compare.checking import kinks
+from handgrad.compare.checking.draws import Draw, Kind
+from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate
+from handgrad.compare.checking.explain import explain, rounding_size, second_opinion
+from handgrad.compare.checking.findings import Finding, Report
+from handgrad.compare.checking.more_draws import evaluate_more
+from handgrad.compare.diagnosis.diagnose import Diagnosis
+from handgrad.compare.diagnosis.graph.search import Clues
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE
+from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.names import is_forward
+from handgrad.compare.judge.sides import Sides
+
+Evaluations = dict[str, Evaluation]  # by output
+Evaluated = list[tuple[Draw, Evaluations]]
+Seen = list[tuple[Draw, Evaluation]]  # of one output
+
+
+def run(title: str, sides: Sides, draws: Sequence[Draw]) -> Report:
+    """Evaluate both sides on every draw and gather one finding a tensor."""
+    plain = [draw for draw in draws if draw.kind is not Kind.KINKS]
+    with warnings.catch_warnings():
+        if len(plain) > 1:  # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
+            warnings.simplefilter("ignore", RuntimeWarning)
+        results = [(draw, evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC)) for draw in plain]
+        names = list(dict.fromkeys(name for _, found in results for name in found))
+        forward_differs = any(_forward_differs(found) for _, found in results)
+        right = {n for n in names if all(found[n].verdict.agrees for _, found in results if n in found)}
+        more = cache(lambda: evaluate_more(sides, plain, right))
+        clues = Clues()
+        findings = [_finding(sides, name, results, forward_differs, more=more, clues=clues) for name in names]
+        for draw in draws:
+            if draw.kind is Kind.KINKS:
+                findings = _at_kinks(sides, findings, draw)
+    return Report(title, tuple(findings))
+
+
+def _forward_differs(found: Evaluations) -> bool:
+    return any(is_forward(name) and not e.verdict.agrees for name, e in found.items())
+
+
+def _at_kinks(sides: Sides, findings: list[Finding], draw: Draw) -> list[Finding]:
+    """The findings with what the draw at kinks adds to those that agree so far.
+
+    It adds nothing where torch has no finite answer there, or where rounding decides the manual code's choices.
+    """
+    try:
+        defined = all(np.isfinite(y).all() for y in sides.torch(draw.arrays).values())
+        found = evaluate(sides, draw.arrays) if defined else {}
+    except UsageError:
+        return findings
+    forward_differs = _forward_differs(found)
+    added = [n for n in found if all(n != f.tensor for f in findings) and all(f.agrees for f in findings)]
+    return [
+        *(
+            _finding(sides, f.tensor, [(draw, found)], forward_differs, f.draws + 1)
+            if f.agrees and f.tensor in found and not found[f.tensor].verdict.agrees
+            and bool(found[f.tensor].reason) == bool(f.reason)
+            else f
+            for f in findings
+        ),
+        *(_finding(sides, n, [(draw, found)], False) for n in added),
+    ]  # fmt: skip
+
+
+def _finding(
+    sides: Sides, name: str, results: Evaluated, forward_differs: bool, draws: int = 0,
+    more: Callable[[], list[Evaluations]] = list, clues: Clues | None = None,
+) -> Finding:  # fmt: skip
+    seen = [(draw, found[name]) for draw, found in results if name in found]
+    draw, worst = max(seen, key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
+    if worst.verdict.agrees:
+        notes = _unseen(name, seen) + _loosely(seen)
+        return Finding(name, worst.verdict, draw.label, len(seen), notes=notes, reason=worst.reason)
+    draws = draws or len(seen)
+    if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
+        return Finding(name, worst.verdict, draw.label, draws, *said, worst.reason)
+    asked = [worst, *(e for _, e in seen if e is not worst)]
+    if any(e.case is not None and not e.verdict.agrees for e in asked):
+        causes, lines = _explained(sides, name, asked, forward_differs, more, clues)
+    else:
+        causes, lines = (f"the {name} is missing" if worst.fault is Fault.MISSING else worst.verdict.problem,), []
+    if worst.reason:
+        lines = [*lines, f"judged by the two-precision tolerance: {worst.reason}"]
+    return Finding(name, worst.verdict, draw.label, draws, causes, tuple(lines), worst.reason)
+
+
+def _explained(
+    sides: Sides, name: str, asked: list[Evaluation], forward_differs: bool,
+    more: Callable[[], list[Evaluations]], clues: Clues | None,
+) -> tuple[tuple[str, ...], list[str]]:  # fmt: skip
+    """The causes and lines of a difference; `asked` are all evaluations of the tensor, the worst one first."""
+    further = [found[name] for found in more() if name in found]
+    diagnosis, lines = Diagnosis(()), list[str]()
+    # Code that has a size of the given shape written into it has another fault at other sizes.
+    for ordered in ([*asked, *further], asked)[: 2 if further else 1]:
+        cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
+        agreeing = [e.case for e in reversed(ordered) if e.case is not None and e.verdict.agrees]
+        with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
+            diagnosis, lines = explain(
+                sides, cases, forward_differs and not is_forward(name), agreeing, asked[0].verdict.at, clues
+            )
+        if diagnosis.causes:
+            break
+    return tuple(c.name for c in diagnosis.causes), lines
+
+
+def _unseen(name: str, seen: Seen) -> tuple[str, ...]:
+    """The words for numbers that neither side has. UsageError where there is no other, so that nothing was compared."""
+    unseen, size = sum(e.verdict.unseen for _, e in seen), sum(e.verdict.size for _, e in seen)
+    if size and unseen == size:
+        raise UsageError(
+            f"there must be numbers to compare, but every element of {name} is NaN or ∞ on both sides: "
+            "give inputs for which the function is defined"
+        )
+    return (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
+
+
+def _loosely(seen: Seen) -> tuple[str, ...]:
+    """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
+    draw, e = max(seen, key=lambda item: item[1].verdict.looseness)
+    kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
+    by_two_precision = next((f"judged by the two-precision tolerance: {e.reason}" for _, e in seen if e.reason), "")
+    if v.looseness <= np.sqrt(kind.eps / 2):
+        return (by_two_precision,) if by_two_precision else ()
+    if v.vacuous:
+        said = "the tolerance is as large as the tensor, so that agreement says nothing"
+    else:
+        said = f"it agrees to only {int(-np.log10(v.looseness))} digits"
+    if v.rule == TWO_PRECISION:
+        why = by_two_precision
+    elif v.rule == WITHIN_REFERENCE:
+        why = "torch's own result is no more exact"
+    else:
+        why = f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"
+    return (f"{draw.label}: {said}: {why}",)
+
+
+def _at_special_points(
+    sides: Sides, case: Case, draw: Draw, at: tuple[int, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
+    if rounding_size([case]):
+        return None
+    found = kinks.places(sides, case)
+    if not found:
+        said = kinks.jumps(case) if draw.kind is Kind.KINKS else []
+        return (tuple(said), tuple(f"cause: {text}" for text in said)) if said else None
+    causes = tuple(place.cause() for place in found)
+    opinion = second_opinion(sides, case, at)
+    lines = [*(f"cause: {cause}" for cause in causes), *(place.advice() for place in found)]
+    return causes, (*lines, *([str(opinion)] if opinion is not None else []))
