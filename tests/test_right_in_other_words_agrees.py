@@ -14,6 +14,7 @@ from torch import nn
 
 from handgrad import manual
 from handgrad.compare.checking import check as checking
+from handgrad.compare.checking.draws import Draw
 from handgrad.compare.checking.evaluate import evaluate
 from handgrad.compare.judge.agreement import WITHIN_REFERENCE
 from handgrad.compare.judge.sides import Arrays, FunctionSides, TrajectorySides
@@ -31,7 +32,7 @@ PARTS = 6
 def test_it_agrees(part: int) -> None:
     for case in ALL[part::PARTS]:
         with np.errstate(all="ignore"):
-            report = checking.run(case.name, case.sides, {"draw": case.inputs})
+            report = checking.run(case.name, case.sides, [Draw("draw", case.inputs)])
         assert report.agrees, str(report)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from handgrad.compare.rounding import choices as rounding_choices
 from handgrad.compare.rounding import functions as rounding_functions
+from handgrad.compare.rounding import products as rounding_products
 from handgrad.compare.rounding import rules as rounding_rules
 from handgrad.compare.rounding import sums as rounding_sums
 from handgrad.compare.rounding.bounded import Bounded, Precision
@@ -344,8 +345,8 @@ PLANTED = {
     "a comparison that is always sure": ("greater", RULES, np.greater, lambda p, v, a, b: None),
     "a choice that is always sure": ("where", SUMS, np.where, takes_its_chosen_side),
     "a sum without rounding": ("sum", rounding_sums, "accumulated", lambda p, n, absolute: 0 * absolute),
-    "a product of matrices without rounding": ("matmul", rounding_sums, "accumulated", lambda p, n, a: 0 * a),
-    "a product of matrices without the errors": ("matmul", rounding_sums, "carried", lambda a, b, product: None),
+    "a product of matrices without rounding": ("matmul", rounding_products, "accumulated", lambda p, n, a: 0 * a),
+    "a product of matrices without the errors": ("matmul", rounding_products, "carried", lambda a, b, product: None),
     "a bound of another shape": ("mean", SUMS, np.mean, lambda p, x, axis: Bounded(x.value.mean(axis), x.error, p)),
     "a value of its own": ("sum", SUMS, np.sum, lambda p, x: Bounded(np.float64(0), None, p)),
     "a NaN for a bound": ("sqrt", RULES, np.sqrt, lambda p, v, x: np.full(v.shape, np.nan) * np.inf),

@@ -21,17 +21,17 @@ Bounds are float64 whatever the dtype of the values. Terms of relative size u wi
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from handgrad.compare.rounding.methods import ArrayMethods
 from handgrad.compare.rounding.model import NoRoundingRule, Precision, is_short, unseen_rounding
 
 
-class Bounded(NDArrayOperatorsMixin):
+class Bounded(ArrayMethods, NDArrayOperatorsMixin):
     """A value and a bound on its error, same shape; error None means exact, and costs nothing.
 
     The precision is that of the run, not of the value: code that drops to a lower precision on the way is not
@@ -74,7 +74,7 @@ class Bounded(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         where = kwargs.pop("where", True) if out is not None and method == "__call__" else True
-        result = _rules().apply_ufunc(self.precision, ufunc, method, inputs, kwargs)
+        result = self.dispatch.apply_ufunc(self.precision, ufunc, method, inputs, kwargs)
         if out is None:
             return result
         (target,) = out
@@ -86,7 +86,7 @@ class Bounded(NDArrayOperatorsMixin):
         return target
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _rules().apply(self.precision, func, args, kwargs)
+        return self.dispatch.apply(self.precision, func, args, kwargs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise NoRoundingRule("the code turned a bounded array into a plain one (np.asarray, or a[i] = …)")
@@ -138,13 +138,6 @@ class Bounded(NDArrayOperatorsMixin):
 
     # --- what an ndarray has ----------------------------------------------------------------------------
 
-    shape = property(lambda self: self.value.shape)
-    ndim = property(lambda self: self.value.ndim)
-    size = property(lambda self: self.value.size)
-    dtype = property(lambda self: self.value.dtype)
-    T = property(lambda self: self._move(lambda a: a.T))
-    mT = property(lambda self: self._move(lambda a: a.mT))  # noqa: N815
-
     def __repr__(self) -> str:
         return f"Bounded({self.value!r}, error={self.error!r})"
 
@@ -177,9 +170,6 @@ class Bounded(NDArrayOperatorsMixin):
             raise NoRoundingRule(f"the code turns bounded numbers into {dtype}")
         return self.value.astype(dtype)
 
-    def reshape(self, *shape: Any, **kwargs: Any) -> Bounded:
-        return self._move(lambda a: a.reshape(*shape, **kwargs))
-
     def fill(self, value: Any) -> None:
         self._write(..., value)
 
@@ -205,38 +195,12 @@ class _BoundedItems(Bounded):
         self._write(plain_index(key), new)
 
 
-@functools.cache  # an import statement at each operation costs as much as a small product
-def _rules() -> Any:
-    """The module of the rules, which imports this one."""
-    from handgrad.compare.rounding import functions
-
-    return functions
-
-
 def _is_view(a: Any, b: Any) -> bool:
     base = getattr(a, "base", None)
     return a is b or (base is not None and (base is b or base is b.base))
 
 
-def _as_method(func: Any) -> Any:
-    """x.sum(…) is np.sum(x, …), and likewise for the rest."""
-    return lambda self, *args, **kwargs: _rules().arithmetic(self.precision, func, (self, *args), kwargs)
-
-
-def _as_move(name: str) -> Any:
-    return lambda self, *args, **kwargs: self._move(lambda a: getattr(a, name)(*args, **kwargs))
-
-
-for _func in (
-    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.cumsum, np.dot, np.max, np.mean, np.min,
-    np.nonzero, np.prod, np.std, np.sum, np.trace, np.var,
-):  # fmt: skip
-    setattr(Bounded, _func.__name__, _as_method(_func))
-for _name in ("copy", "diagonal", "flatten", "ravel", "repeat", "squeeze", "swapaxes", "take", "transpose"):
-    setattr(Bounded, _name, _as_move(_name))
-
-
-# --- what an operand is, and a result ---------------------------------------------------------------------------
+# --- what an operand is ---------------------------------------------------------------------------
 
 
 def operand(p: Precision, x: Any) -> tuple[Any, Any]:
@@ -275,32 +239,3 @@ def plain_index(key: Any) -> Any:
     if key.error is not None and np.any(key.error):
         raise NoRoundingRule("the code picks elements by a mask that rounding decides")
     return key.value
-
-
-def settled(p: Precision, value: Any, error: Any, exactly_infinite: Any = None) -> Bounded:
-    """The result of a rule. The error gets the value's shape and layout, so that views of both go together.
-
-    A bound of NaN says nothing, as ∞ does. `exactly_infinite` tells where an infinite value is not an overflow.
-    """
-    if error is None:
-        return Bounded(value, None, p)
-    if value.ndim == 0:
-        error = np.array(error, np.float64)
-    elif type(error) is not np.ndarray or not _same_layout(value, error):
-        laid_out = np.empty_like(value, dtype=np.float64, subok=False)
-        laid_out[...] = error
-        error = laid_out
-    largest = np.maximum.reduce(error, axis=None, initial=0)
-    if not largest < p.unit * p.largest:  # a value that overflowed has a larger bound than this
-        error[np.isnan(error) | np.isinf(value)] = np.inf
-        if exactly_infinite is not None:
-            error[exactly_infinite()] = 0
-    return Bounded(value, error, p)
-
-
-def _same_layout(v: Any, e: Any) -> bool:
-    if e.shape != v.shape or e.dtype != np.float64:
-        return False
-    if e.flags.c_contiguous and v.flags.c_contiguous:
-        return True
-    return all(n == 1 or se * v.itemsize == sv * 8 for n, sv, se in zip(v.shape, v.strides, e.strides, strict=True))

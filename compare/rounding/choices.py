@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand
+from handgrad.compare.rounding.results import settled
 from handgrad.compare.rounding.rules import plus, undecided
 
 

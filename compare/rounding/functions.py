@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, plain_index, settled
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, plain_index
 from handgrad.compare.rounding.choices import CHOICES, any_bounded, plain
-from handgrad.compare.rounding.rules import RULES, exactly_infinite
-from handgrad.compare.rounding.sums import REDUCTIONS, SUMS, add_at, lengthened, matmul, of_terms
-
-__all__ = ["apply", "apply_ufunc", "plain", "plain_index"]
+from handgrad.compare.rounding.infinities import exactly_infinite
+from handgrad.compare.rounding.methods import Dispatch
+from handgrad.compare.rounding.products import PRODUCTS, matmul
+from handgrad.compare.rounding.results import of_terms, settled
+from handgrad.compare.rounding.rules import RULES
+from handgrad.compare.rounding.sums import REDUCTIONS, SUMS, add_at, lengthened
 
 
 def apply_ufunc(p: Precision, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
@@ -166,6 +168,7 @@ SHAPES = {
 LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
 ARITHMETIC: dict[Callable[..., Any], Callable[..., Any]] = (
     SUMS
+    | PRODUCTS
     | CHOICES
     | {
         np.pad: _pad,
@@ -175,3 +178,5 @@ ARITHMETIC: dict[Callable[..., Any], Callable[..., Any]] = (
 ARITHMETIC |= {
     f: _joined(f) for f in (np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack)
 }  # fmt: skip
+
+Bounded.dispatch = Dispatch(apply_ufunc, apply, arithmetic)

@@ -1,7 +1,6 @@
-"""Sums, means, products and contractions: what they make of their operands' errors, and the rounding they add.
+"""Sums and what is made of them: what they make of their operands' errors, and the rounding they add.
 
-|fl(Σ xᵢ) − Σ xᵢ| ≤ γ_{n−1} Σ |xᵢ|          in any order (Higham 2002, eq. 4.4 and the remark below it)
-|fl(Σ xᵢ yᵢ) − Σ xᵢ yᵢ| ≤ γ_n Σ |xᵢ| |yᵢ|   in any order, with or without fused multiply-add (eq. 3.5)
+|fl(Σ xᵢ) − Σ xᵢ| ≤ γ_{n−1} Σ |xᵢ|   in any order (Higham 2002, eq. 4.4 and the remark below it)
 """
 
 from __future__ import annotations
@@ -12,19 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand, settled
+from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand
 from handgrad.compare.rounding.elementary import Operand
-from handgrad.compare.rounding.magnitudes import absolute_product
-from handgrad.compare.rounding.rules import carried, plus, rounding
-
-
-def accumulated(p: Precision, n: int, absolute: Any) -> Any:
-    """2 γ_n times the sum of magnitudes, n roundings on either side; nothing where all the magnitudes are 0."""
-    gamma = 2 * p.gamma(n)
-    if gamma == np.inf:
-        return np.where(absolute > 0, np.inf, 0.0)
-    absolute *= gamma  # in place: it is the caller's own
-    return absolute
+from handgrad.compare.rounding.results import accumulated, of_terms, settled
+from handgrad.compare.rounding.rules import plus, rounding
 
 
 def _reduced(x: Any, axis: Any) -> int:
@@ -132,26 +122,6 @@ def add_at(p: Precision, ufunc: np.ufunc, target: Any, index: Any, new: Any) -> 
     target._write(..., Bounded(v, grown, p))
 
 
-# --- products -----------------------------------------------------------------------------------------------
-
-
-def contraction(p: Precision, product: Callable[..., Any], a: Any, b: Any, n: int) -> Bounded:
-    """Any bilinear product that sums n terms into an element."""
-    oa, ob = operand(p, a), operand(p, b)
-    v = product(oa[0], ob[0])
-    error = accumulated(p, n, absolute_product(product, a, b, n, v.size))
-    error += n * p.tiny  # in place, as the product of large matrices wants it
-    if (spread := carried(oa, ob, product)) is not None:
-        error += spread
-    return of_terms(n, settled(p, v, error))
-
-
-def of_terms(n: int, total: Bounded) -> Bounded:
-    """The same, known as a sum of n terms."""
-    total.terms = max(n, 1)
-    return total
-
-
 def lengthened(p: Precision, error: Any, terms: list[int], operands: list[Operand]) -> Any:
     """The error of a ± b, one of which is itself a sum: torch may add the bias first, and Σ xᵢ yᵢ to it term by term.
 
@@ -165,76 +135,6 @@ def lengthened(p: Precision, error: Any, terms: list[int], operands: list[Operan
         elif e is not None:
             error += e * (others / (length - 1))
     return error
-
-
-def matmul(p: Precision, a: Any, b: Any) -> Bounded:
-    """a @ b."""
-    return contraction(p, np.matmul, a, b, (a if hasattr(a, "shape") else np.asarray(a)).shape[-1])
-
-
-def _dot(p: Precision, a: Any, b: Any, *, func: Callable[..., Any] = np.dot) -> Any:
-    a, b = (x if hasattr(x, "shape") else np.asarray(x) for x in (a, b))
-    if a.ndim == 0 or b.ndim == 0:
-        return np.multiply(a, b)
-    return contraction(p, func, a, b, a.shape[-1])
-
-
-def _inner(p: Precision, a: Any, b: Any) -> Any:
-    return _dot(p, a, b, func=np.inner)
-
-
-def _outer(p: Precision, a: Any, b: Any) -> Any:
-    return np.multiply(np.ravel(a)[:, np.newaxis], np.ravel(b)[np.newaxis, :])
-
-
-def _tensordot(p: Precision, a: Any, b: Any, axes: Any = 2) -> Bounded:
-    shape = np.shape(a)
-    summed = range(len(shape) - axes, len(shape)) if isinstance(axes, int) else np.atleast_1d(axes[0])
-    n = int(np.prod([shape[i] for i in summed]))
-    return contraction(p, lambda x, y: np.tensordot(x, y, axes), a, b, n)
-
-
-def _einsum(p: Precision, subscripts: Any, *operands: Any, optimize: Any = False) -> Bounded:
-    """k factors and n terms an element: γ_{n+k} on the product of the magnitudes, which errors make larger.
-
-    A product of k factors that underflows on the way costs η times the factors still to come.
-    """
-    if not isinstance(subscripts, str):
-        raise NoRoundingRule("np.einsum with its subscripts as lists")
-    pairs = [(np.asarray(value), error) for value, error in (operand(p, x) for x in operands)]
-    values = [value for value, _ in pairs]
-    v = np.array(np.einsum(subscripts, *values, optimize=optimize))  # a copy: a transposition comes as a view
-    absolutes = [np.abs(value).astype(np.float64) for value in values]
-    grown = [a if e is None else a + e for a, (_, e) in zip(absolutes, pairs, strict=True)]
-    # Π(|x|+e) − Π|x| in floating point loses what is below u of it; the sum of the first-order terms, each with
-    # the other factors grown, does not, and is at least as large.
-    spread = plus(
-        *(
-            np.einsum(subscripts, *grown[:i], np.broadcast_to(e, a.shape), *grown[i + 1 :], optimize=optimize)
-            for i, (a, (_, e)) in enumerate(zip(absolutes, pairs, strict=True))
-            if e is not None
-        )
-    )
-    n, k = _summed_terms(subscripts, values), len(values)
-    if n * k == 1:
-        return settled(p, v, None if spread is None else np.array(spread))
-    most = np.prod(sorted(max(1.0, float(g.max(initial=0))) for g in grown)[2:])  # of the k − 2 factors to come
-    own = accumulated(p, n + k, np.array(np.einsum(subscripts, *absolutes, optimize=optimize))) + n * k * p.tiny * most
-    return settled(p, v, plus(own, spread))
-
-
-def _summed_terms(subscripts: str, values: list[Any]) -> int:
-    """The number of terms summed into one element: the sizes of all index letters that the output lacks."""
-    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
-    if not arrow:
-        output = "".join(c for c in inputs if c.isalpha() and inputs.count(c) == 1)
-    sizes: dict[str, int] = {}
-    for letters, value in zip(inputs.split(","), values, strict=True):
-        head, _, tail = letters.partition("...")
-        shape = (*value.shape[: len(head)], *value.shape[value.ndim - len(tail) :])
-        for letter, size in zip(head + tail, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    return int(np.prod([size for letter, size in sizes.items() if letter not in output]))
 
 
 REDUCTIONS: dict[np.ufunc, Callable[..., Bounded]] = {
@@ -254,10 +154,5 @@ SUMS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.std: _std,
     np.linalg.norm: _norm,
     np.cumsum: _cumsum,
-    np.dot: _dot,
-    np.inner: _inner,
-    np.outer: _outer,
-    np.tensordot: _tensordot,
-    np.einsum: _einsum,
     np.trace: lambda p, x: _sum(p, np.diagonal(x), -1),
 }

@@ -1,0 +1,51 @@
+"""What an ndarray has, for a bounded array: its attributes and its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+
+class Dispatch(NamedTuple):
+    """What NumPy's calls on bounded arrays are handed to; each function takes the precision first."""
+
+    apply_ufunc: Callable[..., Any]
+    apply: Callable[..., Any]  # of functions such as np.where
+    arithmetic: Callable[..., Any]  # of functions that have a rule of their own
+
+
+class ArrayMethods:
+    """The attributes and methods of an ndarray; those that move elements about do the same to the errors.
+
+    The rules make bounded arrays, and so are not known here: `rounding.functions` sets `dispatch`.
+    """
+
+    __slots__ = ()
+    dispatch: ClassVar[Dispatch]
+
+    shape = property(lambda self: self.value.shape)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    dtype = property(lambda self: self.value.dtype)
+    T = property(lambda self: self._move(lambda a: a.T))
+    mT = property(lambda self: self._move(lambda a: a.mT))  # noqa: N815
+
+
+def _as_method(func: Any) -> Any:
+    """x.sum(…) is np.sum(x, …), and likewise for the rest."""
+    return lambda self, *args, **kwargs: self.dispatch.arithmetic(self.precision, func, (self, *args), kwargs)
+
+
+def _as_move(name: str) -> Any:
+    return lambda self, *args, **kwargs: self._move(lambda a: getattr(a, name)(*args, **kwargs))
+
+
+for _func in (
+    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.cumsum, np.dot, np.max, np.mean, np.min,
+    np.nonzero, np.prod, np.std, np.sum, np.trace, np.var,
+):  # fmt: skip
+    setattr(ArrayMethods, _func.__name__, _as_method(_func))
+for _name in ("copy", "diagonal", "flatten", "ravel", "repeat", "reshape", "squeeze", "swapaxes", "take", "transpose"):
+    setattr(ArrayMethods, _name, _as_move(_name))
