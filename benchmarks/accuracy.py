@@ -75,7 +75,7 @@ def row(name: str, reports: list[dict[str, Any]]) -> list[str]:
     cells.append(f"{sum(r['steps'] // r['judge_every'] for r in reports):,}")
     cells += [
         f"{sum(r[what] for r in reports):,}"
-        for what in ("numbers_compared", "vacuous", "within the reference's rounding", "kinks")
+        for what in ("numbers_compared", "vacuous", "within_reference", "branch_flips")
     ]
     cells.append(str(sum(len(r["disagreements"]) for r in reports)))
     cells.append(f"{max(r['drift'] for r in reports):.1e}")
@@ -109,7 +109,7 @@ def main() -> int:
     header = [
         "recipe", "seeds", "manual, %", "torch, %", "goal", "steps judged", "numbers compared", "vacuous",
         "within the reference's rounding",
-        "kinks", "disagreements", "largest drift", "seconds a run",
+        "branch flips", "disagreements", "largest drift", "seconds a run",
     ]  # fmt: skip
     print(f"{machine('torch')}\n\nRight, in %, of the 10,000 test digits:\n")
     print(table(header, rows))

@@ -95,7 +95,7 @@ def shares(dataset: data.Dataset, batch: int, steps: int) -> list[tuple[str, flo
     whole = spent.pop("")
     rows = sorted(spent.items(), key=lambda item: -item[1])
     rows.append(("the judge's bookkeeping", whole - sum(spent.values())))
-    rows.append(("kinks, drift, the first steps as a whole", run.progress.seconds["compare"] - whole))
+    rows.append(("branch flips, drift, the first steps as a whole", run.progress.seconds["compare"] - whole))
     return [(name, 1e3 * seconds / steps) for name, seconds in rows]
 
 

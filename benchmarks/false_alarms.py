@@ -60,7 +60,7 @@ class Count:
     disagreements: int = 0
     within_reference: int = 0
     vacuous: int = 0
-    kinks: int = 0
+    branch_flips: int = 0
     closest: float = 0.0
     not_finite: int = 0
     within_reference_at: Counter[str] = field(default_factory=Counter)
@@ -73,7 +73,7 @@ class Count:
         self.disagreements += sum(r.disagreements for r in rows)
         self.within_reference += sum(r.within_reference for r in rows)
         self.vacuous += sum(r.vacuous for r in rows)
-        self.kinks += sum(run.progress.kinks.values())
+        self.branch_flips += sum(run.progress.branch_flips.values())
         self.closest = max(self.closest, *(r.closest for r in rows))
         self.not_finite += not finite
         self.within_reference_at.update({r.name: r.within_reference for r in rows if r.within_reference})
@@ -86,14 +86,14 @@ class Count:
             self.disagreements,
             self.within_reference,
             self.vacuous,
-            self.kinks,
+            self.branch_flips,
             self.not_finite,
         ]
         return f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} | {self.closest:.3f} |"
 
 
 HEADER = """\
-| runs with | runs | numbers compared | disagreements | excused | vacuous | kinks | not finite | closest call |
+| runs with | runs | numbers compared | disagreements | excused | vacuous | branch flips | not finite | closest call |
 | :-- | --: | --: | --: | --: | --: | --: | --: | --: |"""
 
 

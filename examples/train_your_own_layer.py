@@ -17,7 +17,7 @@ from rich.console import Console
 
 from handgrad import data, manual
 from handgrad.compare.run import experiment, terminal
-from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.experiment import Experiment, Setup
 from handgrad.compare.run.lockstep import Lockstep
 from handgrad.compare.run.report import report, sentence
 from handgrad.manual import Array, Params
@@ -37,7 +37,7 @@ class Softsign(manual.Layer):
         return dy / (s * s)  # ∂J/∂z_ni = δ_ni / (1 + |z_ni|)²
 
 
-def build(e: Experiment, steps: int, steps_per_epoch: int) -> Sides:
+def build(e: Experiment, steps: int, steps_per_epoch: int) -> Setup:
     """The two sides of the experiment, with Softsign where the activation was."""
     sides = experiment.build(e, steps, steps_per_epoch)
     layers = tuple(Softsign() if isinstance(layer, manual.Tanh) else layer for layer in sides.network.layers)

@@ -176,7 +176,7 @@ FORGOTTEN: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], Any]] = {
     "the rounding of the rate": lambda a, d: d.__setitem__("rate", None),
     "torch's learning rate": lambda a, d: d.__setitem__("torch_rate", 0.05),
     "the step": lambda a, d: d["progress"].__setitem__("step", d["progress"]["step"] - 1),
-    "the kinks": lambda a, d: d["progress"].__setitem__("kinks", {"1 · ReLU": 7}),
+    "the branch flips": lambda a, d: d["progress"].__setitem__("branch_flips", {"1 · ReLU": 7}),
 }
 
 

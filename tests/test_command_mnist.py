@@ -25,8 +25,8 @@ from handgrad.compare.run import lockstep
 from handgrad.compare.run.experiment import Experiment
 
 REPORT_KEYS = {
-    "verdict", "steps", "numbers_compared", "disagreements", "kinks", "vacuous", "closest_call", "loosest_tolerance",
-    "drift", "accuracy", "loss", "seconds",
+    "verdict", "steps", "numbers_compared", "disagreements", "branch_flips", "vacuous", "closest_call",
+    "loosest_tolerance", "drift", "accuracy", "loss", "seconds",
 }  # fmt: skip
 STAGES = [
     "0 · Linear · forward", "1 · ReLU · forward", "2 · Linear · forward", "3 · ReLU · forward", "4 · Linear · forward",
@@ -135,7 +135,7 @@ def test_the_report(mnist_run) -> None:
     backward = 2 * (10 + 4 * 16) * 200
     assert report["numbers_compared"] == forward + backward + 14 * (1 + 2 * 13002)
     assert report["vacuous"] == 0
-    assert report["kinks"] == 0
+    assert report["branch_flips"] == 0
     assert 0 < report["closest_call"] <= 1
     assert report["closest_call"] == max(row["closest_call"] for row in report["stages"])
     assert 0 < report["loosest_tolerance"] < 1e-11

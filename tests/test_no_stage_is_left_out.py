@@ -9,7 +9,7 @@ import numpy as np
 from handgrad import data, manual
 from handgrad.compare.judge.whole_step import STAGE
 from handgrad.compare.run import experiment
-from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.experiment import Experiment, Setup
 from handgrad.compare.run.lockstep import Lockstep
 
 RNG = np.random.default_rng(0)
@@ -31,7 +31,7 @@ class ForgetsTheActivation(manual.Network):
 
 
 def judged(network_type: type[manual.Network]) -> Lockstep:
-    def build(e: Experiment, steps: int, per_epoch: int) -> Sides:
+    def build(e: Experiment, steps: int, per_epoch: int) -> Setup:
         sides = experiment.build(e, steps, per_epoch)
         return sides._replace(network=network_type(sides.network.layers))
 

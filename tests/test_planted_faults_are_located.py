@@ -16,7 +16,7 @@ import pytest
 
 from handgrad import data, manual
 from handgrad.compare.run import experiment
-from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.experiment import Experiment, Setup
 from handgrad.compare.run.health import Stopped
 from handgrad.compare.run.lockstep import Lockstep
 
@@ -121,7 +121,7 @@ class Fault:
     """A fault, where it goes, and where it must be reported."""
 
     name: str
-    plant: Callable[[Sides], Sides]
+    plant: Callable[[Setup], Setup]
     expected: Found
 
     def __str__(self) -> str:
@@ -133,10 +133,10 @@ def replaced(layer: manual.Layer, kind: type) -> manual.Layer:
     return kind(**{f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)})
 
 
-def in_layer(index: int, kind: type) -> Callable[[Sides], Sides]:
+def in_layer(index: int, kind: type) -> Callable[[Setup], Setup]:
     """Put the faulty class in the place of layer `index`."""
 
-    def plant(sides: Sides) -> Sides:
+    def plant(sides: Setup) -> Setup:
         layers = list(sides.network.layers)
         layers[index] = replaced(layers[index], kind)
         return sides._replace(network=dataclasses.replace(sides.network, layers=tuple(layers)))
@@ -171,7 +171,7 @@ def run(fault: Fault | None, dataset: data.Dataset, **settings: Any) -> Lockstep
     """A few judged steps with the fault in place."""
     settings = {"batch_size": 16, "max_steps": STEPS, "epochs": 9, "initialization": "torch"} | settings
 
-    def build(*args: Any) -> Sides:
+    def build(*args: Any) -> Setup:
         sides = experiment.build(*args)
         return fault.plant(sides) if fault else sides
 
@@ -265,7 +265,7 @@ def test_code_that_raises_is_reported_where_it_raises(digits: data.Dataset) -> N
 
 
 def test_a_step_that_cannot_be_made_ends_the_run(digits: data.Dataset) -> None:
-    def build(*args: Any) -> Sides:
+    def build(*args: Any) -> Setup:
         return in_layer(4, Transposed)(experiment.build(*args))
 
     with pytest.raises(Stopped, match="the manual side cannot go on: ValueError: matmul"):
@@ -362,7 +362,7 @@ def loss_faults(name: str) -> list[Fault]:
         ("gradient rounded to float32", gradient(single), slope),
     ]
 
-    def plant(methods: dict[str, Any]) -> Callable[[Sides], Sides]:
+    def plant(methods: dict[str, Any]) -> Callable[[Setup], Setup]:
         faulty = dataclass(frozen=True)(type(kind.__name__, (kind,), methods))
         return lambda sides: sides._replace(loss=faulty())
 
@@ -403,7 +403,7 @@ class FaultyNetwork(manual.Network):
         return deltas[::-1], np.concatenate([g.ravel() for grad in order for g in grad.values()])
 
 
-def network(at: int, what: str) -> Callable[[Sides], Sides]:
+def network(at: int, what: str) -> Callable[[Setup], Setup]:
     return lambda sides: sides._replace(network=FaultyNetwork(sides.network.layers, at, what))
 
 
@@ -553,7 +553,7 @@ class FaultyCosine(manual.Cosine):
 
 
 def test_a_faulty_schedule(digits: data.Dataset) -> None:
-    def plant(sides: Sides) -> Sides:
+    def plant(sides: Setup) -> Setup:
         return sides._replace(schedule=FaultyCosine(sides.schedule.learning_rate, sides.schedule.steps))
 
     fault = Fault("a step too far", plant, {("learning rate", "η")})

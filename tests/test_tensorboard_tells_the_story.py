@@ -237,12 +237,12 @@ def test_epochs(story) -> None:
     assert story.series("compare", scalars.KINKS) == {31: 0, 63: 0}
 
 
-def test_kinks_are_counted_by_epoch(digits) -> None:
+def test_branch_flips_are_counted_by_epoch(digits) -> None:
     run = Lockstep(Experiment(max_steps=1), digits)
     counts = accumulators.EpochCounts()
     taken = []
     for so_far in (3, 3, 10):
-        run.progress.kinks = {"1 · ReLU": so_far}
+        run.progress.branch_flips = {"1 · ReLU": so_far}
         taken.append(counts.take(run)[scalars.KINKS])
     assert taken == [3, 0, 7]
     assert accumulators.EpochCounts(counts.before).take(run)[scalars.KINKS] == 0

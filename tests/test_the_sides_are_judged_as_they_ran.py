@@ -10,7 +10,7 @@ import pytest
 from handgrad import data, manual
 from handgrad.compare.judge.whole_step import STAGE
 from handgrad.compare.run import experiment
-from handgrad.compare.run.experiment import Experiment, Sides
+from handgrad.compare.run.experiment import Experiment, Setup
 from handgrad.compare.run.lockstep import Lockstep
 from handgrad.compare.run.report import report, sentence
 
@@ -39,7 +39,7 @@ TWO_FACED_NETWORK = manual.Network((manual.Linear(6, 5), TwoFacedTanh(), manual.
 
 
 def judged(dtype: str = "float64", resync: bool = False, **changes: Any) -> Lockstep:
-    def build(e: Experiment, steps: int, per_epoch: int) -> Sides:
+    def build(e: Experiment, steps: int, per_epoch: int) -> Setup:
         return experiment.build(e, steps, per_epoch)._replace(**changes)
 
     e = Experiment(sizes=(6, 5, 3), activation="tanh", batch_size=10, epochs=8, dtype=dtype, resync=resync)

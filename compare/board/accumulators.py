@@ -64,12 +64,15 @@ class EpochCounts:
     """How often something happened since the last epoch's end."""
 
     def __init__(self, before: dict[str, int] | None = None) -> None:
-        self.before = before or {scalars.KINKS: 0, scalars.VACUOUS: 0}
+        self.before = before or {scalars.FLIPS: 0, scalars.VACUOUS: 0}
 
     def take(self, run: Lockstep) -> dict[str, float]:
         """The counts of this epoch, by tag."""
         stages = (row for name, row in run.judge.rows.items() if name != WHOLE_STEP)
-        now = {scalars.KINKS: sum(run.progress.kinks.values()), scalars.VACUOUS: sum(row.vacuous for row in stages)}
+        now = {
+            scalars.FLIPS: sum(run.progress.branch_flips.values()),
+            scalars.VACUOUS: sum(row.vacuous for row in stages),
+        }
         found = {tag: float(count - self.before[tag]) for tag, count in now.items()}
         self.before = now
         return found

@@ -23,7 +23,7 @@ METRICS = {
     "result/closest call": "the largest |Δ| ÷ what rounding explains, of all steps; above 1 the sides disagree",
     "result/log10 of the drift": "log10 of max |θ_manual − θ_torch|; −20: equal bit for bit",
     "result/tensors that disagree": "of all stages",
-    "result/kinks": "units whose input has a different sign on the two sides",
+    "result/branch flips": "units that take another branch on the two sides",
     "result/steps": "made so far",
 }
 
@@ -37,7 +37,7 @@ def metrics(report: dict[str, Any]) -> dict[str, float]:
         float("inf") if closest is None else closest,
         float("nan") if drift is None else log10(drift, EQUAL),
         len(report["disagreements"]),
-        report["kinks"],
+        report["branch_flips"],
         report["steps"],
     )
     return {tag: float(value) for tag, value in zip(METRICS, values, strict=True) if value is not None}

@@ -43,7 +43,7 @@ LAYOUT = {
         "the same in units in the last place (ulps), −1: none": _both(scalars.ULPS, scalars.ULPS_OF_MOST),
         "part of the bound that is used, above 1 they disagree": _of(scalars.FRACTION),
         "part of the bound, by stage": _group(scalars.STAGES),
-        "kinks and vacuous bounds in each epoch": _both(scalars.KINKS, scalars.VACUOUS),
+        "branch flips and vacuous bounds in each epoch": _both(scalars.FLIPS, scalars.VACUOUS),
         **{f"{phase}: log10 |Δ| below its bound": _margin(phase) for phase in scalars.PHASES},
     },
     LAYERS: {

@@ -26,7 +26,7 @@ ULPS, ULPS_OF_MOST = (
     "agreement/log10 of the drift in ulps, worst weight",
     "agreement/log10 of the drift in ulps, median",
 )
-KINKS, VACUOUS = "agreement/kinks in this epoch", "agreement/vacuous bounds in this epoch"
+FLIPS, VACUOUS = "agreement/branch flips in this epoch", "agreement/vacuous bounds in this epoch"
 STAGES, MARGINS = "agreement by stage", "agreement margins"
 SECONDS, FASTER = "time/milliseconds per step", "time/torch_ref ÷ manual"
 PHASES = ("forward", "backward", "update")
@@ -48,7 +48,7 @@ DESCRIPTIONS = {
     ULPS: "log10 of the largest |θ_manual − θ_torch| in units in the last place of that weight; the largest is of a "
     "weight near 0, whose last place is small. −1: equal bit for bit.",
     ULPS_OF_MOST: "The same of the median weight: half of the weights lie nearer. −1: equal bit for bit.",
-    KINKS: "Units whose input has a different sign on the two sides, so that they take different branches.",
+    FLIPS: "Units whose input lies on different sides of a kink on the two sides, so that they take other branches.",
     VACUOUS: "Bounds as large as the tensor itself: agreement within them says nothing.",
     STAGES: "|Δ| ÷ what rounding explains, of the stage's worst element since the last point.",
     MARGINS: "log10 of |Δ| and of what is allowed there, at the element nearest its bound, of the stage where this |Δ| "

@@ -146,7 +146,7 @@ CHOICES: dict[str, Any] = {
 }
 
 
-class Sides(NamedTuple):
+class Setup(NamedTuple):
     """Everything both trainers need, built from one experiment; θ₀ is the same vector on both sides."""
 
     network: manual.Network
@@ -160,7 +160,7 @@ class Sides(NamedTuple):
     scheduler: optim.lr_scheduler.LRScheduler
 
 
-def build(experiment: Experiment, steps: int, steps_per_epoch: int) -> Sides:
+def build(experiment: Experiment, steps: int, steps_per_epoch: int) -> Setup:
     """Both sides of a run of so many steps. UsageError for too large a run, and for a device that is not there."""
     e = experiment
     e.require_memory()
@@ -188,7 +188,7 @@ def build(experiment: Experiment, steps: int, steps_per_epoch: int) -> Sides:
         manual_schedule = schedule.manual(e.learning_rate, steps, steps_per_epoch)
     except ValueError as problem:
         raise UsageError(str(problem)) from None
-    return Sides(
+    return Setup(
         network=network,
         loss=loss.manual,
         optimizer=e.rule(),

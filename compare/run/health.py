@@ -1,4 +1,4 @@
-"""What may happen to a run without either side being wrong: kinks, and numbers that are no longer finite."""
+"""What may happen to a run without either side being wrong: branch flips, and numbers that are no longer finite."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ class Diverged(Stopped):
     """A number is no longer finite."""
 
 
-def kinks(network: manual.Network, x: np.ndarray, ours: list[np.ndarray], theirs: list[np.ndarray]) -> dict[str, int]:
-    """The number of units per layer whose inputs lie on different sides of a kink on the two sides."""
+def branch_flips(
+    network: manual.Network, x: np.ndarray, ours: list[np.ndarray], theirs: list[np.ndarray]
+) -> dict[str, int]:
+    """The number of units per layer that take another branch than the reference: a kink lies between their inputs."""
     found = {}
     for i, layer in enumerate(network.layers):
         z, torch_z = (ours[i - 1], theirs[i - 1]) if i else (x, x)
-        parted = sum(int(np.count_nonzero((z > kink) != (torch_z > kink))) for kink in getattr(layer, "kinks", ()))
-        if parted:
-            found[f"{i} · {type(layer).__name__}"] = parted
+        flips = sum(int(np.count_nonzero((z > kink) != (torch_z > kink))) for kink in getattr(layer, "kinks", ()))
+        if flips:
+            found[f"{i} · {type(layer).__name__}"] = flips
     return found
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +21,27 @@ from handgrad.compare.judge.whole_step import judge_whole_step
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
 from handgrad.compare.run.certificate import certificate
-from handgrad.compare.run.experiment import CHOICES, Experiment, Sides, build
-from handgrad.compare.run.health import Stopped, kinks, require_finite
-from handgrad.compare.run.progress import Keeper, Observer, Progress
+from handgrad.compare.run.experiment import CHOICES, Experiment, Setup, build
+from handgrad.compare.run.health import Stopped, branch_flips, require_finite
+from handgrad.compare.run.progress import Progress
 from handgrad.compare.run.stream import Batch, Stream, hold_out
 from handgrad.torch_ref import parameters as torch_parameters
 
 WHOLE_STEPS = 10  # the first so many steps are also judged as a whole, and then the first of every epoch
+
+
+class Observer(Protocol):
+    """Something that watches a run: the terminal, TensorBoard."""
+
+    def on_step(self, run: Lockstep) -> None: ...
+
+    def on_epoch(self, run: Lockstep) -> None: ...
+
+
+class Keeper(Protocol):
+    """Something that saves a run. It is asked after each step, when all is done that belongs to it."""
+
+    def after_step(self, run: Lockstep) -> None: ...
 
 
 class Lockstep:
@@ -37,7 +52,7 @@ class Lockstep:
     """
 
     def __init__(
-        self, experiment: Experiment, dataset: data.Dataset, build: Callable[[Experiment, int, int], Sides] = build
+        self, experiment: Experiment, dataset: data.Dataset, build: Callable[[Experiment, int, int], Setup] = build
     ) -> None:
         e = experiment
         dataset = hold_out(dataset, e.validation)
@@ -61,7 +76,7 @@ class Lockstep:
         self.torch_state = self.sides.optimizer.init(self.torch_theta)
         self.theta_before = self.theta  # the manual side's θ before the step just made
         self.test_outputs: dict[str, np.ndarray] = {}  # ŷ of all test digits when they were last tested, by side
-        self.certificate = certificate(self)
+        self.certificate = certificate(e, dataset, self.stream, self.sides)
 
     def run(self, observers: Sequence[Observer] = (), keeper: Keeper | None = None) -> None:
         """Train to the end. Raises Stopped when the run cannot go on; what was judged stays judged."""
@@ -80,21 +95,26 @@ class Lockstep:
         for batch in self.stream.batches(now.step + 1):
             now.epoch = batch.epoch
             self._step(batch)
-            self._tell(observers, "on_step")
+            with self._timed("log"):
+                for observer in observers:
+                    observer.on_step(self)
             require_finite(
                 self.sides.network, self.sides.optimizer, now.step, self.experiment.learning_rate, *now.records.values()
             )  # fmt: skip
             if (now.step + 1) % self.steps_per_epoch == 0 or now.step + 1 == self.steps:
-                self._test()
-                self._tell(observers, "on_epoch")
+                with self._timed("test"):
+                    self._test()
+                with self._timed("log"):
+                    for observer in observers:
+                        observer.on_epoch(self)
             if keeper is not None:
                 keeper.after_step(self)
 
-    def _tell(self, observers: Sequence[Observer], what: str) -> None:
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
         started = time.perf_counter()
-        for observer in observers:
-            getattr(observer, what)(self)
-        self.progress.seconds["log"] += time.perf_counter() - started
+        yield
+        self.progress.seconds[what] += time.perf_counter() - started
 
     def _step(self, batch: Batch) -> None:
         now, sides, device = self.progress, self.sides, self.experiment.device
@@ -147,8 +167,8 @@ class Lockstep:
         assert ours is not None
         if judged and (now.step < WHOLE_STEPS or now.step % self.steps_per_epoch == 0):
             judge_whole_step(self.judge, now.step, self.theta, self.state, rate, ours, record)
-        for layer, parted in kinks(sides.network, x, ours.outputs, record.outputs).items():
-            now.kinks[layer] = now.kinks.get(layer, 0) + parted
+        for layer, flips in branch_flips(sides.network, x, ours.outputs, record.outputs).items():
+            now.branch_flips[layer] = now.branch_flips.get(layer, 0) + flips
         self.theta_before = self.theta
         self.theta, self.state = ours.theta, ours.state
         self.torch_theta, self.torch_state = record.theta_after, record.state_after
@@ -163,7 +183,7 @@ class Lockstep:
 
     def _test(self) -> None:
         """Count the test digits that each side has right, and each side's loss on them."""
-        started, digits = time.perf_counter(), self.dataset.test
+        digits = self.dataset.test
         for side, predict in (("manual", self.predict), ("torch_ref", self.torch_predict)):
             outputs, total = [], 0.0
             for start in range(0, len(digits), 2000):  # a batch that fits the cache, and 10,000 digits do not
@@ -176,7 +196,6 @@ class Lockstep:
             right = self.test_outputs[side].argmax(axis=1) == digits.labels
             self.progress.correct[side] = int(np.count_nonzero(right))
             self.progress.test_loss[side] = total / len(digits)
-        self.progress.seconds["test"] += time.perf_counter() - started
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """The manual side's output now, (N, classes)."""

@@ -1,12 +1,9 @@
-"""Where a run is, and who watches it."""
+"""Where a run is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from handgrad.compare.run.lockstep import Lockstep
+from typing import Any
 
 SIDES = ("manual", "torch_ref")
 SHARED = ("compare", "test", "log", "checkpoint")
@@ -21,7 +18,7 @@ class Progress:
     learning_rate: float = 0.0
     drift: float = 0.0  # max |θ_manual − θ_torch|
     records: dict[str, Any] = field(default_factory=dict)  # StepRecord by side
-    kinks: dict[str, int] = field(default_factory=dict)  # units on which the two sides parted, per layer
+    branch_flips: dict[str, int] = field(default_factory=dict)  # units on different branches on the two sides, by layer
     correct: dict[str, int] = field(default_factory=dict)  # test digits, by side
     test_loss: dict[str, float] = field(default_factory=dict)
     loss: dict[str, float] = field(default_factory=dict)  # of the step just made, by side
@@ -29,17 +26,3 @@ class Progress:
     # Time spent by each side's training, by the judge, by the test digits, by observers such as the event log, and
     # by the checkpoints.
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*SIDES, *SHARED), 0.0))
-
-
-class Keeper(Protocol):
-    """Something that saves a run. It is asked after each step, when all is done that belongs to it."""
-
-    def after_step(self, run: Lockstep) -> None: ...
-
-
-class Observer(Protocol):
-    """Something that watches a run: the terminal, TensorBoard."""
-
-    def on_step(self, run: Lockstep) -> None: ...
-
-    def on_epoch(self, run: Lockstep) -> None: ...

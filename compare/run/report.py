@@ -22,8 +22,8 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
         "parameters": run.sides.network.size,
         "numbers_compared": sum(r.numbers for r in stages),
         "disagreements": [finite(d.as_json()) for d in run.judge.disagreements],
-        "kinks": sum(now.kinks.values()),
-        "kinks_by_layer": now.kinks,
+        "branch_flips": sum(now.branch_flips.values()),
+        "branch_flips_by_layer": now.branch_flips,
         "vacuous": sum(r.vacuous for r in stages),
         "within_reference": sum(r.within_reference for r in rows),
         "judged_by_two_precision": sum(r.by_two_precision for r in rows),
@@ -76,8 +76,8 @@ def sentence(r: dict[str, Any]) -> str:
         parts += ["all agree", f"closest call {r['closest_call']:.3f} of its bound"]
     else:
         parts.append(f"{len(r['disagreements'])} tensors disagree")
-    if r["kinks"]:
-        parts.append(f"{r['kinks']:,} kinks")
+    if r["branch_flips"]:
+        parts.append(f"{r['branch_flips']:,} branch flips")
     if r["vacuous"]:
         parts.append(f"{r['vacuous']:,} vacuous tolerances")
     if r["within_reference"]:
@@ -93,10 +93,15 @@ def sentence(r: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def rows_of(r: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table: one per stage, and the whole step where it was judged."""
+    return [*r["stages"], *([r["whole_step"]] if r["whole_step"] else [])]
+
+
 def table(r: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The names of the columns, and one row of words per stage of the step."""
     rows = []
-    for row in [*r["stages"], *([r["whole_step"]] if r["whole_step"] else [])]:
+    for row in rows_of(r):
         closest, loosest = row["closest_call"], row["loosest_tolerance"]
         judged = row["numbers"] or not r["whole_steps_unjudged"]
         verdict = f"{row['disagreements']:,} disagree" if row["disagreements"] else "agrees" if judged else "unjudged"

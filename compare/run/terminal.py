@@ -12,7 +12,7 @@ from rich.table import Table
 
 from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
 from handgrad.compare.run.lockstep import Lockstep
-from handgrad.compare.run.report import sentence, table
+from handgrad.compare.run.report import rows_of, sentence, table
 
 
 class LiveBar:
@@ -100,8 +100,8 @@ def final_table(r: dict[str, Any]) -> Table:
     shown.add_column(first, no_wrap=True)
     for name in others:
         shown.add_column(name, justify="right", no_wrap=True)
-    for *cells, verdict in rows:
-        shown.add_row(*cells, f"[red]{verdict}" if " disagree" in verdict else verdict)
+    for row, (*cells, verdict) in zip(rows_of(r), rows, strict=True):
+        shown.add_row(*cells, f"[red]{verdict}" if row["disagreements"] else verdict)
     return shown
 
 
