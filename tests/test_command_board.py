@@ -142,7 +142,7 @@ def test_the_layout_tells_the_story_and_no_chart_is_empty(board: Board) -> None:
     assert len(titles) == len(set(titles)) == sum(len(charts) for charts in layout.LAYOUT.values())
     for run in board.reports:
         assert charts_without_lines(shown, tags, run) == []
-    del tags["sgd/compare"][scalars.margin("update")[2]], tags["sgd/compare"][scalars.KINKS]
+    del tags["sgd/compare"][scalars.margin("update")[2]], tags["sgd/compare"][scalars.FLIPS]
     assert len(charts_without_lines(shown, tags, "sgd")) == 2
     drift = board.ask("plugin/custom_scalars/scalars", run="sgd/compare", tag=f"{re.escape(scalars.DRIFT)}$")
     assert list(drift["tag_to_events"]) == [scalars.DRIFT]

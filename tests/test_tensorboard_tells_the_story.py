@@ -234,7 +234,7 @@ def test_epochs(story) -> None:
         assert accuracy == {s: np.float32(n[side] / 100) for s, n in story.witness.correct.items()}
         assert list(accuracy) == [31, 63]
         assert story.series(side, scalars.TEST_LOSS)[63] == np.float32(story.report["test_loss"][side])
-    assert story.series("compare", scalars.KINKS) == {31: 0, 63: 0}
+    assert story.series("compare", scalars.FLIPS) == {31: 0, 63: 0}
 
 
 def test_branch_flips_are_counted_by_epoch(digits) -> None:
@@ -243,9 +243,9 @@ def test_branch_flips_are_counted_by_epoch(digits) -> None:
     taken = []
     for so_far in (3, 3, 10):
         run.progress.branch_flips = {"1 · ReLU": so_far}
-        taken.append(counts.take(run)[scalars.KINKS])
+        taken.append(counts.take(run)[scalars.FLIPS])
     assert taken == [3, 0, 7]
-    assert accumulators.EpochCounts(counts.before).take(run)[scalars.KINKS] == 0
+    assert accumulators.EpochCounts(counts.before).take(run)[scalars.FLIPS] == 0
 
 
 def test_the_time_of_a_step_is_that_since_the_last_point(digits) -> None:
