@@ -2,7 +2,7 @@
 
     python benchmarks/detection.py            # everything
     python benchmarks/detection.py --quick    # every fifth fault, 200 right configurations
-    python benchmarks/detection.py --held-out FILE    # only the faults of a file; its format is in held_out.py
+    python benchmarks/detection.py --held-out FILE    # only the faults of a file; see tests/derivations/held_out.py
 
 Every tool gets the same draws of the same two sides. gradcheck and central differences compare the manual backward
 pass with the manual forward pass; they need no reference and cannot see a forward pass that is wrong in itself. An
@@ -16,6 +16,7 @@ differs is then what their caller knows, not what they say.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 from collections import Counter, defaultdict
@@ -30,10 +31,12 @@ import torch
 from benchmarks.detection import held_out
 from benchmarks.detection.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
 from handgrad.compare.checking import check as checking
+from tests.derivations.case import STEP, Derivation
 from tests.derivations.right.configurations import configurations
+from tests.derivations.scoring import said_of, score
 from tests.derivations.wrong import held_out_first, held_out_second
-from tests.derivations.wrong.breaking import MAGNITUDES, STEP, Fault
-from tests.derivations.wrong.catalogue import EQUIVALENT, catalogue, said_of, score, sides_and_inputs
+from tests.derivations.wrong.breaking import MAGNITUDES
+from tests.derivations.wrong.catalogue import EQUIVALENT, catalogue
 
 TOOLS = (OURS, *OTHERS)
 
@@ -44,20 +47,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def others_on(fault: Fault) -> dict[str, Said]:
+def others_on(fault: Derivation) -> dict[str, Said]:
     """What the other tools say of a fault, over all draws."""
     if fault.kind == STEP:
         return dict.fromkeys(OTHERS, NOT_APPLICABLE)
     said = {}
     for name, tool in OTHERS.items():
-        sides, inputs = sides_and_inputs(fault)
-        each = [tool(sides, arrays) for arrays in inputs.values()]
+        fresh = copy.deepcopy(fault)  # with nothing kept from an earlier call
+        each = [tool(fresh.sides, arrays) for arrays in fresh.draws().values()]
         named = frozenset().union(*(s.tensors for s in each if s.tensors)) if each[0].tensors is not None else None
         said[name] = Said(any(s.complains for s in each), named, each[0].applies)
     return said
 
 
-def detection(title: str, faults: list[Fault]) -> None:
+def detection(title: str, faults: list[Derivation]) -> None:
     """The tables of the planted faults."""
     caught: dict[str, Counter[str]] = defaultdict(Counter)
     located: Counter[str] = Counter()
@@ -65,17 +68,17 @@ def detection(title: str, faults: list[Fault]) -> None:
     for fault in faults:
         said = said_of(fault)
         result = score(fault, said)
-        caught[OURS][fault.magnitude] += result.caught
+        caught[OURS][fault.group] += result.caught
         located[OURS] += result.located
         named += result.named
         wrong += bool(result.wrong)
         if not (result.caught and result.located and result.named) or result.wrong:
-            notes.append(f"- {fault.name}: said {said or 'nothing'}, so it is {dict(fault.causes)}")
+            notes.append(f"- {fault.name}: said {said or 'nothing'}, so it is {dict(fault.differs)}")
         with np.errstate(all="ignore"):
             for name, other in others_on(fault).items():
-                caught[name][fault.magnitude] += other.complains
-                located[name] += other.tensors == frozenset(fault.causes)
-    total = Counter(fault.magnitude for fault in faults)
+                caught[name][fault.group] += other.complains
+                located[name] += other.tensors == frozenset(fault.differs)
+    total = Counter(fault.group for fault in faults)
     print(f"\n## {title}: {len(faults)} planted faults\n\nCaught, of a wrong formula and of relative errors:\n")
     sizes = [m for m in MAGNITUDES if total[m]]
     rows = [[tool, *(str(caught[tool][m]) for m in sizes), str(sum(caught[tool].values()))] for tool in TOOLS]
@@ -95,13 +98,13 @@ def false_alarms(count: int) -> None:
     tried: dict[str, Counter[str]] = defaultdict(Counter)
     notes = []
     for c in configurations(count, seed=1):
-        kinds = ["all", c.dtype, *([c.special] if c.special else [])]
+        kinds = ["all", c.arguments["dtype"], *([c.group] if c.group else [])]
         with np.errstate(all="ignore"):
             report = checking.run(c.name, c.sides, {"draw": c.inputs})
             said = {OURS: Said(not report.agrees), **{name: tool(c.sides, c.inputs) for name, tool in OTHERS.items()}}
         if not report.agrees:
             wrong = [f"{f.tensor}: {f.verdict.describe()}" for f in report.findings if not f.agrees]
-            notes.append(f"- {c.name}, {c.dtype}: {'; '.join(wrong)}")
+            notes.append(f"- {c.name}, {c.arguments['dtype']}: {'; '.join(wrong)}")
         for tool, s in said.items():
             for kind in kinds:
                 tried[tool][kind] += s.applies
@@ -119,7 +122,9 @@ def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a fifth of the faults, 200 right configurations")
-    parser.add_argument("--held-out", metavar="FILE", help="only the faults of FILE: its format is in held_out.py")
+    parser.add_argument(
+        "--held-out", metavar="FILE", help="only the faults of FILE: its format is in tests/derivations/held_out.py"
+    )
     parser.add_argument("--only", metavar="REGEX", default="", help="with --held-out: faults whose name matches")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -31,6 +31,7 @@ process.settle()  # before NumPy is imported
 from benchmarks.speed.timing import table
 from handgrad import check
 from handgrad.compare.checking.findings import CheckFailed
+from tests.derivations.case import RULE
 from tests.derivations.unseen import sets
 from tests.derivations.unseen.sets import SETS, cases
 
@@ -57,9 +58,7 @@ def put(which: str, number: int) -> dict[str, Any]:
             report = None
     for finding in report.findings if report is not None else ():
         if not finding.agrees:
-            tensor = (
-                "theta" if finding.tensor.startswith("theta") or case.kind in ("update", "rule") else finding.tensor
-            )
+            tensor = "theta" if finding.tensor.startswith("theta") or case.kind == RULE else finding.tensor
             said["causes"].setdefault(tensor, list(finding.causes))
     said["differs"] = sorted(said["causes"])
     return said | {"seconds": time.process_time() - started}

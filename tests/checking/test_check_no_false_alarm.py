@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from handgrad.compare.checking import check as checking
-from tests.derivations.right.configurations import Configuration, configurations
+from tests.derivations.case import Derivation
+from tests.derivations.right.configurations import configurations
 
 CONFIGURATIONS = list(configurations(480, seed=2026))
 
@@ -18,13 +19,13 @@ def test_no_false_alarm(part: int) -> None:
 
 
 def test_every_special_input_is_among_them() -> None:
-    def any_input(c: Configuration) -> np.ndarray:
+    def any_input(c: Derivation) -> np.ndarray:
         return np.concatenate(
             [np.ravel(v) for v in c.inputs.values() if getattr(v, "dtype", np.dtype(int)).kind == "f"]
         )
 
-    assert {c.special for c in CONFIGURATIONS} >= {"ordinary", "saturated", "dead", "at a kink"}
-    assert {c.dtype for c in CONFIGURATIONS} == {"float64", "float32"}
+    assert {c.group for c in CONFIGURATIONS} >= {"ordinary", "saturated", "dead", "at a kink"}
+    assert {c.arguments["dtype"] for c in CONFIGURATIONS} == {"float64", "float32"}
     sizes = [np.abs(any_input(c)).max() for c in CONFIGURATIONS]
     assert min(sizes) < 1e-2
     assert max(sizes) > 1e6

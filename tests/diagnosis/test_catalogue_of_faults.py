@@ -6,20 +6,22 @@ Every third is tried here, for the suite's time; all of them by `make bench`.
 import pytest
 
 from handgrad import check
+from tests.derivations.case import KINDS, Derivation
 from tests.derivations.right.layers import RIGHT
-from tests.derivations.wrong.breaking import KINDS, MAGNITUDES, Fault
-from tests.derivations.wrong.catalogue import EQUIVALENT, PARTS, catalogue, said_of, score
+from tests.derivations.scoring import said_of, score
+from tests.derivations.wrong.breaking import MAGNITUDES
+from tests.derivations.wrong.catalogue import EQUIVALENT, PARTS, catalogue
 
 FAULTS = catalogue()
 
 
 @pytest.mark.parametrize("fault", FAULTS[::3], ids=lambda f: f.name)
-def test_fault_is_found_and_named(fault: Fault) -> None:
+def test_fault_is_found_and_named(fault: Derivation) -> None:
     said = said_of(fault)
     result = score(fault, said)
     assert result.caught
-    assert said.keys() == fault.causes.keys()
-    assert result.named, f"said {said}, so it is {fault.causes}"
+    assert said.keys() == fault.differs.keys()
+    assert result.named, f"said {said}, so it is {fault.differs}"
     assert not result.wrong
 
 
@@ -33,6 +35,6 @@ def test_what_is_broken_there_is_right_before(name: str, dtype: str) -> None:
 def test_the_catalogue_is_large_and_of_every_kind_and_size() -> None:
     assert len(FAULTS) >= 90
     assert {f.kind for f in FAULTS} == set(KINDS)
-    assert {f.magnitude for f in FAULTS} == set(MAGNITUDES)
+    assert {f.group for f in FAULTS} == set(MAGNITUDES)
     assert len(PARTS) == len({part.__name__ for part in PARTS})
     assert all(reason for _, reason in EQUIVALENT)

@@ -17,9 +17,10 @@ from handgrad.compare.checking.evaluate import evaluate
 from handgrad.compare.judge.agreement import WITHIN_REFERENCE
 from handgrad.compare.judge.sides import Arrays, FunctionSides, TrajectorySides
 from handgrad.compare.rounding.model import Precision, unseen_rounding
-from tests.derivations.right.rewritten import Case, cases
+from tests.derivations.case import Derivation
+from tests.derivations.right.rewritten import cases
 
-ALL = [*cases("float64", (1e-6, 10.0)), *cases("float32", (10.0,))]  # all scales: benchmarks/rewritten.py
+ALL = [*cases("float64", (1e-6, 10.0)), *cases("float32", (10.0,))]  # all scales: benchmarks.detection.rewritten
 PARTS = 6
 
 
@@ -36,7 +37,7 @@ RULES = [case for case in cases("float64", (1.0,)) if "theta" in case.inputs]
 
 
 @pytest.mark.parametrize("case", [*SMOOTH[::15], RULES[0]], ids=lambda case: case.name)
-def test_a_small_fault_in_it_differs(case: Case) -> None:
+def test_a_small_fault_in_it_differs(case: Derivation) -> None:
     for output in list(case.sides.torch(case.inputs))[:2]:
         with np.errstate(all="ignore"):
             assert not evaluate(Off(case.sides, output, 1e-11), case.inputs)[output].verdict.agrees, output

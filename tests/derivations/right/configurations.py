@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn, optim
 
 from handgrad import manual
-from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides, TrajectorySides, parameter
+from handgrad.compare.judge.sides import Arrays, parameter
+from tests.derivations.case import LAYER, LOSS, RULE, Derivation
 from tests.derivations.right.layers import GELU, Normalization, RMSNorm, SiLU, Softmax, Softplus, batch_norm
 from tests.derivations.wrong.losses import PAIRS
 from tests.derivations.wrong.optimizers import torch_rule
-
-
-class Configuration(NamedTuple):
-    """Two right sides, the inputs, and what is special about them."""
-
-    name: str
-    sides: Sides
-    inputs: Arrays
-    dtype: str
-    special: str
 
 
 def softplus(x: Any) -> Any:
@@ -39,20 +30,22 @@ ELEMENTWISE: list[tuple[manual.Layer, Any]] = [
 SPECIAL = ("ordinary", "saturated", "dead", "at a kink")
 
 
-def configurations(count: int, seed: int = 0) -> Iterator[Configuration]:
-    """So many of them; layers, losses and optimizers in turn."""
+def configurations(count: int, seed: int = 0) -> Iterator[Derivation]:
+    """So many of them; layers, losses and optimizers in turn. The group is what is special about the inputs."""
     for k in range(count):
         rng = np.random.default_rng([seed, k])
         dtype = ("float64", "float32")[k % 2]
         make = (_linear, _activation, _activation, _normalization, _loss, _optimizer)[(k // 2) % 6]
-        name, sides, inputs, special = make(rng)
+        name, kind, ours, reference, inputs, special = make(rng)
         cast = {
             key: v.astype(dtype) if getattr(v, "dtype", np.dtype(int)).kind == "f" else v for key, v in inputs.items()
         }
-        yield Configuration(f"{k}: {name}", sides, cast, dtype, special)
+        yield Derivation(
+            f"{k}: {name}", kind, ours, reference, {"dtype": dtype}, origin="random", group=special, inputs=cast
+        )
 
 
-Made = tuple[str, Sides, Arrays, str]
+Made = tuple[str, str, Any, Any, Arrays, str]  # name, kind, ours, reference, inputs, what is special
 
 
 def size(rng: np.random.Generator, largest: int) -> int:
@@ -74,7 +67,7 @@ def _inputs(rng: np.random.Generator, layer: manual.Layer, x: np.ndarray) -> Arr
 def _linear(rng: np.random.Generator) -> Made:
     n, i, o = size(rng, 33), size(rng, 64), size(rng, 64)
     layer = manual.Linear(i, o)
-    return f"Linear({i}, {o}) on {n}", LayerSides(layer, nn.Linear(i, o)), _inputs(rng, layer, numbers(rng, (n, i))), ""
+    return f"Linear({i}, {o}) on {n}", LAYER, layer, nn.Linear(i, o), _inputs(rng, layer, numbers(rng, (n, i))), ""
 
 
 def _activation(rng: np.random.Generator) -> Made:
@@ -90,7 +83,9 @@ def _activation(rng: np.random.Generator) -> Made:
         x = x * rng.integers(0, 2, shape)
     return (
         f"{type(layer).__name__} on {shape}, {special}",
-        LayerSides(layer, reference),
+        LAYER,
+        layer,
+        reference,
         _inputs(rng, layer, x),
         special,
     )
@@ -105,7 +100,7 @@ def _normalization(rng: np.random.Generator) -> Made:
     ]
     layer, reference = choices[rng.integers(3)]
     x = numbers(rng, (n, k)) + (numbers(rng, (1, 1)) if rng.integers(2) else 0)
-    return f"{layer} on {(n, k)}", LayerSides(layer, reference), _inputs(rng, layer, x), ""
+    return f"{layer} on {(n, k)}", LAYER, layer, reference, _inputs(rng, layer, x), ""
 
 
 def _loss(rng: np.random.Generator) -> Made:
@@ -121,7 +116,7 @@ def _loss(rng: np.random.Generator) -> Made:
     if name == "BCE":
         output = manual.activations.logistic(output)
         special = "saturated" if ((output == 0) | (output == 1)).any() else ""
-    return f"{name} on {(n, k)}", LossSides(loss, reference), {"output": output, "target": target}, special
+    return f"{name} on {(n, k)}", LOSS, loss, reference, {"output": output, "target": target}, special
 
 
 def _optimizer(rng: np.random.Generator) -> Made:
@@ -143,4 +138,4 @@ def _optimizer(rng: np.random.Generator) -> Made:
     grads = numbers(rng, (steps, n), -6, 3)
     rate = float(10 ** rng.uniform(-4, 0))
     inputs = {"theta": numbers(rng, n, -3, 3), "grads": grads, "learning rate": rate}
-    return f"{ours}", TrajectorySides(ours, reference), inputs, ""
+    return f"{ours}", RULE, ours, reference, inputs, ""

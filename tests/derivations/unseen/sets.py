@@ -1,4 +1,4 @@
-"""The testers' sets under one roof: each was written its own way, and is left as it was frozen.
+"""The testers' sets as derivations: each was written its own way, and is left as it was frozen.
 
 `python -m benchmarks.detection.unseen` puts them to `check`.
 """
@@ -7,29 +7,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from tests.derivations.case import RULE, Derivation, kind_of
 
 SETS = ("first", "second", "third", "fourth")
 TENSORS = {"x": "input gradient", "o": "output", "l": "loss", "lg": "loss gradient"}  # the first set's short names
-
-
-@dataclass(frozen=True)
-class Case:
-    """One derivation and what is wrong with it; right where no tensor is named."""
-
-    name: str
-    kind: str  # layer, loss, update
-    ours: Any  # what check takes: a pair of functions, a loss, an update rule
-    reference: Any
-    arguments: dict[str, Any]  # of check
-    differs: frozenset[str] = frozenset()  # the tensors that must differ; "theta" for any step of an update rule
-    truth: str = ""  # what is wrong, in the tester's words
-
-    @property
-    def right(self) -> bool:
-        return not self.differs
 
 
 def _module(which: str, name: str = "cases") -> Any:
@@ -37,45 +21,44 @@ def _module(which: str, name: str = "cases") -> Any:
     return importlib.import_module(f"{__package__}.{which}.{name}")
 
 
+def _derivation(
+    which: str, name: str, ours: Any, reference: Any, arguments: dict[str, Any], tensors: Iterable[str], truth: str
+) -> Derivation:
+    """A person must read the causes, so no words are expected; the state of an update rule differs with theta."""
+    kind = kind_of(arguments)
+    differs = dict.fromkeys({"theta"} if tensors and kind == RULE else tensors, ())
+    return Derivation(name, kind, ours, reference, arguments, differs, truth, which)
+
+
 def _tensor(short: str) -> str:
     return TENSORS.get(short, "theta" if short[0] == "t" and short[1:].isdigit() else f"gradient of {short}")
 
 
-def _first() -> Iterator[Case]:
+def _first() -> Iterator[Derivation]:
     module = _module("first")
     for row in (*module.WRONG, *module.RIGHT):
-        differs = frozenset(_tensor(short) for short in row.get("tensors", "").split())
-        yield Case(row["name"], row["kind"], row["make"](), row["twin"], row["kw"], differs, row.get("truth", ""))
+        tensors = [_tensor(short) for short in row.get("tensors", "").split()]
+        yield _derivation("first", row["name"], row["make"](), row["twin"], row["kw"], tensors, row.get("truth", ""))
 
 
-def _second() -> Iterator[Case]:
-    for name, kind, ours, reference, arguments, differs, truths in _module("second").cases():
-        tensors = {"theta"} if kind == "rule" else differs  # whose state differs with it
-        yield Case(name, kind, ours, reference, arguments, frozenset(tensors), "; ".join(truths))
+def _second() -> Iterator[Derivation]:
+    for name, _, ours, reference, arguments, tensors, truths in _module("second").cases():
+        yield _derivation("second", name, ours, reference, arguments, tensors, "; ".join(truths))
 
 
-def _third() -> Iterator[Case]:
-    for row in _module("third").CASES:
-        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs, frozenset(row.differ), row.truth)
-    for row in _module("third", "rights").RIGHTS:
-        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs)
+def _third() -> Iterator[Derivation]:
+    for row in (*_module("third").CASES, *_module("third", "rights").RIGHTS):
+        truth = getattr(row, "truth", "")
+        yield _derivation("third", row.name, row.ours(), row.twin(), row.kwargs, getattr(row, "differ", ()), truth)
 
 
-def _fourth() -> Iterator[Case]:
+def _fourth() -> Iterator[Derivation]:
     module = _module("fourth")
     for row in (*module.CASES, *module.RIGHTS):
-        yield Case(
-            row.name,
-            row.kind,
-            row.ours(),
-            row.twin(),
-            row.kwargs,
-            frozenset(row.differ),
-            getattr(row, "truth", ""),
-        )
+        yield _derivation("fourth", row.name, row.ours(), row.twin(), row.kwargs, row.differ, getattr(row, "truth", ""))
 
 
 @functools.cache
-def cases(which: str) -> list[Case]:
-    """All cases of a set."""
+def cases(which: str) -> list[Derivation]:
+    """All derivations of a set."""
     return list({"first": _first, "second": _second, "third": _third, "fourth": _fourth}[which]())

@@ -10,7 +10,7 @@ import numpy as np
 from torch import optim
 
 from handgrad.manual import Adam, AdamW
-from tests.derivations.wrong.breaking import Fault
+from tests.derivations.case import Derivation
 from tests.derivations.wrong.optimizers import BrokenRule, fault, nudged, of_calls, torch_rule
 
 
@@ -57,13 +57,13 @@ class Summed(Adam):
         return theta, {"step": t, "exp_avg": m, "exp_avg_sq": v}
 
 
-def faults() -> Iterator[Fault]:
-    """All of this room."""
+def faults() -> Iterator[Derivation]:
+    """All of this file."""
     moments = ("exp_avg", "exp_avg_sq")
     right = torch_rule(optim.Adam)
     yield from of_calls("Adam", Adam(), right, ("theta", *moments))
 
-    def adam(name: str, ours: Adam, word: str, *tensors: str, **options: Any) -> Fault:
+    def adam(name: str, ours: Adam, word: str, *tensors: str, **options: Any) -> Derivation:
         return fault(
             f"Adam: {name}", ours, torch_rule(optim.Adam, **options), dict.fromkeys(("theta", *tensors), (word,))
         )

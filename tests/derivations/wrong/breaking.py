@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,33 +11,30 @@ import numpy as np
 
 from handgrad import manual
 from handgrad.manual import Array, Layer, Params
+from tests.derivations.case import Derivation
 
-KINDS = LAYER, LOSS, OPTIMIZER, STEP = ("layer", "loss", "optimizer", "training step")
 # From large to small. "structural" is a wrong formula; "float32" and "float16" are a lower precision inside; the
 # others are relative errors of one element, or of a constant.
 MAGNITUDES = ("structural", "float16", "float32", "1e-4", "1e-6", "1e-9", "1e-11")
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One planted fault, and what must be said of it.
+def planted(
+    name: str,
+    kind: str,
+    ours: Any,
+    reference: Any,
+    arguments: Mapping[str, Any],
+    causes: Mapping[str, tuple[str, ...]],
+    magnitude: str = "structural",
+) -> Derivation:
+    """A planted fault. `causes` has fragments of the causes of each tensor, with alternatives behind a |."""
+    differs = {tensor: tuple(_pattern(words) for words in fragments) for tensor, fragments in causes.items()}
+    return Derivation(name, kind, ours, reference, arguments, differs, origin="planted", group=magnitude)
 
-    `causes` has an entry for every tensor that must be reported, and no other may be. Its words are fragments of
-    causes, each with alternatives behind a |: every fragment must be in a named cause, and every named cause must
-    have one. "theta" stands for every "theta after step k".
-    """
 
-    name: str
-    kind: str
-    ours: Any
-    reference: Any
-    arguments: Mapping[str, Any]
-    causes: Mapping[str, tuple[str, ...]]
-    magnitude: str = "structural"
-
-    def __post_init__(self) -> None:
-        if any(isinstance(words, str) for words in self.causes.values()):
-            raise TypeError(f"{self.name}: the words of a tensor must be a tuple, got a string")
+def _pattern(words: str) -> str:
+    """A fragment as a regular expression; .* stands for anything in between."""
+    return re.escape(words).replace(r"\|", "|").replace(r"\.\*", ".*")
 
 
 class Situation(NamedTuple):

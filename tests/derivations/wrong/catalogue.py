@@ -1,17 +1,8 @@
-"""The catalogue of planted faults, and what a check says of one of them."""
+"""The catalogue of planted faults."""
 
 from __future__ import annotations
 
-import copy
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
-
-from handgrad.compare.checking import check as checking
-from handgrad.compare.foundation.validation import choose
-from handgrad.compare.judge.sides import Arrays, Sides
-from handgrad.compare.run.experiment import CHOICES
+from tests.derivations.case import Derivation
 from tests.derivations.wrong import (
     adam,
     linear,
@@ -21,12 +12,8 @@ from tests.derivations.wrong import (
     steps,
     tiny,
 )
-from tests.derivations.wrong.breaking import LOSS, OPTIMIZER, STEP, Fault
 
-PARTS = (
-    linear, norms, losses, tiny, optimizers, adam,
-    steps,
-)  # fmt: skip
+PARTS = (linear, norms, losses, tiny, optimizers, adam, steps)
 
 # Faults that give the same numbers as the right derivation, and so are none: not counted.
 EQUIVALENT: tuple[tuple[str, str], ...] = (
@@ -43,70 +30,9 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
 )
 
 
-def catalogue() -> list[Fault]:
+def catalogue() -> list[Derivation]:
     """Every fault; each has its own name."""
     faults = [fault for part in PARTS for fault in part.faults()]
     names = [fault.name for fault in faults]
     assert len(set(names)) == len(names), [n for n in names if names.count(n) > 1]
     return faults
-
-
-def sides_and_inputs(fault: Fault) -> tuple[Sides, dict[str, Arrays]]:
-    """The two sides of a fault, with nothing kept from an earlier call, and the draws, as `check` makes them."""
-    fault = copy.deepcopy(fault)
-    real = choose("dtype", "float64", CHOICES["dtype"])
-    a = dict(fault.arguments)
-    if fault.kind == OPTIMIZER:
-        return checking.rule_inputs(fault.ours, fault.reference, a["theta"], a["learning_rate"], a["steps"], real, 0)
-    if fault.kind == LOSS:
-        return checking.loss_inputs(fault.ours, fault.reference, a["output"], a["target"], real, 0)
-    return checking.layer_inputs(fault.ours, fault.reference, a["x"], None, None, real, 0)
-
-
-Causes = dict[str, tuple[str, ...]]
-
-
-def said_of(fault: Fault) -> Causes:
-    """What this project says: every tensor that differs, with its causes."""
-    if fault.kind == STEP:
-        return {d.tensor: d.causes for d in steps.judge(fault.ours())}
-    report = checking.run(fault.name, *sides_and_inputs(fault))
-    said: Causes = {}
-    for finding in report.findings:
-        if not finding.agrees:
-            name = "theta" if finding.tensor.startswith("theta after") else finding.tensor
-            said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.causes)))
-    return said
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a fault was found."""
-
-    caught: bool
-    located: bool  # every faulty tensor and no other
-    named: bool  # every cause of every tensor
-    wrong: tuple[str, ...]  # causes named that are none
-
-
-def score(fault: Fault, said: Causes) -> Score:
-    """Compare what was said with what is so."""
-    wrong, named = [], True
-    for tensor, wanted in fault.causes.items():
-        given = said.get(tensor, ())
-        named &= all(any(_has(cause, words) for cause in given) for words in wanted)
-        wrong += [f"{tensor}: {c}" for c in given if not any(_has(c, words) for words in wanted)]
-    wrong += [f"{tensor}: {c}" for tensor in said.keys() - fault.causes.keys() for c in said[tensor]]
-    return Score(bool(said), said.keys() == fault.causes.keys(), named, tuple(wrong))
-
-
-def _has(cause: str, words: str) -> bool:
-    """Whether one of the alternatives is in the cause; .* stands for anything in between."""
-    return any(re.search(re.escape(w).replace(r"\.\*", ".*"), cause) for w in words.split("|"))
-
-
-def scores(faults: list[Fault], say: Callable[[Fault], Causes] = said_of) -> Iterator[tuple[Fault, Score, Any]]:
-    """Every fault with its score and what was said."""
-    for fault in faults:
-        said = say(fault)
-        yield fault, score(fault, said), said

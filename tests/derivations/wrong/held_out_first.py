@@ -11,17 +11,18 @@ import numpy as np
 from torch import nn, optim
 
 from handgrad.manual import SGD, Adam, AdamW, ReLU, RMSprop, Sigmoid, Tanh
-from tests.derivations.wrong.breaking import OPTIMIZER, Fault
+from tests.derivations.case import RULE, Derivation
+from tests.derivations.wrong.breaking import planted
 from tests.derivations.wrong.linear import DB, DW, DX, OUT, activation, linear
 from tests.derivations.wrong.losses import G, J, hot, softmax
 from tests.derivations.wrong.losses import broken as broken_loss
 from tests.derivations.wrong.norms import broken
-from tests.derivations.wrong.optimizers import RULE, BrokenRule, torch_rule
+from tests.derivations.wrong.optimizers import ARGUMENTS, BrokenRule, torch_rule
 
 
-def first() -> list[Fault]:
+def first() -> list[Derivation]:
     """Written after the causes; see above."""
-    rate = {**RULE, "learning_rate": 0.02}
+    rate = {**ARGUMENTS, "learning_rate": 0.02}
     return [
         linear(
             "dW of the wrong sign, twice as large", {DW: lambda v, s: -2 * v}, {DW: ("sign is flipped", "factor 2")}
@@ -61,41 +62,41 @@ def first() -> list[Fault]:
             "cross-entropy", "label smoothing", {G: lambda g, z, y: g + 0.02 * (hot(z, y) - 0.2)}, {G: ("smooth",)}
         ),
         broken_loss("BCE", "1 − y dropped", {G: lambda g, p, y: (p - y) / p / p.size}, {G: ("1 − ŷ is left out",)}),
-        Fault(
+        planted(
             "SGD: a tenth of the step",
-            OPTIMIZER,
+            RULE,
             BrokenRule(SGD(0.9), lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 10)),
             torch_rule(optim.SGD, momentum=0.9),
             rate,
             {"theta": ("factor of 0.1",)},
         ),
-        Fault(
+        planted(
             "Adam: β₂ 0.99 for 0.999",
-            OPTIMIZER,
+            RULE,
             Adam(0.9, 0.99),
             torch_rule(optim.Adam),
             rate,
             {"theta": ("β₂",), "exp_avg_sq": ("β₂",)},
         ),
-        Fault(
+        planted(
             "AdamW: a third of the decay",
-            OPTIMIZER,
+            RULE,
             AdamW(weight_decay=0.1),
             torch_rule(optim.AdamW, weight_decay=0.3),
             rate,
             {"theta": ("decay",)},
         ),
-        Fault(
+        planted(
             "RMSprop: momentum missing, ε missing",
-            OPTIMIZER,
+            RULE,
             RMSprop(0.9, 0.0),
             torch_rule(optim.RMSprop, alpha=0.9, eps=1e-3, momentum=0.9),
             rate,
             {"theta": ("momentum", "ε is missing")},
         ),
-        Fault(
+        planted(
             "SGD: clipped gradients",
-            OPTIMIZER,
+            RULE,
             BrokenRule(SGD(), lambda r, w, g, s, lr: r.right.update(w, np.clip(g, -1, 1), s, lr)),
             torch_rule(optim.SGD),
             rate,
@@ -104,7 +105,7 @@ def first() -> list[Fault]:
     ]
 
 
-def second() -> list[Fault]:
+def second() -> list[Derivation]:
     """Written last; nothing was changed because of them."""
     slices = np.array([0.5, 1.0, 1.0, 1.5, 1.0])[:, np.newaxis]
     return [

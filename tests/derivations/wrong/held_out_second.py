@@ -1,9 +1,9 @@
-"""Wrong derivations as people make them, written before the diagnosis by the twin's own steps was: see `--held-out`.
+"""Wrong derivations as people make them, written before the diagnosis by the reference's own steps was: see `--held-out`.
 
 What had been there named 38 of the 113, 13 misleadingly. The diagnosis was then written with these in view, so that they
 are seen, not held out, any more. The expected words of nine were widened after what was said of them had been read.
 
-Each row: name, the pair (forward, backward) or loss or rule, the twin, arguments of `check`, and for each faulty tensor
+Each row: name, the pair (forward, backward) or loss or rule, the reference, arguments of `check`, and for each faulty tensor
 a regular expression that a named cause must match.
 """
 
@@ -43,10 +43,10 @@ def hot(y: Any, k: int) -> Any:
     return (y[:, None] == np.arange(k)).astype(float)
 
 
-def row(name: str, forward: Any, backward: Any, twin: Any, causes: Any, **arguments: Any) -> dict[str, Any]:
+def row(name: str, forward: Any, backward: Any, reference: Any, causes: Any, **arguments: Any) -> dict[str, Any]:
     causes = {DX: causes} if isinstance(causes, str) else causes
     arguments = {"x": (4, 5), **arguments}
-    return {"name": name, "ours": (forward, backward), "twin": twin, "causes": causes, **arguments}
+    return {"name": name, "ours": (forward, backward), "reference": reference, "causes": causes, **arguments}
 
 
 def activations() -> list[dict[str, Any]]:
@@ -409,9 +409,9 @@ class TwoFunctions:
         return self.of(*cache)
 
 
-def loss(name: str, value: Any, gradient: Any, twin: Any, cause: str, **arguments: Any) -> dict[str, Any]:
+def loss(name: str, value: Any, gradient: Any, reference: Any, cause: str, **arguments: Any) -> dict[str, Any]:
     arguments = {"output": (6, 4), "target": (6, 4), **arguments}
-    return {"name": name, "ours": TwoFunctions(value, gradient), "twin": twin, "causes": {"loss gradient": cause}, **arguments}  # fmt: skip
+    return {"name": name, "ours": TwoFunctions(value, gradient), "reference": reference, "causes": {"loss gradient": cause}, **arguments}  # fmt: skip
 
 
 def losses() -> list[dict[str, Any]]:
@@ -499,8 +499,8 @@ def adam(wrong: str) -> Any:
     return Rule(step, "m", "v")
 
 
-def rule(name: str, ours: Any, twin: Any, cause: str, **arguments: Any) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "twin": twin, "causes": {"theta": cause}, "theta": (30,), "learning_rate": 0.03, "steps": 6, **arguments}  # fmt: skip
+def rule(name: str, ours: Any, reference: Any, cause: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": name, "ours": ours, "reference": reference, "causes": {"theta": cause}, "theta": (30,), "learning_rate": 0.03, "steps": 6, **arguments}  # fmt: skip
 
 
 def t_rule(kind: Any, **options: Any) -> Any:

@@ -12,13 +12,14 @@ from torch import nn
 
 from handgrad import manual
 from handgrad.manual import Array, LeakyReLU, Linear, Params, ReLU, Sigmoid, Tanh
-from tests.derivations.wrong.breaking import LAYER, Broken, Change, Fault
+from tests.derivations.case import LAYER, Derivation
+from tests.derivations.wrong.breaking import Broken, Change, planted
 
 OUT, DX, DW, DB = "output", "input gradient", "gradient of weight", "gradient of bias"
 
 
-def faults() -> Iterator[Fault]:
-    """All of this room."""
+def faults() -> Iterator[Derivation]:
+    """All of this file."""
     yield from of_linear()
     yield from of_linear_forward()
     yield from of_state()
@@ -26,14 +27,16 @@ def faults() -> Iterator[Fault]:
     yield from of_two()
 
 
-def linear(name: str, changes: dict[str, Change], causes: dict[str, tuple[str, ...]], square: bool = False) -> Fault:
+def linear(
+    name: str, changes: dict[str, Change], causes: dict[str, tuple[str, ...]], square: bool = False
+) -> Derivation:
     """A fault in Linear(7, 5), or in the square Linear(6, 6), where a transposed matrix fits."""
     inputs, outputs = (6, 6) if square else (7, 5)
     ours, reference = Broken(Linear(inputs, outputs), changes), nn.Linear(inputs, outputs)
-    return Fault(f"Linear: {name}", LAYER, ours, reference, {"x": (4, inputs)}, causes)
+    return planted(f"Linear: {name}", LAYER, ours, reference, {"x": (4, inputs)}, causes)
 
 
-def of_linear() -> Iterator[Fault]:
+def of_linear() -> Iterator[Derivation]:
     """Faults in one gradient."""
     sign, zero, single = ("sign is flipped",), ("is zero",), ("only the first example",)
     averaged = ("N times too small",)
@@ -87,7 +90,7 @@ def of_linear() -> Iterator[Fault]:
     yield linear("the examples of x in another order", {DW: lambda v, s: s.dy.T @ s.x[::-1]}, {DW: ("x is reversed",)})
 
 
-def of_linear_forward() -> Iterator[Fault]:
+def of_linear_forward() -> Iterator[Derivation]:
     """A forward pass that is wrong while the gradients are right for the right function, and the reverse."""
     yield linear("bias left out", {OUT: lambda v, s: s.x @ s.params["weight"].T}, {OUT: ("bias is left out",)})
     yield linear("bias subtracted", {OUT: lambda v, s: v - 2 * s.params["bias"]}, {OUT: ("bias is subtracted",)})
@@ -97,16 +100,16 @@ def of_linear_forward() -> Iterator[Fault]:
         {OUT: ("weight is transposed",)}, square=True,
     )  # fmt: skip
     yield linear("forward negated", {OUT: lambda v, s: -v}, {OUT: ("sign is flipped",)})
-    slope = Fault(
+    slope = planted(
         "LeakyReLU: slope 0.0100001", LAYER, LeakyReLU(0.0100001), nn.LeakyReLU(), {"x": (4, 6)},
         {OUT: ("constant factor of (1 + 1e-05)",), DX: ("constant factor of (1 + 1e-05)",)}, "1e-4",
     )  # fmt: skip
     yield slope
-    yield Fault(
+    yield planted(
         "LeakyReLU: slope 0.2 for 0.01", LAYER, LeakyReLU(0.2), nn.LeakyReLU(), {"x": (4, 6)},
         {OUT: ("is 0.2, not 0.01",), DX: ("is 0.2, not 0.01",)},
     )  # fmt: skip
-    yield Fault(
+    yield planted(
         "Linear: the whole layer without its bias's sign", LAYER, _Negated(5, 3), nn.Linear(5, 3), {"x": (4, 5)},
         {OUT: ("bias is subtracted",), DB: ("sign is flipped",)},
     )  # fmt: skip
@@ -148,22 +151,22 @@ class _Stale(Linear):
         return {**right, "weight": self.kept[-2] if len(self.kept) > 1 else 0 * right["weight"]}
 
 
-def of_state() -> Iterator[Fault]:
+def of_state() -> Iterator[Derivation]:
     """Something kept from call to call."""
     shape = {"x": (4, 7)}
     never = ("never zeroed",)
-    yield Fault("Linear: dW accumulates", LAYER, _Accumulating(7, 5), nn.Linear(7, 5), shape, {DW: never})
-    yield Fault("Linear: dW is stale", LAYER, _Stale(7, 5), nn.Linear(7, 5), shape, {DW: ("of the call before",)})
+    yield planted("Linear: dW accumulates", LAYER, _Accumulating(7, 5), nn.Linear(7, 5), shape, {DW: never})
+    yield planted("Linear: dW is stale", LAYER, _Stale(7, 5), nn.Linear(7, 5), shape, {DW: ("of the call before",)})
 
 
-def activation(right: manual.Layer, reference: nn.Module, name: str, change: Change, *causes: str) -> Fault:
+def activation(right: manual.Layer, reference: nn.Module, name: str, change: Change, *causes: str) -> Derivation:
     """A fault in the one gradient of an activation."""
-    return Fault(
+    return planted(
         f"{type(right).__name__}: {name}", LAYER, Broken(right, {DX: change}), reference, {"x": (4, 6)}, {DX: causes}
     )
 
 
-def of_activations() -> Iterator[Fault]:
+def of_activations() -> Iterator[Derivation]:
     """Wrong derivatives g'(z)."""
     relu = partial(activation, ReLU(), nn.ReLU())
     leaky = partial(activation, LeakyReLU(0.1), nn.LeakyReLU(0.1))
@@ -212,7 +215,7 @@ def _slope(z: Any) -> Any:
     return _sigma(z) * (1 - _sigma(z))
 
 
-def of_two() -> Iterator[Fault]:
+def of_two() -> Iterator[Derivation]:
     """Two faults at once, in one tensor and in two."""
     yield linear("sign and 1/N in dW", {DW: lambda v, s: -v / len(s.x)}, {DW: ("sign is flipped", "N times too small")})
     yield linear("dW transposed and 2", {DW: lambda v, s: 2 * v.T}, {DW: ("transposed", "factor 2 too much")}, True)

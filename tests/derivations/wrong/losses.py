@@ -11,7 +11,8 @@ from torch import nn
 from handgrad import manual
 from handgrad.manual.activations import logistic
 from handgrad.torch_ref.losses import HalfSquaredError
-from tests.derivations.wrong.breaking import LOSS, BrokenLoss, Fault
+from tests.derivations.case import LOSS, Derivation
+from tests.derivations.wrong.breaking import BrokenLoss, planted
 
 J, G = "loss", "loss gradient"
 
@@ -39,12 +40,12 @@ PAIRS: dict[str, tuple[manual.Loss, Any, dict[str, Any]]] = {
 
 def broken(
     loss: str, name: str, changes: dict[str, Callable[[Any, Any, Any], Any]], causes: dict[str, tuple[str, ...]]
-) -> Fault:
+) -> Derivation:
     """A fault in one of the losses."""
     right, reference, arguments = PAIRS[loss]
     if loss == "BCE with logits":
         arguments = {**arguments, "output": lambda rng: rng.normal(0, 2, (6, 5))}
-    return Fault(f"{loss}: {name}", LOSS, BrokenLoss(right, changes), reference, arguments, causes)
+    return planted(f"{loss}: {name}", LOSS, BrokenLoss(right, changes), reference, arguments, causes)
 
 
 def softmax(z: Any) -> Any:
@@ -58,8 +59,8 @@ def hot(z: Any, y: Any) -> Any:
     return y[:, np.newaxis] == np.arange(z.shape[1])
 
 
-def faults() -> Iterator[Fault]:
-    """All of this room."""
+def faults() -> Iterator[Derivation]:
+    """All of this file."""
     for name in ("MSE", "cross-entropy"):
         yield broken(name, "sign of the gradient", {G: lambda g, z, y: -g}, {G: ("sign is flipped",)})
     yield broken("MSE", "the 2 of the square missing", {G: lambda g, z, y: g / 2}, {G: ("½ too much",)})

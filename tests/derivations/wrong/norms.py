@@ -8,27 +8,28 @@ from typing import Any
 import numpy as np
 
 from handgrad.manual.activations import logistic
+from tests.derivations.case import LAYER, Derivation
 from tests.derivations.right.layers import GELU, RIGHT, ROWS, Conv1d, Normalization, RMSNorm, SiLU
-from tests.derivations.wrong.breaking import LAYER, Broken, Change, Fault, Situation
+from tests.derivations.wrong.breaking import Broken, Change, Situation, planted
 
 OUT, DX = "output", "input gradient"
 
 
-def broken(layer: str, name: str, changes: dict[str, Change], causes: dict[str, tuple[str, ...]]) -> Fault:
+def broken(layer: str, name: str, changes: dict[str, Change], causes: dict[str, tuple[str, ...]]) -> Derivation:
     """A fault in one of the layers of `right.layers`."""
     right, reference, arguments = RIGHT[layer]
-    return Fault(f"{layer}: {name}", LAYER, Broken(right, changes), reference, arguments, causes)
+    return planted(f"{layer}: {name}", LAYER, Broken(right, changes), reference, arguments, causes)
 
 
-def faults() -> Iterator[Fault]:
-    """All of this room."""
+def faults() -> Iterator[Derivation]:
+    """All of this file."""
     yield from of_softmax()
     yield from of_normalizations()
     yield from of_gates()
     yield from of_others()
 
 
-def of_softmax() -> Iterator[Fault]:
+def of_softmax() -> Iterator[Derivation]:
     """Faults in y ⊙ (δ − Σ δ y)."""
     diagonal, projection = ("diagonal",), ("projection term",)
     yield broken("softmax", "only the diagonal", {DX: lambda v, s: s.dy * s.y * (1 - s.y)}, {DX: diagonal})
@@ -49,7 +50,7 @@ def of_softmax() -> Iterator[Fault]:
     )
 
 
-def of_normalizations() -> Iterator[Fault]:
+def of_normalizations() -> Iterator[Derivation]:
     """Faults in RMSNorm, LayerNorm and BatchNorm."""
 
     def rms(v: Any, s: Situation) -> Any:
@@ -90,7 +91,7 @@ def of_normalizations() -> Iterator[Fault]:
         {"gradient of weight": lambda v, s: (s.dy * s.y).sum(axis=0)},
         {"gradient of weight": ("a factor weight too much",)},
     )
-    yield Fault(
+    yield planted(
         "RMSNorm: ε missing",
         LAYER,
         RMSNorm(6, eps=0.0),
@@ -137,7 +138,7 @@ def of_normalizations() -> Iterator[Fault]:
             {"gradient of weight": lambda v, s: s.dy.sum(axis=0)},
             {"gradient of weight": ("upstream gradient, summed over axis 0",)},
         )
-    yield Fault(
+    yield planted(
         "LayerNorm: ε 1e-6 for 1e-5",
         LAYER,
         Normalization(6, -1, 1e-6),
@@ -148,7 +149,7 @@ def of_normalizations() -> Iterator[Fault]:
     )
 
 
-def of_gates() -> Iterator[Fault]:
+def of_gates() -> Iterator[Derivation]:
     """Faults in GELU, SiLU and softplus."""
     gelu, silu = GELU(), SiLU()
     at = ("at the activation instead of z",)
@@ -173,7 +174,7 @@ def of_gates() -> Iterator[Fault]:
     yield broken("softplus", "g' at the activation", {DX: lambda v, s: s.dy * logistic(s.y)}, {DX: at})
 
 
-def of_others() -> Iterator[Fault]:
+def of_others() -> Iterator[Derivation]:
     """Faults in a convolution, in attention scores and in an embedding."""
     conv = RIGHT["Conv1d"][0]
     assert isinstance(conv, Conv1d)

@@ -11,9 +11,10 @@ from torch import optim
 
 from handgrad import manual
 from handgrad.manual import SGD, RMSprop
-from tests.derivations.wrong.breaking import OPTIMIZER, Fault
+from tests.derivations.case import RULE, Derivation
+from tests.derivations.wrong.breaking import planted
 
-RULE = {"theta": (40,), "learning_rate": 0.05, "steps": 6}
+ARGUMENTS = {"theta": (40,), "learning_rate": 0.05, "steps": 6}
 Wrapped = Callable[[Any, Any, Any, Any, float], tuple[Any, Any]]
 
 
@@ -45,14 +46,14 @@ def fault(
     reference: Any,
     causes: Mapping[str, tuple[str, ...]],
     magnitude: str = "structural",
-) -> Fault:
+) -> Derivation:
     """A fault of an update rule."""
-    return Fault(name, OPTIMIZER, ours, reference, RULE, causes, magnitude)
+    return planted(name, RULE, ours, reference, ARGUMENTS, causes, magnitude)
 
 
 def of_calls(
     name: str, right: manual.Optimizer, reference: Callable[..., Any], tensors: tuple[str, ...]
-) -> Iterator[Fault]:
+) -> Iterator[Derivation]:
     """Faults that any rule may have: what it is given is wrong. `tensors` are those that a wrong gradient reaches."""
 
     def every(*words: str) -> dict[str, tuple[str, ...]]:
@@ -109,12 +110,14 @@ class Dampened(SGD):
         return theta - learning_rate * b, {"momentum_buffer": b}
 
 
-def faults() -> Iterator[Fault]:
-    """All of this room."""
+def faults() -> Iterator[Derivation]:
+    """All of this file."""
     yield from of_calls("SGD", SGD(), torch_rule(optim.SGD), ("theta",))
     buffer = ("theta", "momentum_buffer")
 
-    def sgd(name: str, ours: SGD, options: dict[str, Any], word: str, tensors: tuple[str, ...] = ("theta",)) -> Fault:
+    def sgd(
+        name: str, ours: SGD, options: dict[str, Any], word: str, tensors: tuple[str, ...] = ("theta",)
+    ) -> Derivation:
         return fault(f"SGD: {name}", ours, torch_rule(optim.SGD, **options), dict.fromkeys(tensors, (word,)))
 
     momentum, nesterov, decay = {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}
@@ -196,7 +199,7 @@ class _Unrooted(RMSprop):
         return theta - learning_rate * grad / (v + self.eps), {"step": state["step"] + 1, "square_avg": v}
 
 
-def of_rmsprop() -> Iterator[Fault]:
+def of_rmsprop() -> Iterator[Derivation]:
     """Faults in RMSprop."""
     right = torch_rule(optim.RMSprop, alpha=0.9)
     both = ("theta", "square_avg")

@@ -18,7 +18,8 @@ from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
 from handgrad.compare.run.experiment import Experiment, build
 from handgrad.manual.training import StepRecord
-from tests.derivations.wrong.breaking import STEP, Fault
+from tests.derivations.case import STEP, Derivation
+from tests.derivations.wrong.breaking import planted
 
 SIZES, BATCH, STEPS = (6, 5, 5, 4), 8, 4
 
@@ -58,8 +59,8 @@ def records(sides: Any, batch: int, steps: int) -> Iterator[TorchStep]:
         del r, after  # of a large network the next step has no room beside it
 
 
-def faults() -> Iterator[Fault]:
-    """All of this room; `ours` makes a training step, new for every run. Tensors are named as in the judge's table."""
+def faults() -> Iterator[Derivation]:
+    """All of this file; `ours` makes a training step, new for every run. Tensors are named as in the judge's table."""
     yield _fault("weights updated before they propagate", _updating_early, {
         "∂J/∂2.input": ("weight was updated before",), "∂J/∂4.input": ("weight was updated before",),
     })  # fmt: skip
@@ -73,8 +74,8 @@ def faults() -> Iterator[Fault]:
     yield _fault("1/N once more in the update", _averaging, {"theta": ("N times too small|factor",)})
 
 
-def _fault(name: str, make: Callable[[], Any], causes: dict[str, tuple[str, ...]]) -> Fault:
-    return Fault(f"step: {name}", STEP, make, None, {}, causes)
+def _fault(name: str, make: Callable[[], Any], causes: dict[str, tuple[str, ...]]) -> Derivation:
+    return planted(f"step: {name}", STEP, make, None, {}, causes)
 
 
 def _updating_early() -> Any:
