@@ -1,6 +1,6 @@
 """Which recipe trains the 13,002 parameters best? Chosen on held-out training digits; no test digit is seen.
 
-    python benchmarks/recipe_choice.py [--table]
+    python -m benchmarks.accuracy.recipe_choice [--table]
 
 Every candidate trains on 54,000 of the training digits for 100 epochs, and is tested on the last 6,000, once, after its
 last epoch; the finalists, which did best with the first seed, do so with several. The manual side trains alone and

@@ -1,8 +1,8 @@
 """Which tool finds which fault, and which tool complains of what is right? Prints Markdown tables.
 
-    python benchmarks/detection.py            # everything
-    python benchmarks/detection.py --quick    # every fifth fault, 200 right configurations
-    python benchmarks/detection.py --held-out FILE    # only the faults of a file; see tests/derivations/held_out.py
+    python -m benchmarks.detection.detection            # everything
+    python -m benchmarks.detection.detection --quick    # every fifth fault, 200 right configurations
+    python -m benchmarks.detection.detection --held-out FILE    # only the faults of a file; see tests/derivations/held_out.py
 
 Every tool gets the same draws of the same two sides. gradcheck and central differences compare the manual backward
 pass with the manual forward pass; they need no reference and cannot see a forward pass that is wrong in itself. An
@@ -30,6 +30,7 @@ import torch
 
 from benchmarks.detection import held_out
 from benchmarks.detection.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
+from benchmarks.speed.timing import table
 from handgrad.compare.checking import check as checking
 from tests.derivations.case import STEP, Derivation
 from tests.derivations.right.configurations import configurations
@@ -39,12 +40,6 @@ from tests.derivations.wrong.breaking import MAGNITUDES
 from tests.derivations.wrong.catalogue import EQUIVALENT, catalogue
 
 TOOLS = (OURS, *OTHERS)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    lines = ["| " + " | ".join(head) + " |", "| :-- |" + " --: |" * (len(head) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def others_on(fault: Derivation) -> dict[str, Said]:

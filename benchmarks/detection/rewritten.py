@@ -1,6 +1,6 @@
 """Right derivations in other words than torch's: algebraically equal, but each rounds in its own way. Does any differ?
 
-    python benchmarks/rewritten.py [--seeds 3] [--only tanh]
+    python -m benchmarks.detection.rewritten [--seeds 3] [--only tanh]
 
 Each at all its scales, in float64 and in float32; and with a relative error of 1e-11 in one number of each of its
 results, in float64 at scale 1, where it must differ. Exits with 1 if either is otherwise.

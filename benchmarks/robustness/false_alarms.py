@@ -1,8 +1,8 @@
 """Is a right derivation ever called wrong? Every activation × loss × optimizer × mode × dtype, on real digits.
 
-    python benchmarks/false_alarms.py                        # the whole grid, 200 steps a run: 15 to 40 minutes
-    python benchmarks/false_alarms.py --only adamw,float32   # the runs that have all these words
-    python benchmarks/false_alarms.py --steps 30 --every 10  # every tenth run
+    python -m benchmarks.robustness.false_alarms                        # the whole grid, 200 steps a run: 15 to 40 minutes
+    python -m benchmarks.robustness.false_alarms --only adamw,float32   # the runs that have all these words
+    python -m benchmarks.robustness.false_alarms --steps 30 --every 10  # every tenth run
 
 Prints a Markdown table, and every disagreement; the exit code is 1 where there is one. The schedule changes from
 run to run, in a Latin square over activations, losses and optimizers.

@@ -1,7 +1,7 @@
 """A run killed at random moments and resumed, until it ends: is it the same as one that was never interrupted?
 
-    python benchmarks/kill_and_resume.py              # 200 kills, 50 of each setting
-    python benchmarks/kill_and_resume.py --kills 20
+    python -m benchmarks.robustness.kill_and_resume              # 200 kills, 50 of each setting
+    python -m benchmarks.robustness.kill_and_resume --kills 20
 
 Each run is short and saves after every step, so that many of the kills fall into the writing of a checkpoint. Prints a
 Markdown table and every difference; the exit code is 1 where there is one.

@@ -1,6 +1,6 @@
 """What does it cost to judge a training, over the two trainings alone, and where does the time go?
 
-    python benchmarks/certificate.py [--runs 3]
+    python -m benchmarks.speed.certificate [--runs 3]
 
 Both sides train the 784-16-16-10 network on the digits in float64, as `handgrad mnist` does, without a log: an epoch at
 batch 32, five at batch 1024, so that the first ten steps, which are also judged as a whole, weigh little. The cost is

@@ -1,7 +1,7 @@
 """How do a step and its certificate grow with width, depth and batch, how much memory does judging take, and loading?
 
-    python benchmarks/scale.py              the tables
-    python benchmarks/scale.py --large [--dtype float32]    a network of 100 million parameters, two judged steps
+    python -m benchmarks.speed.scale              the tables
+    python -m benchmarks.speed.scale --large [--dtype float32]    a network of 100 million parameters, two judged steps
 
 Networks are 784-w-w-10, or 784-64-…-64-10 of so many layers; SGD, cross-entropy, ReLU, float64, random batches. Times
 are medians of a few steps; "memory" is the most that judging a step holds at once beside torch's record of it

@@ -1,6 +1,6 @@
 """How long does it take to check the 13,002 gradients of the MNIST network, beside torch.autograd.gradcheck?
 
-    python benchmarks/speed_of_check.py
+    python -m benchmarks.speed.speed_of_check
 
 Both on one thread, on the 784-16-16-10 network with tanh, a batch of 32, float64. This project judges every stage of
 one training step, gradients included, with `handgrad.compare.judge.stages.StepJudge`; the time is the median of many

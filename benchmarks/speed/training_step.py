@@ -1,6 +1,6 @@
 """How long does one training step of 784-16-16-10 take, by hand and in other libraries, and what can nobody do without?
 
-    python benchmarks/training_step.py [--rule adam] [--batch N] [--dtype float32]
+    python -m benchmarks.speed.training_step [--rule adam] [--batch N] [--dtype float32]
 
 Forward, loss, backward and update, ReLU and softmax cross-entropy, on one thread. Rule `sgd` has the constant rate
 0.1; `adam` follows a one-cycle schedule. Every library must first arrive at the same weights after three steps. They
@@ -54,7 +54,7 @@ def peers(p: Problem) -> tuple[dict[str, Step], dict[str, str]]:
     left_out: dict[str, str] = {}
     for module in MODULES:
         try:
-            makers = importlib.import_module(f"benchmarks.peers.{module}").makers
+            makers = importlib.import_module(f"benchmarks.speed.peers.{module}").makers
         except ImportError as error:
             left_out[module] = f"not installed ({error.name})"
             continue

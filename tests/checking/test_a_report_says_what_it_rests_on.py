@@ -98,7 +98,7 @@ def test_the_referee_looks_at_the_element_that_is_shown() -> None:
 
 
 def test_the_elements_that_differ_are_counted_once() -> None:
-    """Torch's 1 − y cancels where x is large: what that excuses is not counted in one place and left out in another."""
+    """Torch's 1 − y cancels where x is large: what that rounds is not counted in one place and left out in another."""
     x = np.random.default_rng(0).permutation(np.linspace(5, 34, 30)).reshape(15, 2)
 
     def backward(dy: Any, x: Any) -> Any:

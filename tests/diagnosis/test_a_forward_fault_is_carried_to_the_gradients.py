@@ -62,7 +62,7 @@ def test_one_of_the_backward_pass_alone_is_named_there() -> None:
     assert all("divided by 5 − 1" in said[0] for said in found.values())
 
 
-def test_another_slip_on_the_way_back_comes_on_top() -> None:
+def test_another_edit_on_the_way_back_comes_on_top() -> None:
     found = causes(layer(outside, outside, factor=-1.0))
     first, second = found["input gradient"]
     assert "ε stands outside the root" in first

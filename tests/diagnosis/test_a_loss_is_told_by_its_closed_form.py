@@ -98,7 +98,7 @@ def test_of_a_margin_the_count_of_violations_is_named() -> None:
 
 
 @pytest.mark.parametrize("size", [1e-2, 1e-10])
-def test_what_is_almost_a_slip_is_none(size: float) -> None:
+def test_what_is_almost_an_edit_is_none(size: float) -> None:
     def wrong(z: Any, t: Any) -> Any:
         return (softmax(z) - 0.85 * one_hot(t, z) - size * np.cos(np.arange(z.size)).reshape(z.shape)) / len(z)
 

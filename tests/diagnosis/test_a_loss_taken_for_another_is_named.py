@@ -1,4 +1,4 @@
-"""A loss whose parts are read as something else is told so: exchanged arguments, log σ for log σ², ≥ for >."""
+"""A loss one of whose parts is taken for another is named: arguments in the wrong order, log σ for log σ², ≥ for >."""
 
 from functools import partial
 from typing import Any
@@ -133,14 +133,14 @@ def priors_for_posteriors(o: Any, t: Any) -> Any:
         (priors_for_posteriors, mixed, "exp(log_softmax(ŷ[:, :2], axis 1)) stands for the softmax"),
     ],
 )
-def test_a_gradient_of_several_slips_is_named(gradient: Function, reference: Function, words: str) -> None:
+def test_a_gradient_of_several_edits_is_named(gradient: Function, reference: Function, words: str) -> None:
     target = (5, 1) if gradient is priors_for_posteriors else (5, 4)
     (causes,) = causes_of(LossOf(of(reference).value, gradient), reference, output=(5, 4), target=target).values()
     assert len(causes) == len(words.split("|"))
     assert all(word in cause for word, cause in zip(words.split("|"), causes, strict=True)), causes
 
 
-def test_a_number_without_a_name_on_top_of_a_slip_is_no_cause() -> None:
+def test_a_number_without_a_name_on_top_of_an_edit_is_no_cause() -> None:
     def wrong(o: Any, t: Any) -> Any:
         return np.exp(o) * (np.sin(o) + 1.37) + t  # cos(o) is taken as 1, and 1.37 is nowhere
 

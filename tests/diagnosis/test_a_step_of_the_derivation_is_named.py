@@ -101,7 +101,7 @@ def test_two_faults_are_both_named() -> None:
     assert found["gradient of W"] == ("the sign is flipped",)
 
 
-def test_a_slip_in_every_turn_of_a_loop_is_one_cause() -> None:
+def test_an_edit_in_every_turn_of_a_loop_is_one_cause() -> None:
     def states(x: Any, W: Any) -> list[Any]:
         h = [np.zeros_like(x[:, 0])]
         for t in range(x.shape[1]):
@@ -164,7 +164,7 @@ def almost(factor: float) -> Any:
 
 
 @pytest.mark.parametrize("factor", [1e-2, 1e-6, 1e-10])
-def test_what_is_almost_a_slip_is_none(factor: float) -> None:
+def test_what_is_almost_an_edit_is_none(factor: float) -> None:
     """A derivative that is nearly 1 is not one that is missing."""
     assert causes(gate, almost(factor), torch_gate, x=(4, 6)) == {"input gradient": ()}
 

@@ -1,4 +1,4 @@
-"""Slips of an update rule that no single line shows: a start, an exchange between lines, a value of the step before."""
+"""Edits of an update rule that no single line shows: another start, two lines that trade places, an old value."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A slip in the derivative of one operation: a power, a softmax, a look-up, a window, a mask, a product of equals."""
+"""An edit in the derivative of one operation: a power, a softmax, a look-up, a window, a mask, a product of equals."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ OF_ANOTHER = "it is the gradient of the reference with one change: "
 
 
 def by_torch(wrong: Any) -> tuple[Any, Any]:
-    """A forward pass and its right gradient: a person who derives the wrong function without a further slip."""
+    """A forward pass and its right gradient: a person who derives the wrong function without a further fault."""
 
     def leaves(x: Any, params: Any) -> list[Any]:
         return [torch.from_numpy(np.array(v)).requires_grad_() for v in (x, *params.values())]

@@ -1,4 +1,4 @@
-"""A slip in a recurrent cell or a weight normalization is named by its gate, though the reference is one fused
+"""An edit in a recurrent cell or a weight normalization is named by its gate, though the reference is one fused
 operation.
 """
 
@@ -76,7 +76,7 @@ def test_the_gate_is_named(backward: Any, words: str) -> None:
         assert words in cause
 
 
-def test_what_is_almost_a_slip_is_none() -> None:
+def test_what_is_almost_an_edit_is_none() -> None:
     found = causes(backward_with(update, lambda dy, z, n: dy * (1 - z) * (1 - n * n + 1e-6 * n**3)))
     assert found == {"input gradient": (), "gradient of W": ()}
 

@@ -1,4 +1,4 @@
-"""Arrows point one way: the contracts that `make check` asks import-linter for are kept, and notice each slip."""
+"""Arrows point one way: the contracts that `make check` asks import-linter for are kept, and notice each planted import."""
 
 import shutil
 import subprocess

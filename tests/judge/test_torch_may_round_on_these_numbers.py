@@ -1,4 +1,4 @@
-"""What torch's own formula rounds, on the very numbers at hand, is excused; a jump and a fault are not."""
+"""What torch's own formula rounds on the very numbers at hand is within its rounding; a jump and a fault are not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def findings(sides: Any, **inputs: Any) -> dict[str, Finding]:
     return {f.tensor: f for f in checking.run("these numbers", sides, {"draw": inputs}).findings}
 
 
-# --- excused ----------------------------------------------------------------------------------------------------------
+# --- within the reference's own rounding ------------------------------------------------------------------------------
 
 LOGITS = [(-129.39493896, 0.0078125), (-1e9, 1e-15), (-800.0, 2.0**-40), (1e6, 1 - 2.0**-50)]
 
@@ -52,7 +52,7 @@ def test_a_normalization_of_one_number(seed: int, number: int, tensor: str) -> N
     assert found[tensor].verdict.largest_difference > 0
 
 
-# --- not excused ------------------------------------------------------------------------------------------------------
+# --- beyond it --------------------------------------------------------------------------------------------------------
 
 
 def off(error: float) -> Callable[..., Any]:
@@ -217,7 +217,7 @@ def test_a_python_number_keeps_its_rounding() -> None:
         assert (number > 0.5) is True
 
 
-def test_torchs_attention_is_not_excused_what_it_does_not_round() -> None:
+def test_torchs_attention_is_given_no_rounding_that_it_does_not_have() -> None:
     """Its backward pass needs the logarithm of the sum, which the parts that torch takes it apart into do not give."""
 
     def softmax(z: Any) -> Any:

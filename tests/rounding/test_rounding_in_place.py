@@ -175,7 +175,7 @@ def test_numbers_are_rounded_where_they_are_stored():
     assert x.error[0] >= 2 * single.unit * 0.3
     wide = Bounded(np.full(3, 0.1), np.zeros(3), single)
     assert np.all(np.abs(wide.astype(np.float32).value - 0.1) <= wide.astype(np.float32).error / 2)
-    dropped = Bounded(np.full(3, 0.1), None, P).astype(np.float32).astype(np.float64)  # not excused in a float64 run
+    dropped = Bounded(np.full(3, 0.1), None, P).astype(np.float32).astype(np.float64)  # no rounding of a float64 run
     assert np.all(dropped.error < 1e-15)
 
 

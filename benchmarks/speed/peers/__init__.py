@@ -1,7 +1,7 @@
 """The same training step, once per library. Each module has `makers`: a function from a `Problem` to a `Step` by name.
 
 A step is forward, loss, backward and update of the 784-16-16-10 ReLU network with softmax cross-entropy. All start
-from the same weights and batch, and `benchmarks/training_step.py` compares the weights after three steps before it
+from the same weights and batch, and `benchmarks.speed.training_step` compares the weights after three steps before it
 times anything: whoever computes something else is not a peer.
 """
 
