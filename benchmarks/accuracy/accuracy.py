@@ -2,7 +2,7 @@
 
     python -m benchmarks.accuracy.accuracy [--recipe best] [--seeds 8] [--first 0] [--judge-every 1] [--table]
 
-`best` is `handgrad mnist --recipe best`, which was chosen on held-out training digits (`benchmarks.accuracy.recipe_choice`);
+`best` is `handgrad mnist --recipe best`, which `benchmarks.accuracy.recipe_choice` chose on held-out training digits;
 `sgd` is plain gradient descent for 10 epochs. Each seed is one run in runs/accuracy, tested once, on the 10,000 test
 digits, after its last epoch. A run that was cut off goes on from its checkpoint, and a finished one is not made again,
 so the table may be filled in over several sittings, or by two processes of which one begins at seed `--first 4`;

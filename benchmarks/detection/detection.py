@@ -1,8 +1,8 @@
 """Which tool finds which fault, and which tool complains of what is right? Prints Markdown tables.
 
-    python -m benchmarks.detection.detection            # everything
-    python -m benchmarks.detection.detection --quick    # every fifth fault, 200 right configurations
-    python -m benchmarks.detection.detection --held-out FILE    # only the faults of a file; see tests/derivations/held_out.py
+    python -m benchmarks.detection.detection                   # everything
+    python -m benchmarks.detection.detection --quick           # every fifth fault, 200 right configurations
+    python -m benchmarks.detection.detection --held-out FILE   # only a file's faults; see tests/derivations/held_out.py
 
 Every tool gets the same draws of the same two sides. gradcheck and central differences compare the manual backward
 pass with the manual forward pass; they need no reference and cannot see a forward pass that is wrong in itself. An
@@ -135,7 +135,7 @@ def main() -> int:
         "\n## Layers, losses and update rules by strangers, written before the diagnosis by the reference's own steps\n"
     )
     held_out.held_out(held_out_second.__file__, quiet=True)
-    print("\nEquivalent mutants, which give the right numbers and are not counted:\n")
+    print("\nEquivalent edits, which give the right numbers and are not counted:\n")
     print("\n".join(f"- {name}: {reason}" for name, reason in EQUIVALENT))
     false_alarms(count)
     print(f"{time.perf_counter() - started:.0f} s on one core, torch {torch.__version__}, NumPy {np.__version__}")

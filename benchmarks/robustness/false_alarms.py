@@ -1,6 +1,6 @@
 """Is a right derivation ever called wrong? Every activation × loss × optimizer × mode × dtype, on real digits.
 
-    python -m benchmarks.robustness.false_alarms                        # the whole grid, 200 steps a run: 15 to 40 minutes
+    python -m benchmarks.robustness.false_alarms                        # the whole grid, 200 steps a run, 15 to 40 min
     python -m benchmarks.robustness.false_alarms --only adamw,float32   # the runs that have all these words
     python -m benchmarks.robustness.false_alarms --steps 30 --every 10  # every tenth run
 
@@ -93,7 +93,7 @@ class Count:
 
 
 HEADER = """\
-| runs with | runs | numbers compared | disagreements | excused | vacuous | kinks | not finite | closest call |
+| runs with | runs | numbers compared | disagreements | within reference | vacuous | kinks | not finite | closest call |
 | :-- | --: | --: | --: | --: | --: | --: | --: | --: |"""
 
 

@@ -1,4 +1,4 @@
-"""Arrows point one way: the contracts that `make check` asks import-linter for are kept, and notice each planted import."""
+"""Arrows point one way: import-linter keeps the contracts of pyproject.toml, and notices a planted import."""
 
 import shutil
 import subprocess
