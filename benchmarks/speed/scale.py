@@ -34,7 +34,7 @@ from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
 from handgrad.compare.run.experiment import Experiment, build
-from tests.derivations.wrong.steps import records
+from tests.derivations.right.steps import records
 
 MEMORY_GOAL = 8
 LARGE = (784, 9610, 9610, 10)

@@ -35,9 +35,14 @@ class Derivation:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"{self.name}: the kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        if any(isinstance(patterns, str) for patterns in self.differs.values()):
-            raise TypeError(f"{self.name}: the patterns of a tensor must be a tuple, got a string")
+            raise ValueError(
+                f"{self.name}: the kind must be one of {', '.join(KINDS)}, got {self.kind!r}: take one of these"
+            )
+        for tensor, patterns in self.differs.items():
+            if isinstance(patterns, str):
+                raise TypeError(
+                    f"{self.name}: the patterns of {tensor} must be a tuple, got the string {patterns!r}: write (…,)"
+                )
 
     @property
     def right(self) -> bool:

@@ -10,7 +10,7 @@ from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
 from handgrad.compare.run.experiment import Experiment, build
-from tests.derivations.wrong.steps import records
+from tests.derivations.right.steps import records
 
 LIMIT = 8
 
