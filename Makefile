@@ -6,7 +6,7 @@ mnist: .venv/installed    ## train both sides on the 60,000 digits and print the
 	$(BIN)/handgrad mnist
 
 test: .venv/installed     ## the whole suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/pytest -n 2
 
 check: .venv/installed    ## format, lint, types, import arrows
 	$(BIN)/ruff format --check .
@@ -33,7 +33,7 @@ soak: .venv/installed     ## every combination for 200 steps, no false alarm all
 	$(BIN)/python -m benchmarks.robustness.false_alarms
 
 fuzz: .venv/installed     ## random shapes, dtypes, strides and values, new ones each time (about twenty minutes)
-	$(BIN)/python -m pytest -n 2 tests/checking/test_fuzzing.py --hypothesis-profile=fuzz
+	$(BIN)/pytest -n 2 tests/checking/test_fuzzing.py --hypothesis-profile=fuzz
 
 format: .venv/installed
 	$(BIN)/ruff format .

@@ -57,7 +57,8 @@ class Derivation:
         if self.kind == LOSS:
             return LossSides(self.ours, self.reference)
         if isinstance(self.ours, tuple):
-            return FunctionSides(*self.ours, self.reference)
+            forward, backward = self.ours
+            return FunctionSides(forward, backward, self.reference)
         return LayerSides(self.ours, self.reference)
 
     def draws(self) -> dict[str, Arrays]:
