@@ -276,4 +276,4 @@ def test_layers_hold_nothing() -> None:
     with pytest.raises(AttributeError):
         manual.Linear(3, 2).weight = 1  # type: ignore[attr-defined]
     assert manual.Linear(3, 2) == manual.Linear(3, 2)
-    assert "torch" not in vars(sys.modules["manual"])
+    assert "torch" not in vars(sys.modules["handgrad.manual"])
