@@ -1,11 +1,5 @@
 """What several tests share: one thread, real digits, and a command run in this process."""
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
-from handgrad.compare.foundation import process
-
-process.settle()
-
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings
 
 from handgrad import data
 from handgrad.compare.commands import main as cli
+from handgrad.compare.foundation import process, threads
 
-torch.set_num_threads(1)
+process.keep_freed_memory()
+threads.limit()
 
 # The suite's examples are the same each time; `make fuzz` draws new ones, and many more.
 settings.register_profile("suite", derandomize=True, deadline=None)

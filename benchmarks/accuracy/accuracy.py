@@ -9,8 +9,6 @@ so the table may be filled in over several sittings, or by two processes of whic
 `--table` only prints it.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -21,14 +19,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
-
 from rich.console import Console
 
 from benchmarks.speed.timing import machine, table
 from handgrad.compare.commands import mnist
+from handgrad.compare.foundation import process
 from handgrad.compare.run import recipes
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.folder import EXPERIMENT, finished_report
@@ -90,6 +85,7 @@ def main() -> int:
     parser.add_argument("--judge-every", type=int, default=1, metavar="K", help="judge every K-th step")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
+    process.keep_freed_memory()
     rows, each = [], []
     for name in args.recipe or RUNS:
         reports = []

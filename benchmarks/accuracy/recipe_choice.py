@@ -9,8 +9,6 @@ them, so candidates that see the same batches train side by side on one stream o
 numbers. What is done is kept in runs/recipe_choice.json and not done again; `--table` only prints it.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -21,13 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
-
 import numpy as np
 
 from handgrad import data, manual
+from handgrad.compare.foundation import process, threads
 from handgrad.compare.run.experiment import CHOICES, Experiment, build
 from handgrad.compare.run.stream import Stream, hold_out
 
@@ -130,6 +125,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="candidates for the recipe, on held-out training digits")
     parser.add_argument("--table", action="store_true", help="only print what is in the cache")
     only_table = parser.parse_args().table
+    process.keep_freed_memory()
+    threads.limit()
     cache: dict[str, int] = json.loads(CACHE.read_text(encoding="utf-8")) if CACHE.exists() else {}
     dataset = data.load("mnist")
     for seed in range(SEEDS if not only_table else 0):

@@ -11,8 +11,6 @@ not caught. assert_close and allclose are given every result of both sides, one 
 differs is then what their caller knows, not what they say.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -20,10 +18,6 @@ import copy
 import sys
 import time
 from collections import Counter, defaultdict
-
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
 
 import numpy as np
 import torch
@@ -33,6 +27,7 @@ from benchmarks.detection.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
 from benchmarks.speed.timing import table
 from handgrad.compare.checking import check as checking
 from handgrad.compare.checking.draws import Draw
+from handgrad.compare.foundation import process, threads
 from tests.derivations.case import STEP, Derivation
 from tests.derivations.right.configurations import configurations
 from tests.derivations.scoring import said_of, score
@@ -123,7 +118,8 @@ def main() -> int:
     )
     parser.add_argument("--only", metavar="REGEX", default="", help="with --held-out: faults whose name matches")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    process.keep_freed_memory()
+    threads.limit()
     if args.held_out:
         held_out.held_out(args.held_out, args.only)
         return 0

@@ -10,8 +10,6 @@ Whether the tensors are the right ones is counted. Whether the causes say what t
 read: `readings.json` keeps what was read, and how. Causes that are worded otherwise since count as `unread`.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -24,19 +22,22 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
-
 from benchmarks.speed.timing import table
 from handgrad import check
 from handgrad.compare.checking.findings import CheckFailed
+from handgrad.compare.foundation import process, threads
 from tests.derivations.case import RULE
 from tests.derivations.unseen import sets
 from tests.derivations.unseen.sets import SETS, cases
 
 READINGS = Path(sets.__file__).with_name("readings.json")
 READ = ("right", "in poor words", "in part", "misleading", "none")
+
+
+def settle() -> None:
+    """One thread in each process."""
+    process.keep_freed_memory()
+    threads.limit()
 
 
 def put(which: str, number: int) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def main() -> int:
     ]
     readings = json.loads(READINGS.read_text()) if READINGS.exists() else {}
     rows = []
-    with ProcessPoolExecutor(asked.processes) as pool:
+    with ProcessPoolExecutor(asked.processes, initializer=settle) as pool:
         for said in pool.map(put, *zip(*jobs, strict=True)):
             rows.append(said)
             show(said, reading(said, readings))

@@ -8,8 +8,6 @@ Prints a Markdown table, and every disagreement; the exit code is 1 where there 
 run to run, in a Latin square over activations, losses and optimizers.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -21,13 +19,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from handgrad.compare.foundation import process
-
-process.settle()
-
-import torch
-
 from handgrad import data
+from handgrad.compare.foundation import process, threads
 from handgrad.compare.pairs import table as pairs
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.health import Diverged
@@ -128,7 +121,8 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="WORD,WORD", help="runs that have all of these names")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth run only (1)")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    process.keep_freed_memory()
+    threads.limit()
     words = [word.strip() for word in args.only.split(",") if word.strip()]
     runs = [(names, e) for names, e in grid(args.steps) if all(word in names for word in words)][:: args.every]
     if not runs:

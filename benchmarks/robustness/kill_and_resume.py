@@ -7,8 +7,6 @@ Each run is short and saves after every step, so that many of the kills fall int
 Markdown table and every difference; the exit code is 1 where there is one.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -25,10 +23,6 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
-
-from handgrad.compare.foundation import process
-
-process.settle()
 
 import numpy as np
 

@@ -9,8 +9,6 @@ judge can take which runs the manual step again, on torch's numbers, is that ste
 time goes" times the judge's parts during one such run; the manual code on `Bounded` arrays is told apart by stage.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -20,14 +18,9 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
-
-import torch
-
 from benchmarks.speed.timing import machine, table
 from handgrad import data
+from handgrad.compare.foundation import process, threads
 from handgrad.compare.judge import judged
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.run.experiment import Experiment
@@ -103,7 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     runs_each = parser.parse_args(arguments).runs
     if runs_each < 1:
         parser.error(f"--runs must be at least 1, got {runs_each}")
-    torch.set_num_threads(1)
+    process.keep_freed_memory()
+    threads.limit()
     dataset = data.load("mnist")
     print(f"{machine('torch')}\n")
     rows = []

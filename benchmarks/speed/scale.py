@@ -9,8 +9,6 @@ are medians of a few steps; "memory" is the most that judging a step holds at on
 parameters, the batch and what the layers make of it.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -21,16 +19,12 @@ import time
 import tracemalloc
 from typing import NamedTuple
 
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
-
 import numpy as np
-import torch
 
 from benchmarks.speed.timing import alternate, machine, median, table
 from handgrad import data, manual
 from handgrad.compare.checking.explain import explain_stage
+from handgrad.compare.foundation import process, threads
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
@@ -134,7 +128,8 @@ def main() -> int:
     arguments.add_argument("--large", action="store_true")
     arguments.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     args = arguments.parse_args()
-    torch.set_num_threads(1)
+    process.keep_freed_memory()
+    threads.limit()
     print(f"{machine('torch')}\n")
     header = ["", "parameters", "manual ms", "torch ms", "judge ms", "over the trainings", "memory ÷ parameters'"]
     if args.large:

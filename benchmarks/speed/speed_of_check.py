@@ -8,8 +8,6 @@ steps, without and with torch's own step, from which the judge starts. gradcheck
 (fast_mode=False) over all parameters of the same network and its loss, once and to the end.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -17,15 +15,12 @@ import statistics
 import sys
 import time
 
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
-
 import numpy as np
 import torch
 
 from handgrad import torch_ref
 from handgrad.compare.checking.explain import explain_stage
+from handgrad.compare.foundation import process, threads
 from handgrad.compare.judge.stages import StepJudge
 from handgrad.compare.pairs.table import OPTIMIZERS
 from handgrad.compare.rounding.bounded import Precision
@@ -38,7 +33,8 @@ BATCH, STEPS = 32, 50
 def main(arguments: list[str] | None = None) -> int:
     """Time both."""
     argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args(arguments)
-    torch.set_num_threads(1)
+    process.keep_freed_memory()
+    threads.limit()
     e = Experiment(activation="tanh", batch_size=BATCH)
     sides = build(e, STEPS, STEPS)
     judge = StepJudge(

@@ -9,8 +9,6 @@ not installed is left out by name. The floor is the step's eight matrix products
 alone" is the manual step without layers, checks and record, as one function of NumPy calls: what is left to be saved.
 """
 
-# ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
-
 from __future__ import annotations
 
 import argparse
@@ -18,14 +16,11 @@ import importlib
 import sys
 from itertools import pairwise
 
-from handgrad.compare.foundation import process
-
-process.settle()  # before NumPy is imported
-
 import numpy as np
 
 from benchmarks.speed.peers import SIZES, Problem, Step, Unfit
 from benchmarks.speed.timing import ROUNDS, alternate, machine, median, ratio, table
+from handgrad.compare.foundation import process, threads
 
 MODULES = ("arrays", "torch_eager", "jax_jit", "sklearn_mlp", "mygrad_tape", "autograd_tape")
 PACKAGES = ("torch", "jax", "scikit-learn", "mygrad", "autograd")
@@ -114,11 +109,13 @@ def main() -> int:
     arguments.add_argument("--dtype", choices=("float32", "float64"), action="append")
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
     args = arguments.parse_args()
+    process.keep_freed_memory()
     print(f"{machine(*PACKAGES)}\n\nRule: {args.rule}, microseconds per step")
     for dtype in args.dtype or ("float64", "float32"):
         for batch in args.batch or BATCHES:
             p = problem(batch, np.dtype(dtype), args.rule)
             steps, left_out = peers(p)
+            threads.limit()  # of the libraries that were loaded for the peers, too
             require_same_step(steps, p.dtype)
             seconds = alternate({name: step.run for name, step in steps.items()}, args.rounds)
             ordered = sorted(seconds, key=lambda name: median(seconds[name]))

@@ -14,9 +14,11 @@ from handgrad.compare.checking.listeners import tell
 from handgrad.compare.checking.references import describe, describe_reference, require_reference
 from handgrad.compare.checking.reproducer import reproduce
 from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.foundation.validation import DTYPES, choose, require_seed
 
 
+@torch_threads()
 def check(
     ours: Any,
     reference: Any,

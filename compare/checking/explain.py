@@ -17,7 +17,7 @@ from handgrad.compare.diagnosis.of_update_rules import explain_update
 from handgrad.compare.diagnosis.regions import region_name, single_element
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.foundation.threads import one_thread
+from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.explanation import Explanation
 from handgrad.compare.judge.names import TARGET, differentiated
@@ -34,7 +34,7 @@ NOT_OF_TORCH = (
 )
 
 
-@one_thread()
+@torch_threads(1)
 def explain(
     sides: Sides,
     cases: Sequence[Case],

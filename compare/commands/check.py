@@ -13,12 +13,14 @@ from handgrad.compare.checking.listeners import listening
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.exit_codes import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
+from handgrad.compare.foundation.threads import limited
 from handgrad.compare.foundation.whole_files import write_json
 from handgrad.compare.pairs.shipped import shipped
 
 SLOW = 10.0  # seconds; what takes longer is remarked on
 
 
+@limited()
 def run(file: Path | None, everything: bool, json_file: Path | None) -> int:
     """Run the checks, print the reports, and return the exit code: 0 all agree, 1 some differ, 2 nothing to run."""
     if (file is None) == (not everything):

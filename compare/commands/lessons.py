@@ -55,14 +55,17 @@ def run(name: str | None, out: Path) -> int:
             number, words = summary(script)
             print(f"{number:>2}  {lesson:<{width}}  {words}")
         return 0
-    from handgrad.compare.run.experiment import choose  # imports torch, which a list need not wait for
+    # These import torch and NumPy, which a list need not wait for.
+    from handgrad.compare.foundation.threads import limited
+    from handgrad.compare.foundation.validation import choose
 
     if not __debug__:
         raise UsageError("a lesson must be able to assert what it shows, but Python runs with -O: run it without")
     numbered = {str(summary(script)[0]): script for script in known.values()}
     script = numbered[name] if name in numbered else choose("a lesson", name, known)
     try:
-        load(script).main(out / script.stem)
+        with limited():
+            load(script).main(out / script.stem)
     except AssertionError as problem:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         said = str(problem).strip().partition("\n")[0] or f"{place.line} does not hold"

@@ -155,7 +155,7 @@ def _batch_size(text: str) -> int | str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(arguments)
-    process.settle()
+    process.keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets \u03b7 for η, and no traceback
             stream.reconfigure(errors="backslashreplace")

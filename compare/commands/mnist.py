@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from rich.console import Console
 from handgrad import data
 from handgrad.compare.foundation import exit_codes
 from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.threads import limited
 from handgrad.compare.foundation.whole_files import write_json
 from handgrad.compare.run import report as reports
 from handgrad.compare.run import terminal
@@ -66,6 +66,7 @@ def new_name(logdir: Path, e: Experiment) -> str:
     return name if not (logdir / name).exists() else next(n for n in numbered if not (logdir / n).exists())
 
 
+@limited()
 def run(
     experiment: Experiment,
     data_dir: Path | None,
@@ -100,6 +101,7 @@ def run(
         return _train(lockstep, Place(folder, log_every, checkpoint_every, console), began, None)
 
 
+@limited()
 def resume(
     folder: Path, given: dict[str, Any], data_dir: Path | None, checkpoint_every: int | None, console: Console
 ) -> int:
@@ -140,7 +142,6 @@ def resume(
 
 
 def _build(experiment: Experiment, data_dir: Path | None) -> Lockstep:
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(experiment.seed % 2**63)  # for a reference that draws
     return Lockstep(experiment, data.load(experiment.dataset, data_dir))
 

@@ -1,21 +1,16 @@
-"""Settings of the process that make a run quick and repeatable. Call before NumPy and torch are imported."""
+"""A setting of the process that makes a run quick."""
 
 import ctypes
-import os
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def settle() -> None:
-    """One thread per library, unless the environment says otherwise, and an allocator that keeps its memory.
+def keep_freed_memory() -> None:
+    """Have the allocator keep what it is given back.
 
-    The matrices of a small network are too small to share between threads, and a fixed number makes sums
-    repeatable. By default glibc returns freed arrays of 100 kB to the kernel at once and faults them in again a
-    microsecond later, which costs a quarter of a run.
+    By default glibc returns freed arrays of 100 kB to the kernel at once and faults them in again a microsecond
+    later, which costs a quarter of a run.
     """
-    for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, "1")
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)

@@ -20,7 +20,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from handgrad.compare.foundation.debug import swallowed
-from handgrad.compare.foundation.threads import one_thread
+from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.foundation.torch_internals import DispatchMode, decomposition_table, tree_leaves, tree_map
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
@@ -224,7 +224,7 @@ class TorchRounding:
         self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
         self.finite = {name: np.zeros(np.shape(y), int) for name, y in self.noise.items()}
 
-    @one_thread()
+    @torch_threads(1)
     def _run(self, seed: int | None) -> tuple[Arrays, RandomRounding]:
         with RandomRounding(seed) as mode:
             return self.sides.torch(self.inputs), mode

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import torch
 import torchvision
 
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.foundation.process import THREAD_VARIABLES
+from handgrad.compare.foundation.threads import counts
 from handgrad.compare.foundation.whole_files import TEMPORARY
 from handgrad.compare.run.checkpoint.files import Damaged
 from handgrad.compare.run.experiment import Experiment
@@ -149,10 +148,7 @@ def versions() -> dict[str, Any]:
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "machine": platform.machine(),
-        "threads": {
-            "torch": torch.get_num_threads(),
-            **{name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
-        },
+        "threads": counts(),
     }
 
 

@@ -35,7 +35,8 @@ def test_two_processes_do_the_same(run, tmp_path: Path, few_digits: Path) -> Non
     subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, check=True, capture_output=True)
     assert differences(run("one"), tmp_path / "other") == []
     threads = json.loads((tmp_path / "other" / "experiment.json").read_text())["versions"]["threads"]
-    assert threads == {"torch": 1, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert "torch" in threads
+    assert set(threads.values()) == {1}
 
 
 @pytest.mark.parametrize(
