@@ -47,9 +47,7 @@ def judge_whole_step(
                 exact(theirs.x, p), exact(theirs.target, p), _rates_apart(rate, theirs.learning_rate, p),
             )  # fmt: skip
         except (NoRoundingRule, FloatingPointError):
-            run.ledger.row(
-                STAGE
-            ).unjudged += 1  # no bound reaches through this network; its stages are judged one by one
+            run.ledger.row(STAGE).unjudged += 1  # no bound reaches through; the stages are judged one by one
             return
     for name, value, bound, torch in _tensors(ours, bounds, theirs):
         error = bound.error if isinstance(bound, Bounded) else None

@@ -34,8 +34,8 @@ from handgrad.compare.rounding.model import NoRoundingRule, Precision, is_short,
 class Bounded(ArrayMethods, NDArrayOperatorsMixin):
     """A value and a bound on its error, same shape; error None means exact, and costs nothing.
 
-    The precision is that of the run, not of the value: code that drops to a lower precision on the way is not
-    excused for it.
+    The precision is that of the run, not of the value: code that drops to a lower precision on the way is
+    allowed nothing for it.
 
     Run code on Bounded arrays under np.errstate(all="ignore"): a bound that overflows is an answer and no accident.
 
