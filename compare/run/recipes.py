@@ -9,7 +9,7 @@ from handgrad.compare.foundation.validation import choose
 from handgrad.compare.run.experiment import Experiment
 
 # The settings of Experiment by name. Those of `best` were chosen on 6,000 held-out training digits and never on the
-# test digits; benchmarks/recipe_choice.py prints that table.
+# test digits; benchmarks.accuracy.recipe_choice prints that table.
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "best": {
         "activation": "leaky-relu",
