@@ -49,7 +49,8 @@ class Loss:
 class Optimizer:
     """An update rule. Both sides take the options by the manual rule's names; torch has its own defaults.
 
-    `settings` are checked besides the defaults. Each option of the command line is in one of them.
+    `settings` are checked besides the defaults. Every option of the rule is in one of them, from which the command
+    line knows it.
     """
 
     manual: Callable[..., manual.Optimizer]  # (**options)
@@ -132,12 +133,17 @@ OPTIMIZERS = {
     "adamw": Optimizer(
         lambda **o: manual.AdamW(**o),
         lambda params, rate, **o: optim.AdamW(params, lr=rate, **_with_betas(**o)),
-        ({"weight_decay": 0.3},),
+        ({"weight_decay": 0.3}, {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}),
     ),
     "rmsprop": Optimizer(
         lambda **o: manual.RMSprop(**o),
         lambda params, rate, **o: optim.RMSprop(params, lr=rate, **o),
-        ({"momentum": 0.9}, {"centered": True}, {"weight_decay": 0.1, "alpha": 0.9, "centered": True}),
+        (
+            {"momentum": 0.9},
+            {"centered": True},
+            {"weight_decay": 0.1, "alpha": 0.9, "centered": True},
+            {"eps": 1e-3},
+        ),
     ),
 }
 SCHEDULES = {
