@@ -37,12 +37,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss; `target` is what it is given, and `output` the activation after the last Linear layer."""
+    """A loss; `target` is what it is given, and `output` the activation after the last Linear layer.
+
+    `link` makes probabilities of ŷ: "softmax", "sigmoid", or "" where the loss compares ŷ itself with the target.
+    """
 
     manual: Callable[[], manual.Loss]
     torch: Callable[[], nn.Module]
     target: str = "one-hot"  # or "class"
     output: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,13 @@ LAYERS = {
     "leaky-relu slope 0.3": Layer(lambda: manual.LeakyReLU(0.3), lambda: nn.LeakyReLU(0.3)),
 }
 LOSSES = {
-    "cross-entropy": Loss(lambda: manual.SoftmaxCrossEntropy(), lambda: nn.CrossEntropyLoss(), target="class"),
+    "cross-entropy": Loss(
+        lambda: manual.SoftmaxCrossEntropy(), lambda: nn.CrossEntropyLoss(), target="class", link="softmax"
+    ),
     "mse": Loss(lambda: manual.MeanSquaredError(), lambda: nn.MSELoss()),
     "half-squared": Loss(lambda: manual.HalfSquaredError(), lambda: losses.HalfSquaredError()),
     "bce": Loss(lambda: manual.BinaryCrossEntropy(), lambda: nn.BCELoss(), output="sigmoid"),
-    "bce-logits": Loss(lambda: manual.BinaryCrossEntropyWithLogits(), lambda: nn.BCEWithLogitsLoss()),
+    "bce-logits": Loss(lambda: manual.BinaryCrossEntropyWithLogits(), lambda: nn.BCEWithLogitsLoss(), link="sigmoid"),
     "perceptron": Loss(lambda: manual.PerceptronCriterion(), lambda: losses.PerceptronCriterion()),
 }
 
