@@ -41,3 +41,10 @@ def test_the_catalogue_is_large_and_of_every_kind_and_size() -> None:
     assert {f.magnitude for f in FAULTS} == set(MAGNITUDES)
     assert len(ROOMS) == len({room.__name__ for room in ROOMS})
     assert all(reason for _, reason in EQUIVALENT)
+
+
+def test_the_readme_counts_them() -> None:
+    readme = next(f / "README.md" for f in Path(__file__).resolve().parents if (f / "pyproject.toml").exists())
+    counts = [sum(fault.magnitude == magnitude for fault in FAULTS) for magnitude in MAGNITUDES]
+    row = " | ".join(str(count) for count in (*counts, len(FAULTS)))
+    assert f"| **planted** | {row} |" in readme.read_text("utf-8")

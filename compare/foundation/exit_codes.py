@@ -11,9 +11,9 @@ EXIT_TERMINATED = 143
 MEANINGS = {
     EXIT_AGREES: "all agree",
     EXIT_DISAGREES: "a stage or a check disagrees",
-    EXIT_USAGE: "wrong usage, or a run that diverges",
+    EXIT_USAGE: "wrong usage or a run that diverges",
     EXIT_DATA: "data or checkpoints missing or damaged",
-    EXIT_STOPPED: "stopped: no room to write, no memory, or a fault of handgrad itself",
+    EXIT_STOPPED: "stopped (no room to write, no memory, or a fault of handgrad itself)",
     EXIT_INTERRUPTED: "interrupted by Ctrl-C",
     EXIT_TERMINATED: "ended by SIGTERM",
 }
