@@ -72,8 +72,7 @@ def row(name: str, reports: list[dict[str, Any]]) -> list[str]:
     cells.append(f"{GOALS[name]} {'met' if statistics.mean(ours) >= GOALS[name] else '**missed**'}")
     cells.append(f"{sum(r['steps'] // r['judge_every'] for r in reports):,}")
     cells += [
-        f"{sum(r[what] for r in reports):,}"
-        for what in ("numbers_compared", "vacuous", "within the reference's rounding", "kinks")
+        f"{sum(r[what] for r in reports):,}" for what in ("numbers_compared", "vacuous", "within_reference", "kinks")
     ]
     cells.append(str(sum(len(r["disagreements"]) for r in reports)))
     cells.append(f"{max(r['drift'] for r in reports):.1e}")

@@ -38,3 +38,10 @@ def test_the_catalogue_is_large_and_of_every_kind_and_size() -> None:
     assert {f.group for f in FAULTS} == set(MAGNITUDES)
     assert len(PARTS) == len({part.__name__ for part in PARTS})
     assert all(reason for _, reason in EQUIVALENT)
+
+
+def test_the_readme_counts_them() -> None:
+    readme = next(f / "README.md" for f in Path(__file__).resolve().parents if (f / "pyproject.toml").exists())
+    counts = [sum(fault.magnitude == magnitude for fault in FAULTS) for magnitude in MAGNITUDES]
+    row = " | ".join(str(count) for count in (*counts, len(FAULTS)))
+    assert f"| **planted** | {row} |" in readme.read_text("utf-8")
