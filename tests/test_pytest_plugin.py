@@ -7,8 +7,8 @@ import pytest
 pytest_plugins = ["pytester"]
 
 TESTS = """
-import torch, manual
-from handgrad import check
+import torch
+from handgrad import check, manual
 
 class Flipped(manual.Tanh):
     def input_gradient(self, params, cache, dy):
