@@ -42,9 +42,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     """Import torch only when something that needs it is asked for: `handgrad --help` must not wait for it."""
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("handgrad")
+        return _version()
     if name in ROOMS:
         return load(f"handgrad.{name}")
     if name not in _HOME:
@@ -61,7 +59,19 @@ def load(module: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as problem:
-        if problem.name not in {f"handgrad.{room}" for room in ROOMS}:
-            raise
-        remedy = f"{problem.name} is not installed: run pip install -e . in the checkout"
-        raise ModuleNotFoundError(remedy, name=problem.name) from None
+        if problem.name in {f"handgrad.{room}" for room in ROOMS}:
+            raise _not_installed(problem.name) from None
+        raise
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("handgrad")
+    except metadata.PackageNotFoundError:
+        raise _not_installed("handgrad") from None
+
+
+def _not_installed(name: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"{name} is not installed: run pip install -e . in the checkout", name=name)

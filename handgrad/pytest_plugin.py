@@ -3,9 +3,9 @@
 The plugin itself is `handgrad.compare.commands.pytest_plugin`. Every session in the environment loads this file, also
 those that never use handgrad, so it must neither fail nor take time.
 
-One case is out of reach. Pytest imports a plugin by its name, so a `handgrad.py` or `handgrad/__init__.py` of somebody
-else that comes first on sys.path, as the working directory does for `python -m pytest`, ends the session before any
-line of ours has run. `-p no:handgrad`, or `addopts = "-p no:handgrad"` in the settings, leaves our plugin out.
+One case is out of reach: a project that has a `handgrad.py` or `handgrad/__init__.py` of its own. Pytest imports a
+plugin by its name. Under `python -m pytest` it finds the project's file first and ends the session before any line of
+ours has run; under `pytest` it finds ours, and so do the project's tests. `-p no:handgrad` leaves our plugin out.
 """
 
 from __future__ import annotations

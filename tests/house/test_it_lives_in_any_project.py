@@ -1,4 +1,7 @@
-"""handgrad lives beside a stranger's own data/, compare.py, manual/ and torch_ref.py, however Python is started."""
+"""handgrad lives beside a stranger's own data/, compare.py, manual/ and torch_ref.py, however Python is started.
+
+Both from the wheel and from an editable install; under pytest, a root conftest.py imports the same.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ THEIRS = {
     "manual/pages.py": "from manual import pages",
     "torch_ref.py": "import torch_ref",
 }
-TOGETHER = (
+TOGETHER = (  # in each of the three forms that a module has
     ("data.py", "compare.py", "manual.py", "torch_ref.py"),
     ("data/__init__.py", "data/loader.py", "compare/__init__.py", "manual/__init__.py", "manual/pages.py"),
     ("data/loader.py", "compare/notes.py", "manual/pages.py", "torch_ref.py"),
@@ -40,10 +43,11 @@ def program(environment: Environment, files: Iterable[str]) -> str:
     return "\n".join(
         [
             *(line for line, _ in theirs),
-            "import torch, handgrad",
-            "from handgrad import check, manual as ours",
-            f"assert handgrad.__file__ == {str(environment.handgrad)!r}, handgrad.__file__",
             *(f"assert {name}.WHOSE == 'theirs', {name}" for _, name in theirs),
+            "import handgrad",
+            f"assert handgrad.__file__ == {str(environment.handgrad)!r}, handgrad.__file__",
+            "import torch",
+            "from handgrad import check, manual as ours",
             "assert check(ours.Tanh(), torch.nn.Tanh(), x=(2, 3)).agrees",
         ]
     )
@@ -65,7 +69,7 @@ def make_project(folder: Path, environment: Environment, files: Iterable[str]) -
 # Importing torch takes seconds, so that this happens once; each way in each project is a fork of its own.
 FORKS = """
 import contextlib, io, json, os, runpy, sys, tempfile, traceback
-import numpy, pytest, torch, torch._decomp
+import numpy.random, pytest, sympy, torch, torch._decomp, torch.fx.experimental.symbolic_shapes
 
 def start(folder, way):
     sys.path[0] = {"script": folder, "python -c": "", "pytest": os.path.dirname(sys.executable)}.get(way, folder)
@@ -105,8 +109,8 @@ print(json.dumps(said))
 
 def test_beside_each_of_their_modules(environment: Environment, tmp_path: Path) -> None:
     jobs = []
-    for number, file in enumerate(THEIRS):
-        folder = make_project(tmp_path / str(number), environment, [file])
+    for number, files in enumerate([*((file,) for file in THEIRS), *TOGETHER[1:]]):
+        folder = make_project(tmp_path / str(number), environment, files)
         jobs += [(str(folder), way) for way in WAYS]
     (tmp_path / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     (tmp_path / "forks.py").write_text(FORKS, encoding="utf-8")
@@ -118,17 +122,16 @@ def test_beside_each_of_their_modules(environment: Environment, tmp_path: Path) 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_beside_all_of_their_modules(environment: Environment, way: str, tmp_path: Path) -> None:
-    for number, files in enumerate(TOGETHER if way == "script" else TOGETHER[:1]):
-        folder = make_project(tmp_path / str(number), environment, files)
-        command = {
-            "script": (environment.python, "script.py"),
-            "python -c": (environment.python, "-c", program(environment, files)),
-            "pytest": (environment.pytest,),
-            "python -m pytest": (environment.python, "-m", "pytest"),
-        }[way]
-        result = run(*command, cwd=folder)
-        assert result.returncode == 0, result.stdout
-        assert "pytest" not in way or "1 passed" in result.stdout
+    folder = make_project(tmp_path, environment, TOGETHER[0])
+    command = {
+        "script": (environment.python, "script.py"),
+        "python -c": (environment.python, "-c", program(environment, TOGETHER[0])),
+        "pytest": (environment.pytest,),
+        "python -m pytest": (environment.python, "-m", "pytest"),
+    }[way]
+    result = run(*command, cwd=folder)
+    assert result.returncode == 0, result.stdout
+    assert "pytest" not in way or "1 passed" in result.stdout
 
 
 def test_in_a_notebook(environment: Environment, tmp_path: Path) -> None:
@@ -167,8 +170,7 @@ def test_no_other_name_is_installed(environment: Environment) -> None:
     """All that pip wrote down, by the first part of its path; an editable install has setuptools' own finder besides."""
     (info,) = environment.site.glob("handgrad-*.dist-info")
     record = (info / "RECORD").read_text("utf-8").splitlines()
-    names = {line.split(",")[0].split("/")[0] for line in record}
-    names -= {info.name, "..", "__pycache__"}  # ../../../bin/handgrad
-    editable = environment.folder.name == "editable"
-    assert {n for n in names if not (editable and n.startswith("__editable__"))} == ({"handgrad"} - {"handgrad"} * editable)
+    names = {line.split(",")[0].split("/")[0] for line in record} - {info.name, "..", "__pycache__"}
+    ours = {name for name in names if not name.startswith("__editable__")}
+    assert ours == ({"handgrad"} if environment.handgrad.is_relative_to(environment.site) else set())
     assert (info / "top_level.txt").read_text("utf-8").split() == ["handgrad"]
