@@ -1,4 +1,4 @@
-"""What `torch_internals` promises of torch's private names, on the oldest and the newest torch that the metadata allows."""
+"""What `torch_internals` promises of torch's private names; `make oldest` runs this on the oldest torch."""
 
 from __future__ import annotations
 

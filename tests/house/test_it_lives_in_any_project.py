@@ -167,7 +167,7 @@ def test_a_project_that_takes_our_place_is_noticed(wheel_environment: Environmen
 
 
 def test_no_other_name_is_installed(environment: Environment) -> None:
-    """All that pip wrote down, by the first part of its path; setuptools' finder of an editable install is none of ours."""
+    """All that pip wrote down, but setuptools' own finder, by the first part of its path."""
     (info,) = environment.site.glob("handgrad-*.dist-info")
     record = (info / "RECORD").read_text("utf-8").splitlines()
     names = {line.split(",")[0].split("/")[0] for line in record} - {info.name, "..", "__pycache__"}
