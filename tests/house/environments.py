@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("benchmarks", "compare", "data", "docs", "examples", "handgrad", "manual", "tests", "torch_ref", ".ci")
 GENERATED = ("__pycache__", "*-ubyte", ".download-*", "FashionMNIST", "KMNIST", ".*_cache", ".hypothesis")
 
+PYTEST = """
+from importlib.metadata import entry_points
+(command,) = entry_points(group="console_scripts", name="pytest")
+raise SystemExit(command.load()())
+"""
+
 
 def clean_environ(**more: str) -> dict[str, str]:
     """The environment variables of a stranger: none that steers Python, pytest or a virtual environment."""
@@ -68,8 +74,8 @@ def site_packages(folder: Path) -> Path:
 def make_environment(folder: Path) -> None:
     """A virtual environment with links to all that is installed here, but handgrad."""
     venv.create(folder, symlinks=True)
-    borrowed = folder / "borrowed"
-    borrowed.mkdir()
+    borrowed = folder / "borrowed" / "site-packages"
+    borrowed.mkdir(parents=True)
     for site in (Path(p) for p in sys.path if Path(p).name in ("site-packages", "dist-packages")):
         for entry in site.iterdir():
             own = entry.name.startswith(("handgrad", "__editable__", "__pycache__")) or entry.suffix == ".pth"
@@ -77,7 +83,7 @@ def make_environment(folder: Path) -> None:
                 (borrowed / entry.name).symlink_to(entry)
     (site_packages(folder) / "borrowed.pth").write_text(f"{borrowed}\n", encoding="utf-8")
     script = folder / "bin" / "pytest"
-    script.write_text(f"#!{folder}/bin/python\nfrom pytest import console_main\nraise SystemExit(console_main())\n")
+    script.write_text(f"#!{folder}/bin/python\n{PYTEST}", encoding="utf-8")
     script.chmod(0o755)
 
 
