@@ -114,7 +114,7 @@ class Recorder(DispatchMode):
             self.kept.append(args[0])
             return args[0]
         value = op(*args, **kwargs)
-        if name == "slice" and value.shape == args[0].shape:  # torch before 2.6 makes one of every `:`
+        if name == "slice" and value.shape == args[0].shape:  # an older torch makes one of every `:`
             self.known[id(value)] = self._refer(args[0]).index
             self.kept.append(value)
         else:
