@@ -1,4 +1,4 @@
-.PHONY: mnist test check format bench accuracy soak fuzz clean
+.PHONY: mnist test check oldest format bench accuracy soak fuzz clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -15,6 +15,9 @@ check: .venv/installed    ## format, lint, types, import arrows
 	cp -r handgrad build/house && cp -r compare data manual torch_ref build/house/handgrad  # as they are installed
 	$(BIN)/mypy
 	cd build/house && ../../$(BIN)/lint-imports ../../pyproject.toml
+
+oldest:                   ## a part of the suite on the oldest versions that pyproject.toml allows (5 GB to install, ten minutes)
+	PYTHON=$(PYTHON) .ci/oldest
 
 bench: .venv/installed    ## the tables of the README (about a quarter of an hour); peers: pip install -e '.[bench]'
 	$(BIN)/python -m benchmarks.detection.detection
@@ -46,4 +49,4 @@ format: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv runs build dist *.egg-info

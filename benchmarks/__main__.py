@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +18,14 @@ def harnesses() -> Iterator[tuple[str, str]]:
             yield f"benchmarks.{file.parent.name}.{file.stem}", (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
-def main() -> None:
-    """Print the list."""
+def main() -> int:
+    """Print the list, whatever the arguments."""
     rows = list(harnesses())
     width = max(len(module) for module, _ in rows)
     for module, what in rows:
         print(f"python -m {module:{width}}  {what}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

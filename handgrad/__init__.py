@@ -3,13 +3,24 @@
     from handgrad import check
     check(MyLayer(8), torch.nn.SomeLayer(8), x=(4, 8))
 
-This package is the face; the rooms behind it are `handgrad.manual` (NumPy derivations), `handgrad.torch_ref` (the same
-in torch), `handgrad.data` (the digits) and `handgrad.compare` (the judge).
+`check` returns a Report if the two sides agree, and raises CheckFailed, an AssertionError with the report as its
+message, if they differ. What cannot be checked raises UsageError. `help(handgrad.check)` says what can be handed in.
+
+The rooms behind this face:
+
+    handgrad.manual      derivations in NumPy
+    handgrad.torch_ref   the same mathematics in torch
+    handgrad.data        the digits
+    handgrad.compare     the judge
+
+`import handgrad` imports none of them, and neither NumPy nor torch: each comes when it is first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from handgrad import compare, data, manual, torch_ref  # noqa: F401
     from handgrad.compare.checking.check import check
     from handgrad.compare.checking.findings import CheckFailed, Report
     from handgrad.compare.foundation.errors import UsageError
@@ -17,6 +28,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = ["CheckFailed", "Report", "UsageError", "__version__", "check"]
+
+ROOMS = ("compare", "data", "manual", "torch_ref")
 
 _HOME = {
     "check": "handgrad.compare.checking.check",
@@ -29,15 +42,36 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     """Import torch only when something that needs it is asked for: `handgrad --help` must not wait for it."""
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("handgrad")
+        return _version()
+    if name in ROOMS:
+        return load(f"handgrad.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'handgrad' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(load(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *ROOMS]
+
+
+def load(module: str) -> Any:
+    """Import one of our modules. In a checkout that is not installed there is `handgrad/` alone, without its rooms."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as problem:
+        if problem.name in {f"handgrad.{room}" for room in ROOMS}:
+            raise _not_installed(problem.name) from None
+        raise
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("handgrad")
+    except metadata.PackageNotFoundError:
+        raise _not_installed("handgrad") from None
+
+
+def _not_installed(name: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"{name} is not installed: run pip install -e . in the checkout", name=name)

@@ -2,7 +2,7 @@
 
 import sys
 
-from handgrad.compare.commands.main import main
+from handgrad import load
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(load("handgrad.compare.commands.main").main())

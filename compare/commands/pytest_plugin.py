@@ -1,6 +1,6 @@
 """The pytest plugin: a check's report as the failure, and a summary of every check with its headroom.
 
-Loaded by pytest wherever handgrad is installed, so it does not import torch until a test does. The reports
+Loaded in every session by `handgrad.pytest_plugin`, so it imports nothing heavy. The reports
 travel as `user_properties`, which pytest-xdist carries from its workers.
 """
 

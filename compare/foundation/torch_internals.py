@@ -18,6 +18,7 @@ __all__ = [
     "arguments",
     "decomposition_table",
     "is_composite",
+    "is_in_place",
     "operation_name",
     "out_of_place",
     "tree_leaves",
@@ -47,6 +48,12 @@ def arguments(op: Any) -> list[Any]:
 def out_of_place(op: Any) -> Any:
     """The overload of an operation in place (add_.Tensor) that returns its result instead (add.Tensor)."""
     return getattr(getattr(torch.ops.aten, operation_name(op)[:-1]), op._overloadname)
+
+
+def is_in_place(op: Any) -> bool:
+    """Whether the operation writes its result into its first argument; only a newer torch has a tag for that."""
+    first = next(iter(op._schema.arguments), None)
+    return first is not None and first.alias_info is not None and bool(first.alias_info.is_write)
 
 
 def is_composite(op: Any) -> bool:

@@ -21,7 +21,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.threads import torch_threads
-from handgrad.compare.foundation.torch_internals import DispatchMode, decomposition_table, tree_leaves, tree_map
+from handgrad.compare.foundation.torch_internals import (
+    DispatchMode,
+    decomposition_table,
+    is_in_place,
+    tree_leaves,
+    tree_map,
+)
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
@@ -120,7 +126,7 @@ class RandomRounding(DispatchMode):
         computed = [t for t in tree_leaves(result) if _is_real(t) and not all_among(t, operands)]
         if self.generator is None or not computed:
             return result
-        if torch.Tag.inplace in func.tags:
+        if is_in_place(func):
             computed[0].copy_(self._moved(computed[0]))
             return result
         if torch.Tag.pointwise not in func.tags:
@@ -170,7 +176,7 @@ def _in_parts(func: Any, name: str, args: Any, kwargs: Any) -> Any:
     """The operation made of smaller ones; NotImplemented where it is one step."""
     if name in PARTS:
         result = PARTS[name](*args, **kwargs)
-        return args[0].copy_(result) if torch.Tag.inplace in func.tags else result
+        return args[0].copy_(result) if is_in_place(func) else result
     one_step = (name in SIMPLE and "alpha" not in kwargs) or (torch.Tag.core in func.tags and name not in FUSED)
     return NotImplemented if one_step or func not in decomposition_table else decomposition_table[func](*args, **kwargs)
 

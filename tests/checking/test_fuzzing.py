@@ -105,7 +105,7 @@ def linear(draw: Any) -> tuple[manual.Layer, Any, Arrays]:
 def activation(draw: Any) -> tuple[manual.Layer, Any, Arrays]:
     pair = ACTIVATIONS[draw(st.sampled_from(list(ACTIVATIONS)))]
     dtype, shape = draw(DTYPES), (draw(SIZE), draw(SIZE))
-    return pair.manual, pair.torch(), {"x": arrays(draw, dtype, shape), "dy": arrays(draw, dtype, shape)}
+    return pair.manual(), pair.torch(), {"x": arrays(draw, dtype, shape), "dy": arrays(draw, dtype, shape)}
 
 
 @examples(1)
@@ -158,7 +158,7 @@ def loss(draw: Any) -> tuple[manual.Loss, Any, Arrays]:
         target = arrays(draw, dtype, shape, low=0, high=1)
     else:
         target = arrays(draw, dtype, shape, low=-limit, high=limit)
-    return pair.manual, pair.torch(), {"output": output, "target": target}
+    return pair.manual(), pair.torch(), {"output": output, "target": target}
 
 
 @examples(1)

@@ -162,9 +162,9 @@ def test_a_kink_in_numbers_of_ones_own_is_told_as_well(name: str) -> None:
     from handgrad.compare.pairs.table import ACTIVATIONS
 
     x = np.array([[0.0, 1.0, -1.0]])
-    check(ACTIVATIONS[name].manual, ACTIVATIONS[name].torch(), x=x)
-    if manual.Layer.kinks != ACTIVATIONS[name].manual.kinks:
-        slope = getattr(ACTIVATIONS[name].manual, "slope", 0.0)
+    check(ACTIVATIONS[name].manual(), ACTIVATIONS[name].torch(), x=x)
+    if manual.Layer.kinks != ACTIVATIONS[name].manual().kinks:
+        slope = getattr(ACTIVATIONS[name].manual(), "slope", 0.0)
         wrong = Elementwise(lambda z: np.where(z > 0, z, slope * z), lambda z: np.where(z >= 0, 1, slope))
         (finding,) = failure(wrong, ACTIVATIONS[name].torch(), x=x).values()
         assert finding.causes[0].startswith("at x = 0 exactly: manual 1, torch ")

@@ -122,7 +122,9 @@ def test_a_function_inside_another_is_written_out(tmp_path: Path) -> None:
     assert "    return -np.abs(dy) * np.sign(dy) + 0 * math.pi" in text
     assert "torch.clone" in text
     assert "import math as math" in text
-    (tmp_path / f"{__name__}.py").write_text("def same(x):\n    return x * 1\n", "utf-8")
+    module = tmp_path.joinpath(*__name__.split(".")).with_suffix(".py")
+    module.parent.mkdir(parents=True)
+    module.write_text("def same(x):\n    return x * 1\n", "utf-8")
     assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
 
 

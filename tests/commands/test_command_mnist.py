@@ -107,7 +107,7 @@ def test_what_it_leaves(mnist_run) -> None:
 
 def test_the_experiment_file(mnist_run) -> None:
     run = mnist_run("--max-steps", 2, "--optimizer", "sgd", "--momentum", 0.9, "--nesterov", "--seed", 7)
-    assert set(run.experiment) == {"settings", "versions", "data_dir", "log_every", "checkpoint_every"}
+    assert set(run.experiment) == {"format", "settings", "versions", "data_dir", "log_every", "checkpoint_every"}
     assert run.experiment["settings"] == {
         "sizes": [784, 16, 16, 10], "activation": "relu", "loss": "cross-entropy", "optimizer": "sgd",
         "optimizer_options": {"momentum": 0.9, "nesterov": True}, "learning_rate": 0.1, "schedule": "constant",

@@ -6,6 +6,7 @@ Every third is tried here, for the suite's time; all of them by `make bench`.
 import pytest
 
 from handgrad import check
+from tests import ROOT
 from tests.derivations.case import KINDS, Derivation
 from tests.derivations.right.layers import RIGHT
 from tests.derivations.scoring import said_of, score
@@ -38,3 +39,10 @@ def test_the_catalogue_is_large_and_of_every_kind_and_size() -> None:
     assert {f.group for f in FAULTS} == set(MAGNITUDES)
     assert len(PARTS) == len({part.__name__ for part in PARTS})
     assert all(reason for _, reason in EQUIVALENT)
+
+
+def test_the_readme_counts_them() -> None:
+    readme = ROOT / "README.md"
+    counts = [sum(fault.group == magnitude for fault in FAULTS) for magnitude in MAGNITUDES]
+    row = " | ".join(str(count) for count in (*counts, len(FAULTS)))
+    assert f"| **planted** | {row} |" in readme.read_text("utf-8")

@@ -200,3 +200,13 @@ def test_attention_s_parts_compute_its_output() -> None:
     )
     mine, _ = internals.decomposition_table[ATTENTION](q, k, v, 0.0, True)
     torch.testing.assert_close(mine, ATTENTION(q, k, v, 0.0, True)[0])
+
+
+@pytest.mark.parametrize("op", [aten.add_.Tensor, aten.exp_.default, aten.copy_.default, aten.lerp_.Scalar])
+def test_an_operation_in_place(op: Any) -> None:
+    assert internals.is_in_place(op)
+
+
+@pytest.mark.parametrize("op", [aten.add.Tensor, aten.add.out, aten.exp.default, aten.native_batch_norm.default])
+def test_an_operation_with_a_result_of_its_own(op: Any) -> None:
+    assert not internals.is_in_place(op)

@@ -82,10 +82,11 @@ def test_a_planted_import_is_reported(house: Path, file: str, line: str, complai
             {"numpy", "torch", "tensorboard"},
         ),
         ("from handgrad.compare.commands import main; main.main(['lessons'])", {"numpy", "torch", "matplotlib"}),
+        ("import handgrad.pytest_plugin", {"numpy", "torch", "handgrad.compare"}),
         ("import handgrad.compare.commands.pytest_plugin", {"numpy", "torch", "tensorboard"}),
         ("from handgrad import manual", {"torch", "torchvision", "handgrad.torch_ref", "handgrad.compare"}),
         ("from handgrad import torch_ref", {"torchvision", "handgrad.manual", "handgrad.compare", "handgrad.data"}),
-        ("from handgrad import data", {"torch", "torchvision", "handgrad.manual", "handgrad.compare"}),
+        ("from handgrad.data import load", {"torch", "torchvision", "handgrad.manual", "handgrad.compare"}),
     ],
 )
 def test_what_is_not_needed_is_not_imported(code: str, strangers: set[str]) -> None:

@@ -293,7 +293,7 @@ def with_cache(kind: type, wrong: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 def activation_faults(activation: str) -> list[Fault]:
-    kind = type(experiment.pairs.ACTIVATIONS[activation].manual)
+    kind = type(experiment.pairs.ACTIVATIONS[activation].manual())
     wrongs: dict[str, tuple[str, Callable[..., Any]]] = {
         "forward sign": ("forward", with_cache(kind, lambda y: -y)),
         "forward one off": ("forward", with_cache(kind, off)),
@@ -334,7 +334,7 @@ def test_a_faulty_activation(activation: str, fault: Fault, digits: data.Dataset
 
 
 def loss_faults(name: str) -> list[Fault]:
-    kind = type(experiment.pairs.LOSSES[name].manual)
+    kind = type(experiment.pairs.LOSSES[name].manual())
 
     def forward(wrong: Callable[[Any, Any], Any]) -> dict[str, Any]:
         def method(self, output, target):

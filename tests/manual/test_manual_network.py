@@ -100,7 +100,7 @@ def test_the_first_layer_s_input_gradient_is_not_asked_for() -> None:
 
 @pytest.mark.parametrize("name", pairs.INITIALIZATIONS)
 def test_one_seed_is_one_network(name: str) -> None:
-    network = manual.mlp(SIZES, initializer=pairs.INITIALIZATIONS[name])
+    network = manual.mlp(SIZES, initializer=pairs.INITIALIZATIONS[name]())
     theta = network.init(rng(5))
     assert theta.dtype == np.float64
     assert np.array_equal(theta, network.init(rng(5)))
@@ -129,7 +129,7 @@ def test_the_global_generator_plays_no_part() -> None:
     ],
 )
 def test_the_distribution_of_the_weights(name: str, limit: float, variance: float) -> None:
-    layer = manual.Linear(400, 300, initializer=pairs.INITIALIZATIONS[name])
+    layer = manual.Linear(400, 300, initializer=pairs.INITIALIZATIONS[name]())
     params = layer.init(rng(1))
     W = params["weight"]
     assert W.shape == (300, 400)
@@ -164,7 +164,7 @@ def test_every_initializer_is_on_the_table() -> None:
         for name, f in inspect.getmembers(initialization, inspect.isfunction)
         if f.__module__ == initialization.__name__
     }
-    assert set(pairs.INITIALIZATIONS.values()) == functions
+    assert {make() for make in pairs.INITIALIZATIONS.values()} == functions
 
 
 # --- stable, and silent (a warning is an error under pytest) --------------------------------------------------------
@@ -176,7 +176,7 @@ EXTREMES = [0.0, -0.0, 1e-300, -1e-300, 1.0, -1.0, 30.0, -30.0, 1000.0, -1000.0,
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", pairs.ACTIVATIONS)
 def test_activations_are_finite_everywhere(name: str, dtype: type) -> None:
-    layer = pairs.ACTIVATIONS[name].manual
+    layer = pairs.ACTIVATIONS[name].manual()
     z = frozen(np.array([[1000.0, -1000.0, 100.0, -100.0, 0.0, -0.0, 30.0, 1e-30]], dtype))
     a, cache = layer.forward({}, z)
     dz = layer.input_gradient({}, cache, frozen(np.ones_like(z)))
@@ -197,12 +197,12 @@ def test_losses_are_finite_everywhere(name: str, dtype: type) -> None:
     pair = pairs.LOSSES[name]
     z = np.array([[1000.0, -1000.0, 0.0], [-1000.0, -1000.0, -1000.0], [1000.0, 1000.0, 1000.0]], dtype)
     if pair.output:
-        z = pairs.ACTIVATIONS[pair.output].manual.forward({}, z)[0]
+        z = pairs.ACTIVATIONS[pair.output].manual().forward({}, z)[0]
     for label in range(3):
         labels = np.full(3, label)
         target = labels if pair.target == "class" else (labels[:, np.newaxis] == np.arange(3)).astype(dtype)
-        J, cache = pair.manual.forward(frozen(z), frozen(target))
-        gradient = pair.manual.gradient(cache)
+        J, cache = pair.manual().forward(frozen(z), frozen(target))
+        gradient = pair.manual().gradient(cache)
         assert np.shape(J) == ()
         assert J.dtype == gradient.dtype == dtype
         assert gradient.shape == z.shape
@@ -240,8 +240,8 @@ def test_a_step_runs_on_arrays_that_cannot_be_written(
     activation: str, loss: str, optimizer: str, options: dict[str, Any]
 ) -> None:
     pair = pairs.LOSSES[loss]
-    output = pairs.ACTIVATIONS[pair.output].manual if pair.output else None
-    network = manual.mlp((6, 5, 4), pairs.ACTIVATIONS[activation].manual, output)
+    output = pairs.ACTIVATIONS[pair.output].manual() if pair.output else None
+    network = manual.mlp((6, 5, 4), pairs.ACTIVATIONS[activation].manual(), output)
     rule = Experiment(optimizer=optimizer, optimizer_options=options).rule()
     theta = frozen(network.init(rng()))
     x, labels = frozen(rng(1).normal(size=(3, 6))), rng(2).integers(0, 4, 3)
@@ -251,7 +251,7 @@ def test_a_step_runs_on_arrays_that_cannot_be_written(
     for _ in range(3):
         state = {k: frozen(v) if isinstance(v, np.ndarray) else v for k, v in state.items()}
         kept = dict(state)
-        record = step(network, pair.manual, rule, theta, state, x, target, 0.01)
+        record = step(network, pair.manual(), rule, theta, state, x, target, 0.01)
         assert state == kept or all(state[k] is kept[k] for k in kept)
         assert not np.shares_memory(record.theta, theta)
         assert record.theta.shape == record.grad.shape == theta.shape

@@ -20,7 +20,7 @@ def judged(name: str, loss: Any = None, start: float = 1.0) -> Any:
     rng = np.random.default_rng(0)
     batches = [(rng.normal(size=(6, 4)), target(name, rng)) for _ in range(10)]
     theta = network.init(rng) * start
-    return judge_training(network, loss or pair.manual, reference, pair.torch(), theta, batches, 0.1)
+    return judge_training(network, loss or pair.manual(), reference, pair.torch(), theta, batches, 0.1)
 
 
 def target(name: str, rng: np.random.Generator) -> Array:

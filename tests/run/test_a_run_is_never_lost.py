@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -18,12 +19,14 @@ from handgrad import manual
 from handgrad.compare.commands import main as cli
 from handgrad.compare.commands import mnist
 from handgrad.compare.foundation import whole_files
+from handgrad.compare.judge.agreement import Disagreement, StageRow, Verdict
 from handgrad.compare.run import lockstep
 from handgrad.compare.run.checkpoint import content, event_files, files, keeper
 from handgrad.compare.run.checkpoint.files import Damaged, read_archive, write_archive
 from handgrad.compare.run.checkpoint.keeper import checkpoints
 from handgrad.compare.run.experiment import Experiment
-from handgrad.compare.run.folder import held
+from handgrad.compare.run.folder import FORMAT, held
+from handgrad.compare.run.progress import Progress
 
 STEPS = 16  # of 200 digits in batches of 32: two epochs of 7 steps, and 2 more
 SETTING = ("--sizes", "784-8-10", "--max-steps", STEPS, "--checkpoint-every", 3)
@@ -534,7 +537,8 @@ def test_a_folder_without_a_run(handgrad, tmp_path: Path) -> None:
         f"handgrad mnist: --resume needs the folder of a run, but {tmp_path / 'none'} has no experiment.json: "
         "give another\n",
     )
-    (tmp_path / "experiment.json").write_text('{"settings": {"sizes": [1, 2], "sead": 3}}')
+    wrong = {"format": FORMAT, "settings": {"sizes": [1, 2], "sead": 3}}
+    (tmp_path / "experiment.json").write_text(json.dumps(wrong))
     refused = handgrad("mnist", "--resume", tmp_path)
     assert (refused.code, refused.err.count("\n")) == (3, 1)
 
@@ -550,6 +554,40 @@ def test_a_finished_run_says_so_and_keeps_its_code(run, handgrad, tmp_path: Path
     monkeypatch.setattr(manual.Linear, "input_gradient", lambda *args: -right(*args))
     run("wrong", *MOMENTUM)
     assert handgrad("mnist", "--resume", tmp_path / "wrong").code == 1
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("written", [None, 1, FORMAT + 1])
+def test_a_run_in_another_format_is_refused_and_left_alone(
+    run, handgrad, lost_at, tmp_path: Path, finished: bool, written: int | None
+) -> None:
+    """Format 1 has other names in report.json and in the checkpoints, and does not say that it is format 1."""
+    if finished:
+        run("old")
+    else:
+        lost_at(4, run, "old")
+    path = tmp_path / "old" / "experiment.json"
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    assert begun.pop("format") == FORMAT
+    path.write_text(json.dumps(begun if written is None else {"format": written, **begun}), encoding="utf-8")
+    before = {p: p.read_bytes() for p in (tmp_path / "old").rglob("*.*") if p.is_file()}
+    refused = handgrad("mnist", "--resume", tmp_path / "old")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        "handgrad mnist: a run must be resumed by a version of handgrad that writes the same format, but "
+        f"{tmp_path / 'old'} is in format {written or 1} and this version writes {FORMAT}: begin the run again, or use "
+        "the version that began it\n"
+    )
+    assert {p: p.read_bytes() for p in (tmp_path / "old").rglob("*.*") if p.is_file()} == before
+
+
+def test_the_format_has_a_new_number_when_what_a_run_writes_changes(whole) -> None:
+    parts = (content.Document, StageRow, Disagreement, Verdict, Progress)
+    names = [list(report(whole())), *(list(part.__annotations__) for part in parts)]
+    digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    assert (FORMAT, digest) == (2, "1015bc6d5f18dc90"), (
+        "raise FORMAT in compare/run/folder.py, and put the new digest here"
+    )
 
 
 def test_only_overwrite_replaces_a_run(run, handgrad, lost_at, whole, tmp_path: Path) -> None:
