@@ -75,7 +75,7 @@ def said_of(fault: Fault) -> Causes:
     for finding in report.findings:
         if not finding.agrees:
             name = "theta" if finding.tensor.startswith("theta after") else finding.tensor
-            said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.causes)))
+            said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.phrases)))
     return said
 
 

@@ -61,7 +61,7 @@ def causes_of(row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
         if not finding.agrees:
             rule = isinstance(sides, TrajectorySides)
             name = "theta" if rule and finding.tensor.startswith("theta after") else finding.tensor
-            said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.causes)))
+            said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.phrases)))
     return said
 
 

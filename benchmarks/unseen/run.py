@@ -61,7 +61,7 @@ def put(which: str, number: int) -> dict[str, Any]:
             tensor = (
                 "theta" if finding.tensor.startswith("theta") or case.kind in ("update", "rule") else finding.tensor
             )
-            said["causes"].setdefault(tensor, list(finding.causes))
+            said["causes"].setdefault(tensor, list(finding.phrases))
     said["differs"] = sorted(said["causes"])
     return said | {"seconds": time.process_time() - started}
 

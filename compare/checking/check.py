@@ -13,7 +13,7 @@ import numpy as np
 from handgrad.compare.checking import kinks
 from handgrad.compare.checking import schedules as rate
 from handgrad.compare.checking.evaluate import Evaluation, evaluate
-from handgrad.compare.checking.explain import explain, rounding_size, second_opinion
+from handgrad.compare.checking.explain import explain, missing, rounding_size, second_opinion
 from handgrad.compare.checking.findings import CheckFailed, Finding, Report
 from handgrad.compare.checking.inputs import (
     describe,
@@ -28,7 +28,7 @@ from handgrad.compare.checking.kinks import KINKS
 from handgrad.compare.checking.listeners import LISTENERS, RAISES
 from handgrad.compare.checking.more_draws import evaluate_more
 from handgrad.compare.checking.reproducer import reproduce
-from handgrad.compare.diagnosis.diagnose import Diagnosis
+from handgrad.compare.diagnosis.cause import Cause, Diagnosis
 from handgrad.compare.diagnosis.graph.search import Clues
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import DTYPES, choose, require_seed
@@ -176,7 +176,7 @@ def _finding(
     asked = [worst, *(e for e in seen.values() if e is not worst)]
     if any(e.case is not None and not e.verdict.agrees for e in asked):
         further = [found[name] for found in more() if name in found]
-        diagnosis = Diagnosis(())
+        diagnosis = Diagnosis()
         # Code that has a size of the given shape written into it has another fault at other sizes.
         for ordered in ([*asked, *further], asked)[: 2 if further else 1]:
             cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
@@ -187,13 +187,13 @@ def _finding(
                 )
             if diagnosis.causes:
                 break
-        causes = tuple(c.name for c in diagnosis.causes)
+        causes = diagnosis.causes
     else:
         problem = worst.verdict.problem
-        causes, lines = (f"the {name} is missing",) if "returns no" in problem else (problem,), []
+        causes, lines = (missing(name) if worst.missing else Cause("no result", problem, name),), []
     if worst.reason:
         lines = [*lines, f"judged by the two-precision tolerance: {worst.reason}"]
-    return Finding(name, worst.verdict, draw, draws, tuple(causes), tuple(lines), worst.reason)
+    return Finding(name, worst.verdict, draw, draws, causes, tuple(lines), worst.reason)
 
 
 def _unseen(name: str, seen: dict[str, Evaluation]) -> tuple[str, ...]:
@@ -231,15 +231,14 @@ def _loosely(seen: dict[str, Evaluation]) -> tuple[str, ...]:
 
 def _at_special_points(
     sides: Sides, case: Case, draw: str, at: tuple[int, ...]
-) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+) -> tuple[tuple[Cause, ...], tuple[str, ...]] | None:
     """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
     if rounding_size([case]):
         return None
     found = kinks.places(sides, case)
     if not found:
-        said = kinks.jumps(case) if draw == KINKS else []
-        return (tuple(said), tuple(f"cause: {text}" for text in said)) if said else None
-    causes = tuple(place.cause() for place in found)
+        jumps = Diagnosis(tuple(kinks.jumps(case))) if draw == KINKS else Diagnosis()
+        return (jumps.causes, tuple(jumps.lines())) if jumps.causes else None
+    diagnosis = Diagnosis(tuple(place.cause() for place in found), facts=tuple(place.advice() for place in found))
     opinion = second_opinion(sides, case, at)
-    lines = [*(f"cause: {cause}" for cause in causes), *(place.advice() for place in found)]
-    return causes, (*lines, *([str(opinion)] if opinion is not None else []))
+    return diagnosis.causes, (*diagnosis.lines(), *([str(opinion)] if opinion is not None else []))

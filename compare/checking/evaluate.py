@@ -30,6 +30,7 @@ class Evaluation:
     verdict: Verdict
     case: Case | None  # None where there are no two arrays to compare
     reason: str = ""  # why the two-precision tolerance had to be used
+    missing: bool = False  # the manual side returns no such output
 
 
 def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Evaluation]:
@@ -66,7 +67,8 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if name not in plain and _is_state(sides, name):
             continue
         if name not in plain:
-            found[name] = Evaluation(mismatched(f"the manual side returns no {name}", torch.size), None)
+            absent = mismatched(f"the manual side returns no {name}", torch.size)
+            found[name] = Evaluation(absent, None, missing=True)
             continue
         value, result = np.asarray(plain[name]), ours.get(name)
         why = "" if name in ours else reason

@@ -8,7 +8,6 @@ The candidates themselves are in `candidates` and in the rooms that it gathers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,20 +43,6 @@ class Candidate(NamedTuple):
         """The numbers of a candidate that has been made."""
         assert isinstance(self.source, np.ndarray)
         return self.source
-
-
-@dataclass(frozen=True)
-class Cause:
-    """A named cause; what is left of the difference after applying it, as a fraction of the bound; and other
-    names for the same numbers.
-    """
-
-    name: str
-    residual: float
-    alternatives: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.name} (applying it leaves {self.residual:.2g} of the bound)"
 
 
 def constants(case: Case) -> list[Labelled]:

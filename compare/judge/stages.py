@@ -218,7 +218,7 @@ class StepJudge:
             try:
                 with np.errstate(all="ignore"):
                     diagnosis, notes = explain(sides, [case], at=verdict.at)
-                causes = tuple(cause.name for cause in diagnosis.causes)
+                causes = tuple(cause.phrase for cause in diagnosis.causes)
             except Exception as error:  # the verdict stands, whatever the diagnosis makes of it
                 notes = [f"no diagnosis, because it failed itself: {type(error).__name__}: {error}"]
             if tensor == "theta" and verdict.at:
