@@ -60,7 +60,7 @@ def put(which: str, number: int) -> dict[str, Any]:
     for finding in report.findings if report is not None else ():
         if not finding.agrees:
             tensor = "theta" if finding.tensor.startswith("theta") or case.kind == RULE else finding.tensor
-            said["causes"].setdefault(tensor, list(finding.causes))
+            said["causes"].setdefault(tensor, list(finding.phrases))
     said["differs"] = sorted(said["causes"])
     return said | {"seconds": time.process_time() - started}
 

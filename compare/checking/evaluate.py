@@ -207,7 +207,8 @@ def _writes_in_place(problem: Exception, sides: Sides, inputs: Arrays) -> str:
     given = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
     try:
         sides.manual(given)
-    except Exception:
+    except Exception as again:
+        swallowed(again, "the derivation on arrays that it may write into")
         if all(np.array_equal(v, inputs[k], equal_nan=is_float(v)) for k, v in given.items()):
             return ""
     text = str(problem).splitlines()[0]

@@ -9,8 +9,8 @@ import numpy as np
 from handgrad.compare.checking import referee
 from handgrad.compare.checking.evaluate import evaluate
 from handgrad.compare.checking.referee import Side
-from handgrad.compare.diagnosis.causes import Cause
-from handgrad.compare.diagnosis.diagnose import Diagnosis, diagnose, ratio_facts
+from handgrad.compare.diagnosis.cause import Cause, Diagnosis
+from handgrad.compare.diagnosis.diagnose import diagnose, ratio_facts
 from handgrad.compare.diagnosis.graph.search import Clues
 from handgrad.compare.diagnosis.noise import lower_precision
 from handgrad.compare.diagnosis.of_update_rules import explain_update
@@ -48,9 +48,10 @@ def explain(
     `at` is the element of the first case that the report shows, where the referee looks. `forward_differs` may be
     unknown.
     """
-    by_rounding = next((text for case in cases if (text := _no_number_by_rounding(sides, case))), "")
-    if by_rounding:
-        return Diagnosis((Cause(by_rounding, 0.0),)), [f"cause: {by_rounding}"]
+    by_rounding = next((cause for case in cases if (cause := _no_number_by_rounding(sides, case))), None)
+    if by_rounding is not None:
+        diagnosis = Diagnosis((by_rounding,))
+        return diagnosis, diagnosis.lines()
     worst = next((c for c in cases if c.differs()), None)
     opinion = None if worst is None else second_opinion(sides, worst, at if worst is cases[0] else None)
     said = [] if opinion is None else [str(opinion)]
@@ -64,10 +65,11 @@ def explain(
         return diagnosis, diagnosis.lines()
     narrower = next((c.manual.dtype for c in cases if c.manual.dtype.itemsize < c.torch.dtype.itemsize), None)
     if narrower is not None:
-        diagnosis = Diagnosis((Cause(f"the result is {narrower}, where torch's is {cases[0].torch.dtype}", 0.0),))
+        phrase = f"the result is {narrower}, where torch's is {cases[0].torch.dtype}"
+        diagnosis = Diagnosis((Cause("narrower result", phrase, constant=str(narrower)),))
         return diagnosis, diagnosis.lines()
     if any(case.manual.size == 0 < case.torch.size for case in cases):
-        diagnosis = Diagnosis((Cause(f"the {cases[0].output} is missing", 0.0),))
+        diagnosis = Diagnosis((missing(cases[0].output),))
         return diagnosis, diagnosis.lines()
     confirmed = _with_another(sides, cases)
     if not confirmed:
@@ -85,7 +87,12 @@ def explain(
 def explain_stage(sides: Sides, case: Case, at: tuple[int, ...]) -> Explanation:
     """The judge's explainer: one case of a training step."""
     diagnosis, lines = explain(sides, [case], at=at)
-    return Explanation(tuple(cause.name for cause in diagnosis.causes), tuple(lines))
+    return Explanation(tuple(cause.phrase for cause in diagnosis.causes), tuple(lines))
+
+
+def missing(output: str) -> Cause:
+    """The derivation returns no such output."""
+    return Cause("missing output", f"the {output} is missing", output)
 
 
 def _with_another(sides: Sides, cases: Sequence[Case]) -> Sequence[Case]:
@@ -130,25 +137,26 @@ def rounding_size(cases: Sequence[Case], undecided: bool = False) -> str:
     )
 
 
-def _no_number_by_rounding(sides: Sides, case: Case) -> str:
-    """The words for torch's ∞ or NaN beside a number, where rounding alone makes it; nothing where it does not."""
+def _no_number_by_rounding(sides: Sides, case: Case) -> Cause | None:
+    """Torch's ∞ or NaN beside a number, where rounding alone makes it; None where it does not."""
     if case.manual.shape != case.torch.shape or case.torch.dtype != np.float64:
-        return ""
+        return None
     lost = np.flatnonzero(np.isfinite(case.manual) & ~np.isfinite(case.torch))
     if not lost.size:
-        return ""
+        return None
     seen = TorchRounding(sides, case.inputs)
     seen.draw(DRAWS)
     if case.output not in seen.finite:
-        return ""
+        return None
     numbers = int(seen.finite[case.output].flat[lost[0]])
     if not numbers:
-        return ""
+        return None
     value = float(case.torch.flat[lost[0]])
-    return (
+    phrase = (
         f"torch's own formula gives {value} here by rounding alone: of {DRAWS} runs with every operation rounded up "
         f"or down at random, {numbers} give a number"
     )
+    return Cause("rounding of the reference", phrase)
 
 
 def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -> Diagnosis:
@@ -161,10 +169,10 @@ def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -
     beside = [out for case in cases for out in case.beside.values() if out.manual.shape == out.torch.shape]
     one = all(np.count_nonzero(~(np.abs(out.manual - out.torch) <= out.allowed)) <= 1 for out in beside)
     if single is not None and one:
-        return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
+        return Diagnosis((single,), pattern=single.where)
     lower = lower_precision(sides, cases)
     if lower:
-        return Diagnosis((Cause(lower, 0.0),))
+        return Diagnosis((lower,))
     return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.json_values import finite
 from handgrad.compare.judge.agreement import Verdict
 from handgrad.compare.judge.names import is_theta
@@ -20,7 +21,7 @@ class Finding:
     verdict: Verdict
     draw: str  # the draw of the worst verdict
     draws: int
-    causes: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -28,6 +29,11 @@ class Finding:
     def agrees(self) -> bool:
         """Whether the tensor agreed on every draw."""
         return self.verdict.agrees
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Its causes in words."""
+        return tuple(cause.phrase for cause in self.causes)
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary for JSON; numbers that are not finite become None."""
@@ -48,7 +54,7 @@ class Finding:
                 "elements": v.beyond,
                 "of": v.size,
                 "draw": self.draw,
-                "causes": list(self.causes),
+                "causes": list(self.phrases),
                 "notes": list(self.notes),
             }
         )
@@ -75,7 +81,7 @@ class Report:
     @property
     def causes(self) -> tuple[str, ...]:
         """Every named cause, each with its tensor."""
-        return tuple(f"{f.tensor}: {cause}" for f in self.findings for cause in f.causes)
+        return tuple(f"{f.tensor}: {phrase}" for f in self.findings for phrase in f.phrases)
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary for JSON."""

@@ -11,10 +11,10 @@ import numpy as np
 from handgrad.compare.checking import kinks
 from handgrad.compare.checking.draws import Draw, Kind
 from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate
-from handgrad.compare.checking.explain import explain, rounding_size, second_opinion
+from handgrad.compare.checking.explain import explain, missing, rounding_size, second_opinion
 from handgrad.compare.checking.findings import Finding, Report
 from handgrad.compare.checking.more_draws import evaluate_more
-from handgrad.compare.diagnosis.diagnose import Diagnosis
+from handgrad.compare.diagnosis.cause import Cause, Diagnosis
 from handgrad.compare.diagnosis.graph.search import Clues
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE
@@ -90,7 +90,9 @@ def _finding(
     if any(e.case is not None and not e.verdict.agrees for e in asked):
         causes, lines = _explained(sides, name, asked, forward_differs, more, clues)
     else:
-        causes, lines = (f"the {name} is missing" if worst.fault is Fault.MISSING else worst.verdict.problem,), []
+        absent = worst.fault is Fault.MISSING
+        causes = (missing(name) if absent else Cause("no result", worst.verdict.problem, name),)
+        lines = []
     if worst.reason:
         lines = [*lines, f"judged by the two-precision tolerance: {worst.reason}"]
     return Finding(name, worst.verdict, draw.label, draws, causes, tuple(lines), worst.reason)
@@ -99,10 +101,10 @@ def _finding(
 def _explained(
     sides: Sides, name: str, asked: list[Evaluation], forward_differs: bool,
     more: Callable[[], list[Evaluations]], clues: Clues | None,
-) -> tuple[tuple[str, ...], list[str]]:  # fmt: skip
+) -> tuple[tuple[Cause, ...], list[str]]:  # fmt: skip
     """The causes and lines of a difference; `asked` are all evaluations of the tensor, the worst one first."""
     further = [found[name] for found in more() if name in found]
-    diagnosis, lines = Diagnosis(()), list[str]()
+    diagnosis, lines = Diagnosis(), list[str]()
     # Code that has a size of the given shape written into it has another fault at other sizes.
     for ordered in ([*asked, *further], asked)[: 2 if further else 1]:
         cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
@@ -113,7 +115,7 @@ def _explained(
             )
         if diagnosis.causes:
             break
-    return tuple(c.name for c in diagnosis.causes), lines
+    return diagnosis.causes, lines
 
 
 def _unseen(name: str, seen: Seen) -> tuple[str, ...]:
@@ -149,15 +151,14 @@ def _loosely(seen: Seen) -> tuple[str, ...]:
 
 def _at_special_points(
     sides: Sides, case: Case, draw: Draw, at: tuple[int, ...]
-) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+) -> tuple[tuple[Cause, ...], tuple[str, ...]] | None:
     """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
     if rounding_size([case]):
         return None
     found = kinks.places(sides, case)
     if not found:
-        said = kinks.jumps(case) if draw.kind is Kind.KINKS else []
-        return (tuple(said), tuple(f"cause: {text}" for text in said)) if said else None
-    causes = tuple(place.cause() for place in found)
+        jumps = Diagnosis(tuple(kinks.jumps(case)) if draw.kind is Kind.KINKS else ())
+        return (jumps.causes, tuple(jumps.lines())) if jumps.causes else None
+    diagnosis = Diagnosis(tuple(place.cause() for place in found), facts=tuple(place.advice() for place in found))
     opinion = second_opinion(sides, case, at)
-    lines = [*(f"cause: {cause}" for cause in causes), *(place.advice() for place in found)]
-    return causes, (*lines, *([str(opinion)] if opinion is not None else []))
+    return diagnosis.causes, (*diagnosis.lines(), *([str(opinion)] if opinion is not None else []))

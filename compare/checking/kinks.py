@@ -14,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from handgrad.compare.checking.draws import away_from_zero
+from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.names import DY, OUTPUT, TARGET, X, differentiated
@@ -68,9 +69,11 @@ class Place(NamedTuple):
     right: float
     tie: bool = False
 
-    def cause(self) -> str:
+    def cause(self) -> Cause:
+        """The convention that differs."""
         convention = f"torch's convention there is the subgradient {self.torch:.6g}"
-        return f"{self.where}: manual {self.manual:.6g}, torch {self.torch:.6g}; {convention}"
+        phrase = f"{self.where}: manual {self.manual:.6g}, torch {self.torch:.6g}; {convention}"
+        return Cause("subgradient convention", phrase, self.where)
 
     def advice(self) -> str:
         """Whether both are subgradients, and how to take torch's."""
@@ -117,8 +120,8 @@ def places(sides: Sides, case: Case) -> list[Place]:
     return list(found.values())
 
 
-def jumps(case: Case) -> list[str]:
-    """The words for forward passes that differ at a few points only, each with both values."""
+def jumps(case: Case) -> list[Cause]:
+    """Forward passes that differ at a few points only, each with both values."""
     x = case.inputs.get(X)
     if case.output != OUTPUT or x is None or x.shape != case.torch.shape or case.manual.shape != x.shape:
         return []
@@ -126,10 +129,11 @@ def jumps(case: Case) -> list[str]:
     firsts = dict(zip(_names(case, X), differing, strict=True))
     if not 0 < len(firsts) <= SPECIAL:
         return []
-    return [
-        f"{name}: manual {float(case.manual[tuple(i)]):.6g}, torch {float(case.torch[tuple(i)]):.6g}"
-        for name, i in firsts.items()
-    ]
+    found = []
+    for name, i in firsts.items():
+        manual, torch = (float(side[tuple(i)]) for side in (case.manual, case.torch))
+        found.append(Cause("value at a point", f"{name}: manual {manual:.6g}, torch {torch:.6g}", name))
+    return found
 
 
 def _names(case: Case, wrt: str) -> list[str]:

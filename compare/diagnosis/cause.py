@@ -5,6 +5,7 @@ Its sentence is made last, for people; no logic reads it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -32,3 +33,33 @@ class Cause:
         if self.residual is None:
             return self.phrase
         return f"{self.phrase} (applying it leaves {self.residual:.2g} of the bound)"
+
+
+def joined(causes: Sequence[Cause]) -> Cause:
+    """Several causes that explain a difference together, as one."""
+    if len(causes) == 1:
+        return causes[0]
+    parts = ([c.edit for c in causes], [c.phrase for c in causes], [c.where for c in causes if c.where])
+    edit, phrase, where = (" and ".join(part) for part in parts)
+    return Cause(edit, phrase, where, residual=causes[0].residual)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The causes of one tensor's difference, where it is, and what else is known of it."""
+
+    causes: tuple[Cause, ...] = ()
+    pattern: str = ""
+    facts: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """For the report."""
+        out = [f"cause: {cause}" for cause in self.causes]
+        others = dict.fromkeys(other.phrase for cause in self.causes for other in cause.alternatives)
+        if others:
+            out.append("       the same numbers also come from: " + "; ".join(others))
+        if self.pattern:
+            out.append(f"where: {self.pattern}")
+        if not self.causes:
+            out.append("cause: none of the known ones makes these numbers")
+        return [*out, *self.facts]

@@ -8,11 +8,11 @@ The candidates themselves are in `candidates` and in the rooms that it gathers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import Arrays, Sides
 
@@ -44,20 +44,6 @@ class Candidate(NamedTuple):
         """The numbers of a candidate that has been made."""
         assert isinstance(self.source, np.ndarray)
         return self.source
-
-
-@dataclass(frozen=True)
-class Cause:
-    """A named cause; what is left of the difference after applying it, as a fraction of the bound; and other
-    names for the same numbers.
-    """
-
-    name: str
-    residual: float
-    alternatives: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.name} (applying it leaves {self.residual:.2g} of the bound)"
 
 
 def constants(case: Case) -> list[Labelled]:
@@ -143,6 +129,7 @@ def again_with(sides: Sides, case: Case, changes: Arrays) -> np.ndarray | None:
     try:
         with np.errstate(all="ignore"):
             result = sides.torch({**case.inputs, **changes}).get(case.output)
-    except Exception:  # a reference of other options or inputs may refuse them in any way
+    except Exception as error:  # a reference of other options or inputs may refuse them in any way
+        swallowed(error, "the reference on other inputs")
         return None
     return result if isinstance(result, np.ndarray) and np.isfinite(result).all() else None

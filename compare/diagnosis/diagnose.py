@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,10 +18,12 @@ import numpy as np
 
 from handgrad.compare.diagnosis import noise
 from handgrad.compare.diagnosis.candidates import candidates, fits
-from handgrad.compare.diagnosis.causes import Candidate, Cause, Labelled, constants
+from handgrad.compare.diagnosis.cause import Cause, Diagnosis, joined
+from handgrad.compare.diagnosis.causes import Candidate, Labelled, constants
 from handgrad.compare.diagnosis.graph.proof import Found
 from handgrad.compare.diagnosis.graph.search import Clues, TheReference
 from handgrad.compare.diagnosis.regions import near_one, region, region_name, single_element
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import Sides
 
@@ -36,32 +38,6 @@ AGREEING = 2  # agreeing draws that are looked at
 LOOSE = 2.0**-14.5
 EARLY = "the search for a cause stopped early: the reference has many operations"
 FEW = 3  # numbers that may fit another formula by chance
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """The named causes of one tensor's difference, and where it is."""
-
-    causes: tuple[Cause, ...]
-    pattern: str = ""
-    facts: tuple[str, ...] = field(default=())
-
-    @property
-    def named(self) -> bool:
-        """Whether a cause was found."""
-        return bool(self.causes)
-
-    def lines(self) -> list[str]:
-        """For the report."""
-        out = [f"cause: {c}" for c in self.causes]
-        others = dict.fromkeys(name for c in self.causes for name in c.alternatives)
-        if others:
-            out.append("       the same numbers also come from: " + "; ".join(others))
-        if self.pattern:
-            out.append(f"where: {self.pattern}")
-        if not self.causes:
-            out.append("cause: none of the known ones makes these numbers")
-        return [*out, *self.facts]
 
 
 class Explanation(NamedTuple):
@@ -90,10 +66,10 @@ def diagnose(
     """
     cases = [case for case in cases if case.differs() or case.manual.dtype != case.torch.dtype]
     if not cases:
-        return Diagnosis(())
+        return Diagnosis()
     sure = noise.impurity(sides, cases[0]) or noise.widened(cases[0]) or noise.changed_in_place(sides, cases[0])
     if sure:
-        return Diagnosis((Cause(sure, 0.0),))
+        return Diagnosis((sure,))
     for side, arrays in (("torch's", [c.torch for c in cases]), ("the manual side's", [c.manual for c in cases])):
         lost = sum(int(np.count_nonzero(~np.isfinite(a))) for a in arrays)
         if lost:
@@ -109,12 +85,12 @@ def diagnose(
         sources.append(lambda: _guarded(lambda: reference().one_slip()))
     found = _simplest(sides, cases, sources, own)
     if found is None and single is not None:
-        return Diagnosis((Cause(single[0], 0.0),), pattern=single[1])
-    if found is not None and found.named:
+        return Diagnosis((single,), pattern=single.where)
+    if found is not None and found.causes:
         return found
     lower = noise.lower_precision(sides, cases)
     if lower:
-        return Diagnosis((Cause(lower, 0.0),))
+        return Diagnosis((lower,))
     rest = [lambda: _guarded(lambda: reference().forward_slip()), lambda: _guarded(lambda: reference().two_slips())]
     for source in (*rest, lambda: _known(sides, cases, own, fits)):
         found = _simplest(sides, cases, [source], own)
@@ -169,7 +145,8 @@ def _guarded(look: Callable[[], list[T]]) -> list[T]:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return look()
-    except Exception:
+    except Exception as error:
+        swallowed(error, "a part of the diagnosis")
         return []
 
 
@@ -178,12 +155,17 @@ def _best(theories: list[Found]) -> tuple[int, tuple[Cause, ...]] | None:
     if not theories:
         return None
     best, *others = sorted(theories, key=lambda t: t.complexity)
-    also = dict.fromkeys(
-        " and ".join(t.words)
+    also = {
+        " and ".join(t.words): joined(_causes(t))
         for t in others
         if t.complexity <= best.complexity + ALSO and len(t.words) <= len(best.words) and t.words != best.words
-    )
-    return best.complexity, tuple(Cause(word, best.residual, tuple(also)[:3]) for word in best.words)
+    }
+    return best.complexity, tuple(replace(c, alternatives=tuple(also.values())[:3]) for c in _causes(best))
+
+
+def _causes(found: Found) -> list[Cause]:
+    """What was found, as causes: it has words only, so far."""
+    return [Cause("edit", phrase, residual=found.residual) for phrase in found.words]
 
 
 def _worded(names: tuple[str, ...], e: Explanation) -> tuple[str, ...]:

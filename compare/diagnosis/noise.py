@@ -6,53 +6,60 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.diagnosis.cause import Cause
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import FunctionSides, LayerSides, Sides, bounded, is_float, parameters_among
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
+# The edits of this file: none of them is applied, so none has a residual.
+WIDER, KEPT, IN_PLACE, LOWER = "wider precision", "kept between calls", "written in place", "lower precision"
 AFTER_FORWARD = "the backward pass writes into the output in place: before it, the output is right"
 IN_THE_CACHE = (
     "input_gradient changes the cache in place, from which this gradient is then computed: without it, this is right"
 )
 
 
-def widened(case: Case) -> str:
-    """The words for a result in a wider type than the inputs', right but for that; empty otherwise."""
+def widened(case: Case) -> Cause | None:
+    """A result in a wider type than the inputs', right but for that."""
     m, t = case.manual, case.torch
     if m.shape != t.shape or not m.dtype.itemsize > t.dtype.itemsize or m.dtype.kind != "f":
-        return ""
+        return None
     with np.errstate(all="ignore"):
         close = np.abs(m - t) <= case.allowed + 1e3 * np.finfo(t.dtype).eps * np.abs(t)
     if not close.all():
-        return ""
-    return f"a {m.dtype.name} number inside makes the result {m.dtype.name}: np.sqrt(2) is one, math.sqrt(2) is not"
+        return None
+    name = m.dtype.name
+    return Cause(WIDER, f"a {name} number inside makes the result {name}: np.sqrt(2) is one, math.sqrt(2) is not")
 
 
-def impurity(sides: Sides, case: Case) -> str:
-    """Whether the manual side keeps something from call to call: the same inputs, another result."""
+def impurity(sides: Sides, case: Case) -> Cause | None:
+    """What the manual side keeps from call to call: the same inputs, another result."""
     others = {k: np.flip(v).copy() if is_float(v) else v for k, v in case.inputs.items()}
     try:
         first, second = (_plain(sides.manual(case.inputs)[case.output]) for _ in range(2))
         sides.manual(others)
         third = _plain(sides.manual(case.inputs)[case.output])
         elsewhere = sides.torch(others)[case.output]
-    except Exception:
-        return ""
+    except Exception as error:
+        swallowed(error, "a second run of the derivation")
+        return None
     if first.shape != second.shape or first.shape != third.shape:
-        return ""
+        return None
     if np.array_equal(first, second, equal_nan=True) and np.array_equal(second, third, equal_nan=True):
-        return ""
+        return None
+    phrase = "the same inputs give another result on every call: something is kept between calls"
     if _close(second - first, case.torch):
-        return "the gradient of the previous step is still in it (never zeroed): every call adds to the last"
-    if _close(third, elsewhere):
-        return "it is the result of the call before: something is kept from call to call"
-    return "the same inputs give another result on every call: something is kept between calls"
+        phrase = "the gradient of the previous step is still in it (never zeroed): every call adds to the last"
+    elif _close(third, elsewhere):
+        phrase = "it is the result of the call before: something is kept from call to call"
+    return Cause(KEPT, phrase)
 
 
-def changed_in_place(sides: Sides, case: Case) -> str:
-    """Whether a result is right when it is computed alone: another one of the derivation's functions writes into it."""
+def changed_in_place(sides: Sides, case: Case) -> Cause | None:
+    """A result that is right when it is computed alone: another one of the derivation's functions writes into it."""
     if not isinstance(sides, (LayerSides, FunctionSides)) or not case.differs():
-        return ""
+        return None
     params, x, name = parameters_among(case.inputs), case.inputs["x"], case.output.removeprefix("gradient of ")
     try:
         if case.output == "output":
@@ -61,11 +68,12 @@ def changed_in_place(sides: Sides, case: Case) -> str:
             _, cache = sides.layer.forward(params, x)
             alone, words = sides.layer.parameter_gradients(params, cache, case.inputs["dy"])[name], IN_THE_CACHE
         else:
-            return ""
-    except Exception:
-        return ""
+            return None
+    except Exception as error:
+        swallowed(error, "a second run of the derivation")
+        return None
     right = alone.shape == case.torch.shape and bool((np.abs(alone - case.torch) <= case.allowed).all())
-    return words if right else ""
+    return Cause(IN_PLACE, words) if right else None
 
 
 def _close(x: np.ndarray, y: np.ndarray) -> bool:
@@ -76,17 +84,17 @@ def _plain(x: Any) -> np.ndarray:
     return np.asarray(x.value if isinstance(x, Bounded) else x)
 
 
-def lower_precision(sides: Sides, cases: list[Case]) -> str:
-    """The words for a difference that behaves like rounding in a lower precision, and not like a formula.
+def lower_precision(sides: Sides, cases: list[Case]) -> Cause | None:
+    """A difference that behaves like rounding in a lower precision, and not like a formula.
 
     The inputs are moved by about 2⁻²⁰ of themselves, some units in the last place of float32. A wrong formula's
     difference then moves by about 2⁻²⁰ of itself; the rounding of a lower precision is drawn anew.
     """
     names = [_highest(sides, case) for case in cases]
     if not names or None in names or not any(_drawn_anew(sides, case) for case in cases):
-        return ""
+        return None
     lowest = "float16" if "float16" in names else names[0]
-    return f"{lowest} precision somewhere inside: the difference is rounding noise of that size"
+    return Cause(LOWER, f"{lowest} precision somewhere inside: the difference is rounding noise of that size")
 
 
 def _drawn_anew(sides: Sides, case: Case) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.causes import Cause
+from handgrad.compare.diagnosis.cause import Cause, joined
 from handgrad.compare.diagnosis.regions import near_one, single_element
 from handgrad.compare.diagnosis.rules.search import wrong_lines
 from handgrad.compare.judge.case import Case, Output
@@ -97,10 +97,13 @@ def _known(right: Settings, cases: Sequence[Case], size: int) -> tuple[Cause, ..
     if not found:
         return ()
     reduced = {_felt(right, slips, names, cases[0]): residual for names, residual in found.items()}
-    first, *others = reduced
     second = "α" if right["kind"] == "rmsprop" else "β₂"  # what the rule calls the weight of v
-    also = tuple(" and ".join(names).replace("β₂", second) for names in others[:3])
-    return tuple(Cause(name.replace("β₂", second), reduced[first], also) for name in first)
+    said = [
+        [Cause("known slip", name.replace("β₂", second), residual=residual) for name in names]
+        for names, residual in reduced.items()
+    ]
+    also = tuple(joined(causes) for causes in said[1:4])
+    return tuple(replace(cause, alternatives=also) for cause in said[0])
 
 
 def _slips(case: Case) -> Slips:

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.judge.case import Case
+
+SINGLE = "single element"
 
 
 class Region(NamedTuple):
@@ -66,8 +69,8 @@ def region_name(case: Case) -> str:
     return found.name if found else "everywhere"
 
 
-def single_element(cases: list[Case]) -> tuple[str, str] | None:
-    """(what, where) of a difference in the same single element of every case; None where there is none."""
+def single_element(cases: list[Case]) -> Cause | None:
+    """The same single element of every case, which alone differs; None where there is none."""
     regions = [region(case) for case in cases]
     if not regions or any(r is None or not r.single for r in regions) or len({r.name for r in regions if r}) > 1:
         return None
@@ -77,9 +80,11 @@ def single_element(cases: list[Case]) -> tuple[str, str] | None:
         m, t = float(case.manual[r.mask][0]), float(case.torch[r.mask][0])
         factors.add(near_one(m / t) if t else f"{m:.6g} beside 0")
     assert regions[0] is not None
+    where, one = regions[0].name, "a single element is off"
     if len(factors) == 1:
-        return f"a single element is off: manual is {factors.pop()} times torch", regions[0].name
-    return "a single element is off, not always by the same factor", regions[0].name
+        factor = factors.pop()
+        return Cause(SINGLE, f"{one}: manual is {factor} times torch", where, factor)
+    return Cause(SINGLE, f"{one}, not always by the same factor", where)
 
 
 def near_one(factor: float) -> str:

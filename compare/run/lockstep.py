@@ -134,6 +134,7 @@ class Lockstep:
                     sides.network, sides.loss, sides.optimizer, self.theta, self.state, x, target, rate
                 )
         except Exception as error:  # the judge will say at which stage
+            swallowed(error, "the manual step")
             failure = error
         manual_done = time.perf_counter()
 

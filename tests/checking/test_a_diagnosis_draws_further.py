@@ -40,7 +40,7 @@ def test_a_margin_that_no_draw_comes_near_is_not_a_missing_term() -> None:
     with pytest.raises(CheckFailed) as caught:
         check(Contrastive(1.0), contrastive, **FEW)
     (found,) = [f for f in caught.value.report.findings if not f.agrees]
-    (cause,) = found.causes
+    (cause,) = found.phrases
     assert cause.endswith("the constant 2 is left out (taken as 1) in 2 − norm(ŷ)")
 
 
@@ -58,7 +58,7 @@ def test_a_constant_that_is_also_a_size_is_the_constant() -> None:
     with pytest.raises(CheckFailed) as caught:
         check(Scaled(), lambda z, t: 3 * ((z - t) ** 2).mean(), output=(5, 3), target=(5, 3))
     (found,) = [f for f in caught.value.report.findings if not f.agrees]
-    (cause,) = found.causes
+    (cause,) = found.phrases
     assert "the constant 3" in cause
     assert not any("K times" in note for note in found.notes)
 

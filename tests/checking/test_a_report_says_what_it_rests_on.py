@@ -131,5 +131,5 @@ class Off:
 def test_the_cause_of_a_single_number_is_confirmed_by_another(extra: Any, cause: tuple[str, ...]) -> None:
     found = of(report(Off(extra), nn.MSELoss(), output=np.array([[0.3, 0.9]]), target=np.array([[0.1, -0.5]])), "loss")
     assert not found.agrees
-    assert len(found.causes) == len(cause)
-    assert all(words in said for words, said in zip(cause, found.causes, strict=True))
+    assert len(found.phrases) == len(cause)
+    assert all(words in said for words, said in zip(cause, found.phrases, strict=True))

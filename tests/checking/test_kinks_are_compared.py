@@ -84,7 +84,7 @@ def test_another_is_named(name: str) -> None:
     assert set(found) == {"input gradient"}
     finding = found["input gradient"]
     assert finding.draw in ("kinks", "dyadic")
-    assert any(said in cause and "torch's convention there is the subgradient" in cause for cause in finding.causes)
+    assert any(said in cause and "torch's convention there is the subgradient" in cause for cause in finding.phrases)
     text = "\n".join(finding.notes)
     assert "both lie between the slopes from the left" in text
     assert "no derivative exists: the point is a kink" in text
@@ -99,13 +99,13 @@ def test_what_is_no_subgradient_is_said_to_be_none() -> None:
 def test_minus_zero_has_its_own_name() -> None:
     wrong = Elementwise(relu, lambda z: (z > 0) | ((z == 0) & np.signbit(z)))
     (finding,) = failure(wrong, nn.ReLU(), x=(4, 6)).values()
-    assert finding.causes[0].startswith("at x = −0 exactly: manual 1, torch 0")
+    assert finding.phrases[0].startswith("at x = −0 exactly: manual 1, torch 0")
 
 
 def test_a_forward_that_differs_at_a_jump() -> None:
     wrong = Elementwise(lambda z: np.where(z < 0, -1.0, 1.0), lambda z: 0 * z)
     found = failure(wrong, torch.sign, x=(4, 6))
-    assert found["output"].causes == ("at x = 0 exactly: manual 1, torch 0",)
+    assert found["output"].phrases == ("at x = 0 exactly: manual 1, torch 0",)
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -122,7 +122,7 @@ def test_a_tied_maximum(right: bool) -> None:
         check(pair, reference, x=(4, 6))
     else:
         (finding,) = failure(pair, reference, x=(4, 6)).values()
-        assert all(cause.startswith("where x ties with another element") for cause in finding.causes)
+        assert all(cause.startswith("where x ties with another element") for cause in finding.phrases)
 
 
 class Huber:
@@ -142,7 +142,7 @@ class Huber:
 def test_an_absolute_loss_at_its_target() -> None:
     check(Huber(0.0), nn.L1Loss(), output=(4, 3), target=(4, 3))
     (finding,) = failure(Huber(1.0), nn.L1Loss(), output=(4, 3), target=(4, 3)).values()
-    assert finding.causes[0].startswith("at ŷ − y = 0 exactly: manual 0.0")
+    assert finding.phrases[0].startswith("at ŷ − y = 0 exactly: manual 0.0")
 
 
 def test_what_torch_does_not_define_is_not_asked() -> None:
@@ -154,7 +154,7 @@ def test_what_torch_does_not_define_is_not_asked() -> None:
 def test_a_fault_that_is_everywhere_keeps_its_cause() -> None:
     (finding,) = failure(Elementwise(relu, lambda z: 2.0 * (z >= 0)), nn.ReLU(), x=(4, 6)).values()
     assert finding.draw != "kinks"
-    assert "factor 2" in finding.causes[0]
+    assert "factor 2" in finding.phrases[0]
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "leaky-relu"])
@@ -167,4 +167,4 @@ def test_a_kink_in_numbers_of_ones_own_is_told_as_well(name: str) -> None:
         slope = getattr(ACTIVATIONS[name].manual(), "slope", 0.0)
         wrong = Elementwise(lambda z: np.where(z > 0, z, slope * z), lambda z: np.where(z >= 0, 1, slope))
         (finding,) = failure(wrong, ACTIVATIONS[name].torch(), x=x).values()
-        assert finding.causes[0].startswith("at x = 0 exactly: manual 1, torch ")
+        assert finding.phrases[0].startswith("at x = 0 exactly: manual 1, torch ")

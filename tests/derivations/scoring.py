@@ -27,7 +27,7 @@ def said_of(derivation: Derivation) -> Said:
     for finding in report.findings:
         if not finding.agrees:
             name = "theta" if is_theta(finding.tensor) else finding.tensor
-            said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.causes)))
+            said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.phrases)))
     return said
 
 

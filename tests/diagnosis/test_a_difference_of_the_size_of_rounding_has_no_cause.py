@@ -38,7 +38,7 @@ def in_one(factor: float) -> Any:
 )
 def test_no_cause_is_named(slope: Any, digits: int) -> None:
     found = finding(slope)
-    assert found.causes == ()
+    assert found.phrases == ()
     assert "of the size of rounding" in found.notes[0]
     assert f"right to {digits} digits" in found.notes[0]
     assert "float64" not in found.notes[0]
@@ -46,7 +46,7 @@ def test_no_cause_is_named(slope: Any, digits: int) -> None:
 
 def test_in_float32_a_finer_check_is_advised() -> None:
     found = finding(lambda g: g * np.float32(1 + 2e-5), "float32")
-    assert found.causes == ()
+    assert found.phrases == ()
     assert 'dtype="float64"' in found.notes[0]
 
 
@@ -59,7 +59,7 @@ def test_in_float32_a_finer_check_is_advised() -> None:
     ],
 )
 def test_what_is_larger_keeps_its_cause(slope: Any, cause: str) -> None:
-    assert cause in finding(slope).causes[0]
+    assert cause in finding(slope).phrases[0]
 
 
 @pytest.mark.parametrize(("off", "told"), [(8e-15, True), (1e-11, False)])
@@ -74,4 +74,4 @@ def test_nor_where_the_referee_cannot_tell_the_sides_apart(off: float, told: boo
     found = next(f for f in caught.value.report.findings if not f.agrees)
     assert ("of the size of rounding" in found.notes[0]) is told
     assert ("cannot tell the two apart" in found.notes[-1]) is told
-    assert not (told and found.causes)
+    assert not (told and found.phrases)

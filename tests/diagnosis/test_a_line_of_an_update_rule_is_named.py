@@ -161,8 +161,8 @@ def test_the_line_is_named(rule: Any, reference: Any, words: list[str]) -> None:
         check(rule, reference, theta=(12,), steps=4, learning_rate=0.03)
     for finding in caught.value.report.findings:
         if not finding.agrees:
-            assert len(finding.causes) == len(words)
-            assert all(word in cause for word, cause in zip(words, finding.causes, strict=True))
+            assert len(finding.phrases) == len(words)
+            assert all(word in cause for word, cause in zip(words, finding.phrases, strict=True))
 
 
 class Plain:

@@ -104,8 +104,8 @@ def test_it_is_named(rule: Any, reference: Any, words: list[str]) -> None:
         check(rule, reference, theta=(12,), steps=4, learning_rate=0.3)
     for finding in caught.value.report.findings:
         if not finding.agrees:
-            assert len(finding.causes) == len(words), finding.causes
-            assert all(any(word in cause for cause in finding.causes) for word in words), finding.causes
+            assert len(finding.phrases) == len(words), finding.phrases
+            assert all(any(word in cause for cause in finding.phrases) for word in words), finding.phrases
 
 
 def test_the_right_adafactor_agrees() -> None:

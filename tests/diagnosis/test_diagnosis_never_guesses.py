@@ -53,7 +53,7 @@ def test_an_error_of_no_pattern_has_no_cause(name: str, size: float) -> None:
     found = failure(broken, reference, **arguments)
     assert set(found) == set(tensors)
     for finding in found.values():
-        assert finding.causes == ()
+        assert finding.phrases == ()
         assert "cause: none of the known ones makes these numbers" in finding.notes
         assert any(note.startswith("ratio manual / torch: smallest") for note in finding.notes)
 
@@ -62,7 +62,7 @@ def test_an_error_of_no_pattern_has_no_cause(name: str, size: float) -> None:
 def test_nor_has_one_in_a_loss(name: str) -> None:
     loss, reference, arguments = PAIRS[name]
     found = failure(BrokenLoss(loss, {"loss gradient": scattered(1e-7, 0)}), reference, **arguments)
-    assert [f.causes for f in found.values()] == [()]
+    assert [f.phrases for f in found.values()] == [()]
 
 
 def sgd(parameters: Any, lr: float) -> optim.Optimizer:
@@ -76,7 +76,7 @@ def test_nor_has_one_in_an_update(rule: Any, reference: Any) -> None:
         return w * (1 + 1e-7 * (np.arange(w.size) % 7)), s
 
     found = failure(BrokenRule(rule, wrong), reference, theta=(20,), steps=4)
-    assert {f.causes for f in found.values()} == {()}
+    assert {f.phrases for f in found.values()} == {()}
 
 
 @settings(max_examples=3, deadline=None, derandomize=True)
@@ -90,14 +90,14 @@ def test_a_factor_and_a_shift_are_not_a_factor(factor: float, shift: float, seed
         return factor * value + shift * np.random.default_rng([seed, value.size]).uniform(0.5, 1, value.shape)
 
     found = failure(Broken(Linear(7, 5), {"gradient of weight": change}), nn.Linear(7, 5), x=(4, 7))
-    assert found["gradient of weight"].causes == ()
+    assert found["gradient of weight"].phrases == ()
 
 
 @settings(max_examples=3, deadline=None, derandomize=True)
 @given(factor=st.floats(-50, 50).filter(lambda c: abs(c) > 1e-3 and all(abs(c / k - 1) > 1e-3 for k in (1, 2, 4, 5))))
 def test_a_factor_is_told_by_its_value(factor: float) -> None:
     found = failure(Broken(Linear(7, 5), {"input gradient": lambda v, s: factor * v}), nn.Linear(7, 5), x=(4, 7))
-    (cause,) = found["input gradient"].causes[-1:]
+    (cause,) = found["input gradient"].phrases[-1:]
     named = {-1.0: "sign", 0.5: "½"}
     assert "constant factor" in cause or any(word in cause for word in (*named.values(), "times", "divided"))
 
@@ -107,15 +107,15 @@ def test_the_likelier_name_is_first_and_the_others_are_listed() -> None:
     x = np.random.default_rng(0).normal(0, 1, (2, 7))
     found = failure(Broken(Linear(7, 5), {"gradient of bias": lambda v, s: 2 * v}), nn.Linear(7, 5), x=x)
     finding = found["gradient of bias"]
-    assert len(finding.causes) == 1
-    assert "factor 2" in finding.causes[0]
+    assert len(finding.phrases) == 1
+    assert "factor 2" in finding.phrases[0]
     assert any("N times too large" in note for note in finding.notes)
 
 
 def test_a_flipped_sign_is_that_and_not_a_derivative_at_minus_x() -> None:
     """For a linear layer both give the same numbers."""
     found = failure(Broken(Linear(4, 4), {"gradient of weight": lambda v, s: -v}), nn.Linear(4, 4), x=(4, 4))
-    assert found["gradient of weight"].causes == ("the sign is flipped",)
+    assert found["gradient of weight"].phrases == ("the sign is flipped",)
 
 
 def test_a_torch_side_that_is_not_finite_is_no_cause() -> None:
@@ -130,7 +130,7 @@ def test_a_torch_side_that_is_not_finite_is_no_cause() -> None:
             return dy
 
     for finding in failure(Layer(), reference, x=(3, 4)).values():
-        assert finding.causes == ()
+        assert finding.phrases == ()
 
 
 def test_a_float64_constant_is_named() -> None:
@@ -142,7 +142,7 @@ def test_a_float64_constant_is_named() -> None:
             return dy * np.sqrt(2.0)
 
     found = failure(Layer(), lambda x: x * 2**0.5, x=(3, 4), dtype="float32")
-    assert all("float64 number inside" in f.causes[0] for f in found.values())
+    assert all("float64 number inside" in f.phrases[0] for f in found.values())
 
 
 def test_diagnosing_is_quick() -> None:
@@ -159,4 +159,4 @@ def test_diagnosing_is_quick() -> None:
 def test_a_number_added_throughout_is_told_by_its_value() -> None:
     wrong = BrokenLoss(SoftmaxCrossEntropy(), {"loss gradient": lambda g, z, y: g + 1e-3})
     found = failure(wrong, nn.CrossEntropyLoss(), output=(4, 5), target="class")
-    assert found["loss gradient"].causes == ("0.001 is added to every number",)
+    assert found["loss gradient"].phrases == ("0.001 is added to every number",)

@@ -120,5 +120,5 @@ def test_a_search_that_stops_early_says_so() -> None:
     with pytest.raises(CheckFailed) as caught:
         check((forward, backward), reference, x=(2, 3))
     (finding,) = (f for f in caught.value.report.findings if not f.agrees)
-    assert finding.causes == ()
+    assert finding.phrases == ()
     assert any("stopped early" in note for note in finding.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from handgrad.compare.run import experiment, lockstep
 from handgrad.compare.run.experiment import Experiment, Setup
 from handgrad.compare.run.health import Stopped
 
+COMPARE = Path(__file__).resolve().parents[2] / "compare"
 X = {"x": (4, 3)}
 
 
@@ -145,6 +147,15 @@ def test_the_environment_asks_for_it_too(monkeypatch: pytest.MonkeyPatch, capsys
         monkeypatch.setenv(VARIABLE, value)
         assert not report_of(Doubled(), nn.Tanh()).agrees
         assert ("planted" in capsys.readouterr().err) == shown
+
+
+@pytest.mark.parametrize("file", sorted(COMPARE.rglob("*.py")), ids=lambda file: str(file.relative_to(COMPARE)))
+def test_no_file_swallows_an_exception_in_silence(file: Path) -> None:
+    for handler in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(handler, ast.ExceptHandler) and ast.unparse(handler.type or ast.Name("Exception")) == "Exception":
+            body = [node for statement in handler.body for node in ast.walk(statement)]
+            shown = any(isinstance(n, ast.Call) and ast.unparse(n.func) == "swallowed" for n in body)
+            assert shown or any(isinstance(n, ast.Raise) for n in body), f"{file}, line {handler.lineno}"
 
 
 # --- a training ---------------------------------------------------------------------------------------------------

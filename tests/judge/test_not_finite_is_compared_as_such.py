@@ -65,7 +65,7 @@ def test_what_is_not_a_number_by_torchs_rounding_alone_is_told_as_such() -> None
         check(manual.RMSprop(**rule), lambda p, lr: torch.optim.RMSprop(p, lr=lr, **rule), theta=(50,), steps=1)
     (finding,) = [f for f in caught.value.report.findings if not f.agrees]
     assert finding.tensor == "theta after step 1"
-    assert finding.causes[0].startswith("torch's own formula gives nan here by rounding alone: of 16 runs with every")
+    assert finding.phrases[0].startswith("torch's own formula gives nan here by rounding alone: of 16 runs with every")
 
 
 def test_what_is_not_a_number_by_its_formula_is_not() -> None:

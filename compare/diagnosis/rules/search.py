@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.causes import Cause
+from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.diagnosis.rules.change import Change, Units, earlier, starting
 from handgrad.compare.diagnosis.rules.mutants import changes, numbers, units, worded
 from handgrad.compare.diagnosis.rules.read_off import read_off
 from handgrad.compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import Arrays
 
@@ -22,6 +23,7 @@ FUNCTIONS: dict[str, Any] = {
     "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum, "where": np.where, "clip": np.clip,
     "tanh": np.tanh, "exp": np.exp, "log": np.log, "minimum": np.minimum,
 }  # fmt: skip
+LINE, STATE = "line of the rule", "precision of the state"
 MIXING = {"sum", "mean", "size"}  # a line with one of these is another one for a few of the elements
 ALSO = 1  # other names for the same numbers are listed up to so much more complexity
 PAIRED = 40000  # pairs that are tried
@@ -97,7 +99,8 @@ def wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ..
             _seen.clear()
         try:
             found = _wrong_lines(sides, cases, most)
-        except Exception:  # a rule that a recipe does not fit costs a name, not the check
+        except Exception as error:  # a rule that a recipe does not fit costs a name, not the check
+            swallowed(error, "the search for a wrong line")
             found = ()
         _seen[key] = ([case.beside for case in cases], found)
     causes: tuple[Cause, ...] = _seen[key][1]
@@ -119,7 +122,7 @@ def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, .
         right = [Trajectory(recipe, case).left(units(recipe), recipe.hyper) for case in cases]
         if max(right) <= 1:  # nothing is wrong with any line; a change that does nothing would fit as well
             return tuple(
-                Cause(f"torch keeps {name} in float32; this rule keeps it in float64", max(right))
+                Cause(STATE, f"torch keeps {name} in float32; this rule keeps it in float64", name, residual=max(right))
                 for name in _narrow_state(sides, cases[0])
                 if cases[0].manual.dtype == np.float64
             )
@@ -128,8 +131,9 @@ def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, .
         return ()
     found.sort(key=lambda f: f[0])
     complexity, residual, words = found[0]
-    also = [" and ".join(w) for c, _, w in found[1:] if c <= complexity + ALSO and w != words]
-    return tuple(Cause(w, residual, tuple(dict.fromkeys(also))[:3]) for w in words)
+    others = [(" and ".join(w), r) for c, r, w in found[1:] if c <= complexity + ALSO and w != words]
+    also = tuple(Cause(LINE, phrase, residual=r) for phrase, r in dict(others).items())[:3]
+    return tuple(Cause(LINE, w, residual=residual, alternatives=also) for w in words)
 
 
 def _sound(recipe: Recipe, cases: Sequence[Case]) -> bool:
