@@ -23,41 +23,15 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.foundation.torch_internals import (
     DispatchMode,
-    decomposition_table,
     is_in_place,
     tree_leaves,
     tree_map,
 )
+from handgrad.compare.judge.parts import in_parts
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
-SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
-# The core operations of torch are one step each, but for these.
-FUSED = ("gelu", "_softmax", "_log_softmax", "native_layer_norm", "native_group_norm", "_native_batch_norm_legit")
-ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
-
-
-def _attention(q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, **rest: Any) -> Any:
-    """Torch's own parts give the probabilities for the second result; the backward pass needs what the operation gives,
-    the logarithm of the sum.
-    """
-    output, _ = decomposition_table[ATTENTION](q, k, v, dropout_p, is_causal, **rest)
-    scale, mask = rest.get("scale"), rest.get("attn_mask")
-    scores = torch.matmul(q, k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        scores = scores.masked_fill(torch.ones_like(scores).tril() == 0, -torch.inf)
-    return output, torch.logsumexp(scores if mask is None else scores + mask, -1)
-
-
-# What optimizers are made of; torch takes these apart too, but ten times as slowly.
-PARTS: dict[str, Callable[..., Any]] = {
-    "lerp": lambda a, b, weight: a + weight * (b - a),
-    "addcmul": lambda a, b, c, value=1: a + value * (b * c),
-    "addcdiv": lambda a, b, c, value=1: a + value * (b / c),
-    "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "sigmoid": lambda z: 1 / (1 + torch.exp(-z)),
-}
 
 
 class PythonNumber(float):
@@ -111,7 +85,7 @@ class RandomRounding(DispatchMode):
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__.rstrip("_")
         with self:
-            result = _in_parts(func, name, args, kwargs)
+            result = in_parts(func, name, args, kwargs)
         if result is not NotImplemented:
             return result
         args, kwargs = tree_map(self._rounded, (args, kwargs))
@@ -170,15 +144,6 @@ class RandomRounding(DispatchMode):
         up = torch.randint(0, 2, t.shape, generator=self.generator, dtype=torch.bool)
         infinity = torch.full_like(t, torch.inf)
         return torch.where((t == 0) | t.isinf(), t, torch.nextafter(t, torch.where(up, infinity, -infinity)))
-
-
-def _in_parts(func: Any, name: str, args: Any, kwargs: Any) -> Any:
-    """The operation made of smaller ones; NotImplemented where it is one step."""
-    if name in PARTS:
-        result = PARTS[name](*args, **kwargs)
-        return args[0].copy_(result) if is_in_place(func) else result
-    one_step = (name in SIMPLE and "alpha" not in kwargs) or (torch.Tag.core in func.tags and name not in FUSED)
-    return NotImplemented if one_step or func not in decomposition_table else decomposition_table[func](*args, **kwargs)
 
 
 def _is_real(t: Any) -> bool:

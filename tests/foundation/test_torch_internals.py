@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from handgrad.compare.foundation import torch_internals as internals
-from handgrad.compare.judge.torch_rounding import ATTENTION, FUSED
+from handgrad.compare.judge.parts import ATTENTION, FUSED
 
 aten = torch.ops.aten
 
@@ -166,7 +166,7 @@ def test_a_map_may_be_told_what_a_leaf_is() -> None:
 
 
 def test_the_table_takes_every_operation_apart_that_rounding_is_measured_in() -> None:
-    """`judge.torch_rounding` needs the parts of the fused operations."""
+    """`judge.parts` needs the parts of the fused operations."""
     known = {internals.operation_name(op) for op in internals.decomposition_table if str(op).startswith("aten.")}
     assert set(FUSED) <= known
     assert ATTENTION in internals.decomposition_table
