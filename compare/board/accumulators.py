@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from handgrad.compare.board import scalars
 from handgrad.compare.judge.ledger import StageRow
+from handgrad.compare.judge.names import PHASES, phase_of
 from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
 from handgrad.compare.run.lockstep import Lockstep
 from handgrad.compare.run.progress import SIDES, Progress
@@ -26,8 +27,8 @@ class Worst:
         """The point, by tag; the next one begins afresh."""
         found = {scalars.FRACTION: max((fraction for fraction, _, _ in self.stages.values()), default=0.0)}
         found |= {f"{scalars.STAGES}/{name}": fraction for name, (fraction, _, _) in self.stages.items()}
-        for phase in scalars.PHASES:
-            of_phase = [worst for name, worst in self.stages.items() if scalars.phase_of(name) == phase]
+        for phase in PHASES:
+            of_phase = [worst for name, worst in self.stages.items() if phase_of(name) == phase]
             if of_phase:
                 # One beyond its bound, if there is one; else the largest: a probability of 1e-30 has little to show.
                 _, difference, allowed = max(of_phase, key=lambda worst: (worst[0] > 1, worst[1]))

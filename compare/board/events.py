@@ -123,7 +123,7 @@ class EventLog:
         if self.summed != step:
             self._scalars(COMPARE, hparams.metrics(report), step)
         self._write(COMPARE, text_pb("verdict", markdown.verdict(report)), step)
-        well = report["verdict"] == "agrees" and not report["stopped"]
+        well = report["verdict"] == reports.AGREES and not report["stopped"]
         self._write(COMPARE, hparams.end(time.time(), well), step)
         if not report["stopped"]:
             projector.write(run, self.folder)

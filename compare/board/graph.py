@@ -14,6 +14,7 @@ from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 
+from handgrad.compare.judge.names import layer_name
 from handgrad.compare.run.lockstep import Lockstep
 
 
@@ -24,7 +25,7 @@ def graph(run: Lockstep) -> GraphDef:
     last, width = "x", sizes[0]
     for i, module in enumerate(run.sides.model):
         kind = type(module).__name__
-        name = f"{i} · {kind}"
+        name = layer_name(i, module)
         inputs = [last]
         for key, parameter in module.named_parameters():
             nodes.append(_node(f"{_plain(name)}/{key}", "parameter", [], tuple(parameter.shape)))

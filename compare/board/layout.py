@@ -7,6 +7,7 @@ import re
 from torch.utils.tensorboard.summary import custom_scalars
 
 from handgrad.compare.board import scalars
+from handgrad.compare.judge.names import PHASES
 
 LEARNING, AGREEMENT, LAYERS, TIME = "Learning", "Agreement", "Layer by layer", "Time"
 
@@ -44,7 +45,7 @@ LAYOUT = {
         "part of the bound that is used, above 1 they disagree": _of(scalars.FRACTION),
         "part of the bound, by stage": _group(scalars.STAGES),
         "branch flips and vacuous bounds in each epoch": _both(scalars.FLIPS, scalars.VACUOUS),
-        **{f"{phase}: log10 |Δ| below its bound": _margin(phase) for phase in scalars.PHASES},
+        **{f"{phase}: log10 |Δ| below its bound": _margin(phase) for phase in PHASES},
     },
     LAYERS: {
         "gradient norm": _group(scalars.GRADIENT_NORM),

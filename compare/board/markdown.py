@@ -9,7 +9,7 @@ from typing import Any
 from handgrad.compare.judge.ledger import Disagreement
 from handgrad.compare.run.lockstep import Lockstep
 from handgrad.compare.run.progress import SIDES
-from handgrad.compare.run.report import sentence, table
+from handgrad.compare.run.report import DISAGREES, sentence, table
 from handgrad.compare.run.terminal import settings
 
 WIDTH = 110  # characters of a line that a page shows without scrolling
@@ -28,7 +28,7 @@ def verdict(report: dict[str, Any]) -> str:
     """The sentence and the table that end a run, from what report.json says."""
     header, rows = table(report)
     stopped = f"\n\n**stopped: {report['stopped']}**" if report["stopped"] else ""
-    words = "**disagrees**" if report["verdict"] == "disagrees" else "agrees"
+    words = "**disagrees**" if report["verdict"] == DISAGREES else "agrees"
     return f"{words}: {sentence(report)}{stopped}\n\n{markdown_table(header, rows)}"
 
 

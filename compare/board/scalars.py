@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.judge.names import layer_name
 from handgrad.compare.run.lockstep import Lockstep
 
 EQUAL = 1e-20  # stands for 0, which has no logarithm: below every rounding error of a float64
@@ -29,7 +30,6 @@ ULPS, ULPS_OF_MOST = (
 FLIPS, VACUOUS = "agreement/branch flips in this epoch", "agreement/vacuous bounds in this epoch"
 STAGES, MARGINS = "agreement by stage", "agreement margins"
 SECONDS, FASTER = "time/milliseconds per step", "time/torch_ref ÷ manual"
-PHASES = ("forward", "backward", "update")
 
 # What TensorBoard says beside a chart: of one tag, or of all tags of a group.
 DESCRIPTIONS = {
@@ -94,7 +94,7 @@ def tests_of_side(run: Lockstep, side: str) -> dict[str, float]:
 
 def layer_names(run: Lockstep) -> list[str]:
     """0 · Linear, 1 · ReLU, …"""
-    return [f"{i} · {type(layer).__name__}" for i, layer in enumerate(run.sides.network.layers)]
+    return [layer_name(i, layer) for i, layer in enumerate(run.sides.network.layers)]
 
 
 def norms(run: Lockstep, flat: np.ndarray) -> dict[str, float]:
@@ -125,15 +125,6 @@ def margin(phase: str) -> tuple[str, str, str]:
     """The tags of a margin: its lower end, the difference, and its upper end."""
     lower, difference, upper = "no difference", "difference", "bound"
     return f"{MARGINS}/{phase}: {lower}", f"{MARGINS}/{phase}: {difference}", f"{MARGINS}/{phase}: {upper}"
-
-
-def phase_of(stage: str) -> str:
-    """Which of the PHASES a stage belongs to; none for the learning rate."""
-    if stage.endswith("forward") or stage.startswith("loss · "):
-        return "forward"
-    if stage.startswith("update · "):
-        return "update"
-    return "backward" if "gradient" in stage else ""
 
 
 def description(tag: str) -> str:

@@ -40,7 +40,7 @@ from handgrad.compare.run.folder import (
     versions,
 )
 from handgrad.compare.run.health import NoRoom, Stopped
-from handgrad.compare.run.lockstep import Lockstep
+from handgrad.compare.run.lockstep import Lockstep, Observer
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def resume(
     if finished is not None:
         console.print(f"finished already: {folder / REPORT}", highlight=False, soft_wrap=True)
         console.print(reports.sentence(finished), highlight=False, soft_wrap=True)
-        return exit_codes.EXIT_DISAGREES if finished["verdict"] == "disagrees" else exit_codes.EXIT_AGREES
+        return exit_codes.EXIT_DISAGREES if finished["verdict"] == reports.DISAGREES else exit_codes.EXIT_AGREES
     if data_dir is None and content.get("data_dir") is not None:
         data_dir = Path(content["data_dir"])
         if not data_dir.is_dir():
@@ -167,12 +167,12 @@ def _train_and_report(
     lockstep: Lockstep, place: Place, began: float, document: Document | None, damaged: list[Path] | None
 ) -> int:
     folder, console = place.folder, place.console
-    stopped, code = "", exit_codes.EXIT_AGREES
+    stopped, code, interrupted = "", exit_codes.EXIT_AGREES, False
     bar = terminal.LiveBar(console, lockstep.steps)
     bar.reported = len(lockstep.judge.disagreements)
     try:
         with contextlib.ExitStack() as stack:
-            observers: list[Any] = []
+            observers: list[Observer] = []
             log = None
             cut_back(folder, document.log.get("files", {}) if document else {})
             if place.log_every:
@@ -204,7 +204,7 @@ def _train_and_report(
             except Interrupted as problem:
                 if not problem.saved:
                     raise
-                stopped, code = "interrupted", problem.code
+                stopped, code, interrupted = "interrupted", problem.code, True
             if log is not None:
                 started = time.perf_counter()
                 log.finish(lockstep, reports.report(lockstep, started - began, stopped))
@@ -220,14 +220,14 @@ def _train_and_report(
         write_json(folder / REPORT, result)
     except OSError as problem:
         stopped, code = stopped or no_room(folder, problem), exit_codes.EXIT_STOPPED
-    if result["verdict"] == "disagrees" and code < exit_codes.EXIT_STOPPED:
+    if result["verdict"] == reports.DISAGREES and code < exit_codes.EXIT_STOPPED:
         code = exit_codes.EXIT_DISAGREES
     if result["stages"]:
         console.print(terminal.final_table(result))
     if (folder / REPORT).exists():
         console.print(f"report: {folder / REPORT}", highlight=False, soft_wrap=True)
     console.print(terminal.closing(result), highlight=False, soft_wrap=True)
-    if stopped == "interrupted":
+    if interrupted:
         _say_how_to_go_on(folder)
     elif stopped:
         print(f"handgrad mnist: {stopped}", file=sys.stderr)

@@ -18,6 +18,8 @@ _GRADIENT, _THETA_AFTER = "gradient of ", "theta after step "
 
 # Stages of a step.
 FORWARD, PARAMETER_GRADIENTS = "forward", "parameter gradients"
+_LOSS_STAGE, _UPDATE_STAGE = "loss · ", "update · "
+PHASES = FORWARD_PHASE, BACKWARD_PHASE, UPDATE_PHASE = ("forward", "backward", "update")
 
 
 def parameter(name: str) -> str:
@@ -63,21 +65,36 @@ def differentiated(output: str) -> tuple[str, str] | None:
     return {INPUT_GRADIENT: (X, OUTPUT), LOSS_GRADIENT: (OUTPUT, LOSS)}.get(output)
 
 
+def layer_name(index: int, layer: Any) -> str:
+    """A layer as reports name it: 0 · Linear."""
+    return f"{index} · {type(layer).__name__}"
+
+
 def layer_stage(index: int, layer: Any, what: str) -> str:
-    """A stage of a layer, as reports name it."""
-    return f"{index} · {type(layer).__name__} · {what}"
+    """A stage of a layer."""
+    return f"{layer_name(index, layer)} · {what}"
 
 
 def loss_stage(loss: Any) -> str:
     """The stage of a loss."""
-    return f"loss · {type(loss).__name__}"
+    return f"{_LOSS_STAGE}{type(loss).__name__}"
 
 
 def update_stage(rule: Any) -> str:
     """The stage of an update rule."""
-    return f"update · {type(rule).__name__}"
+    return f"{_UPDATE_STAGE}{type(rule).__name__}"
 
 
 def learning_rate_stage(schedule: Any) -> str:
     """The stage of a schedule."""
     return f"learning rate · {type(schedule).__name__}"
+
+
+def phase_of(stage: str) -> str:
+    """Which of the PHASES of a step a stage belongs to; none for the learning rate and the step as a whole."""
+    if stage.endswith(f" · {FORWARD}") or stage.startswith(_LOSS_STAGE):
+        return FORWARD_PHASE
+    if stage.startswith(_UPDATE_STAGE):
+        return UPDATE_PHASE
+    backward = stage == LOSS_GRADIENT or stage.endswith((f" · {INPUT_GRADIENT}", f" · {PARAMETER_GRADIENTS}"))
+    return BACKWARD_PHASE if backward else ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from handgrad import manual
+from handgrad.compare.judge import names
 
 
 class Stopped(Exception):
@@ -31,7 +32,7 @@ def branch_flips(
         z, torch_z = (ours[i - 1], theirs[i - 1]) if i else (x, x)
         flips = sum(int(np.count_nonzero((z > kink) != (torch_z > kink))) for kink in getattr(layer, "kinks", ()))
         if flips:
-            found[f"{i} · {type(layer).__name__}"] = flips
+            found[names.layer_name(i, layer)] = flips
     return found
 
 
@@ -59,9 +60,10 @@ def require_finite(
 
 def _stages(network: manual.Network, record: Any, theta: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """(name, result) of each stage, in the order of the step."""
-    layers = [f"{i} · {type(layer).__name__}" for i, layer in enumerate(network.layers)]
-    yield from ((f"{name} · forward", y) for name, y in zip(layers, record.outputs, strict=True))
-    yield from (("loss", record.loss), ("loss gradient", record.deltas[-1]))
+    layers = list(enumerate(network.layers))
+    forwards = zip(layers, record.outputs, strict=True)
+    yield from ((names.layer_stage(*layer, names.FORWARD), y) for layer, y in forwards)
+    yield from ((names.LOSS, record.loss), (names.LOSS_GRADIENT, record.deltas[-1]))
     backwards = zip(layers[:0:-1], record.deltas[-2::-1], strict=True)
-    yield from ((f"{name} · input gradient", delta) for name, delta in backwards)
-    yield from (("parameter gradients", record.grad), ("update", theta))
+    yield from ((names.layer_stage(*layer, names.INPUT_GRADIENT), delta) for layer, delta in backwards)
+    yield from ((names.PARAMETER_GRADIENTS, record.grad), ("update", theta))

@@ -9,6 +9,8 @@ from handgrad.compare.judge.ledger import StageRow
 from handgrad.compare.judge.whole_step import STAGE as WHOLE_STEP
 from handgrad.compare.run.lockstep import Lockstep
 
+AGREES, DISAGREES = "agrees", "disagrees"  # the verdict in report.json
+
 
 def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, Any]:
     """report.json. `stopped` says why a run ended early, and is empty for one that did not."""
@@ -17,7 +19,7 @@ def report(run: Lockstep, total_seconds: float, stopped: str = "") -> dict[str, 
     now = run.progress
     steps = now.step + 1
     return {
-        "verdict": "disagrees" if any(r.disagreements for r in rows) else "agrees",
+        "verdict": DISAGREES if any(r.disagreements for r in rows) else AGREES,
         "steps": steps,
         "parameters": run.sides.network.size,
         "numbers_compared": sum(r.numbers for r in stages),
@@ -72,7 +74,7 @@ def sentence(r: dict[str, Any]) -> str:
     parts = [f"{r['steps']:,} steps", f"{count(r['numbers_compared'])} numbers compared"]
     if not r["numbers_compared"]:
         parts.append("nothing was compared")
-    elif r["verdict"] == "agrees":
+    elif r["verdict"] == AGREES:
         parts += ["all agree", f"closest call {r['closest_call']:.3f} of its bound"]
     else:
         parts.append(f"{len(r['disagreements'])} tensors disagree")

@@ -22,6 +22,7 @@ from handgrad.compare.board import accumulators, drawing, markdown, pictures, pr
 from handgrad.compare.board.event_file import EventFile
 from handgrad.compare.board.events import EventLog
 from handgrad.compare.commands import main as cli
+from handgrad.compare.judge import names
 from handgrad.compare.run import report as reports
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.health import Stopped
@@ -210,7 +211,7 @@ def test_no_fraction_between_two_points_is_lost(story) -> None:
 
 
 def test_the_margins_hold_the_difference(story) -> None:
-    for phase in scalars.PHASES:
+    for phase in names.PHASES:
         lower, difference, bound = (story.series("compare", tag) for tag in scalars.margin(phase))
         assert lower.keys() == difference.keys() == bound.keys() == set(range(0, story.run.steps, EVERY))
         assert all(lower[s] == -20 <= difference[s] <= bound[s] < -8 for s in lower)
@@ -222,8 +223,8 @@ def test_the_margins_hold_the_difference(story) -> None:
 
 
 def test_every_stage_of_a_step_has_its_phase(story) -> None:
-    phases = {name: scalars.phase_of(name) for name in story.run.judge.expected}
-    assert set(phases.values()) == set(scalars.PHASES)
+    phases = {name: names.phase_of(name) for name in story.run.judge.expected}
+    assert set(phases.values()) == set(names.PHASES)
     assert phases["loss · SoftmaxCrossEntropy"] == "forward"
     assert phases["loss gradient"] == "backward"
 

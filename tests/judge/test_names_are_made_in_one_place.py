@@ -1,0 +1,45 @@
+"""The names of inputs, outputs and stages: what one function makes, another takes apart; no other file does either."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from handgrad import manual
+from handgrad.compare.judge import names
+
+COMPARE = Path(__file__).resolve().parents[2] / "compare"
+ROOMS = ("foundation", "rounding", "judge", "checking", "run", "lessons", "board", "commands")
+FILES = sorted(file for room in ROOMS for file in (COMPARE / room).rglob("*.py") if file.name != "names.py")
+
+
+def test_a_parameter_and_its_gradient() -> None:
+    assert names.parameters_among({names.parameter("weight"): 1, "x": 2, "parameters": 3}) == {"weight": 1}
+    assert names.parameter_behind(names.gradient_of("weight")) == "weight"
+    assert [names.parameter_behind(name) for name in ("input gradient", "output", "weight", "theta")] == [None] * 4
+
+
+def test_what_an_output_is() -> None:
+    assert names.differentiated(names.gradient_of("weight")) == (names.parameter("weight"), "output")
+    assert names.differentiated("input gradient") == ("x", "output")
+    assert names.differentiated("loss gradient") == ("output", "loss")
+    assert [names.differentiated(name) for name in ("output", "loss", "theta", "exp_avg")] == [None] * 4
+    assert [names.is_theta(name) for name in ("theta", names.theta_after(3), "exp_avg")] == [True, True, False]
+    assert [names.is_forward(name) for name in ("output", "loss", "loss gradient")] == [True, True, False]
+
+
+def test_stages_as_reports_name_them() -> None:
+    assert names.layer_stage(1, manual.ReLU(), names.INPUT_GRADIENT) == "1 · ReLU · input gradient"
+    assert names.loss_stage(manual.SoftmaxCrossEntropy()) == "loss · SoftmaxCrossEntropy"
+    assert names.update_stage(manual.SGD()) == "update · SGD"
+    assert names.phase_of(names.layer_stage(1, manual.ReLU(), names.FORWARD)) == "forward"
+    assert names.phase_of(names.learning_rate_stage(manual.Constant(0.1))) == ""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(COMPARE)))
+def test_no_other_file_knows_how_a_name_is_made(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert not re.search(r'"(gradient of|parameter|theta after(?: step)?)[ "]', text.replace('"parameter", []', ""))
+    assert not re.search(r'(startswith|endswith|removeprefix|split|partition)\(f?"[^"]*( of | · |after|gradient)', text)
