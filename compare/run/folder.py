@@ -21,7 +21,7 @@ from handgrad.compare.run.checkpoint.files import Damaged
 from handgrad.compare.run.experiment import Experiment
 
 EXPERIMENT, REPORT = "experiment.json", "report.json"
-FORMAT = 2  # of all that a run writes; another number where a name in report.json or in a checkpoint has changed
+FORMAT = 3  # of all that a run writes; another number where a name in report.json or in a checkpoint has changed
 
 
 def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
