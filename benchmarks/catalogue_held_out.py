@@ -67,7 +67,7 @@ def first() -> list[Fault]:
             BrokenRule(SGD(0.9), lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 10)),
             torch_rule(optim.SGD, momentum=0.9),
             rate,
-            {"theta": ("factor of 0.1",)},
+            {"theta": ("lr is 0.002, not 0.02",)},
         ),
         Fault(
             "Adam: β₂ 0.99 for 0.999",
@@ -91,7 +91,7 @@ def first() -> list[Fault]:
             RMSprop(0.9, 0.0),
             torch_rule(optim.RMSprop, alpha=0.9, eps=1e-3, momentum=0.9),
             rate,
-            {"theta": ("momentum", "ε is missing")},
+            {"theta": ("momentum", "ε is left out")},
         ),
         Fault(
             "SGD: clipped gradients",

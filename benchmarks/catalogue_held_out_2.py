@@ -46,7 +46,7 @@ def hot(y: Any, k: int) -> Any:
 def row(name: str, forward: Any, backward: Any, twin: Any, causes: Any, **arguments: Any) -> dict[str, Any]:
     causes = {DX: causes} if isinstance(causes, str) else causes
     arguments = {"x": (4, 5), **arguments}
-    return {"name": name, "ours": (forward, backward), "twin": twin, "causes": causes, **arguments}
+    return {"name": name, "ours": (forward, backward), "reference": twin, "causes": causes, **arguments}
 
 
 def activations() -> list[dict[str, Any]]:
@@ -411,7 +411,7 @@ class TwoFunctions:
 
 def loss(name: str, value: Any, gradient: Any, twin: Any, cause: str, **arguments: Any) -> dict[str, Any]:
     arguments = {"output": (6, 4), "target": (6, 4), **arguments}
-    return {"name": name, "ours": TwoFunctions(value, gradient), "twin": twin, "causes": {"loss gradient": cause}, **arguments}  # fmt: skip
+    return {"name": name, "ours": TwoFunctions(value, gradient), "reference": twin, "causes": {"loss gradient": cause}, **arguments}  # fmt: skip
 
 
 def losses() -> list[dict[str, Any]]:
@@ -500,7 +500,7 @@ def adam(wrong: str) -> Any:
 
 
 def rule(name: str, ours: Any, twin: Any, cause: str, **arguments: Any) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "twin": twin, "causes": {"theta": cause}, "theta": (30,), "learning_rate": 0.03, "steps": 6, **arguments}  # fmt: skip
+    return {"name": name, "ours": ours, "reference": twin, "causes": {"theta": cause}, "theta": (30,), "learning_rate": 0.03, "steps": 6, **arguments}  # fmt: skip
 
 
 def t_rule(kind: Any, **options: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Cause:
         if self.residual is None:
             return self.phrase
         return f"{self.phrase} (applying it leaves {self.residual:.2g} of the bound)"
+
+
+class Explanation(NamedTuple):
+    """Edits that together give the manual numbers in every case, and how unlikely they are, in tens for each."""
+
+    complexity: int
+    causes: tuple[Cause, ...]
 
 
 def joined(causes: Sequence[Cause]) -> Cause:

@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.compare.judge.sides import Arrays
+from handgrad.compare.judge.sides import Arrays, gradient_of
+
+
+def differing(manual: np.ndarray, torch: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """The elements that differ by more than the bound."""
+    with np.errstate(all="ignore"):
+        mask: np.ndarray = ~(np.abs(manual - torch) <= allowed)
+    return mask
 
 
 class Output(NamedTuple):
@@ -16,6 +23,14 @@ class Output(NamedTuple):
     manual: np.ndarray
     torch: np.ndarray
     allowed: np.ndarray
+
+    def agrees(self) -> bool:
+        """Whether the two sides differ by no more than the bound."""
+        return not self.where().any()
+
+    def where(self) -> np.ndarray:
+        """The elements that differ by more than the bound."""
+        return differing(self.manual, self.torch, self.allowed)
 
 
 @dataclass(frozen=True)
@@ -41,9 +56,18 @@ class Case:
 
     def where(self) -> np.ndarray:
         """The elements that differ by more than the bound; the shapes must be equal."""
-        with np.errstate(all="ignore"):
-            mask: np.ndarray = ~(np.abs(self.manual - self.torch) <= self.allowed)
-        return mask
+        return differing(self.manual, self.torch, self.allowed)
+
+    @property
+    def gradients(self) -> list[str]:
+        """The outputs that are gradients."""
+        return [name for name in self.results if name.endswith(" gradient") or name.startswith(gradient_of(""))]
+
+    @property
+    def parameter(self) -> str:
+        """The parameter that the output is the gradient of; empty for any other output."""
+        name = self.output.removeprefix(gradient_of(""))
+        return "" if name == self.output else name
 
     @property
     def batch(self) -> int:
