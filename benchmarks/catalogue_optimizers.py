@@ -216,9 +216,7 @@ def of_rmsprop() -> Iterator[Fault]:
         {"theta": ("term ε is left out",)},
     )
     yield fault("RMSprop: root missing", _Unrooted(0.9), right, {"theta": ("root of v is not taken",)})
-    yield fault(
-        "RMSprop: α and 1 − α swapped", RMSprop(1 - 0.9), right, dict.fromkeys(both, ("α is one minus itself",))
-    )
+    yield fault("RMSprop: α and 1 − α swapped", RMSprop(1 - 0.9), right, dict.fromkeys(both, ("swapped",)))
     yield fault(
         "RMSprop: centring missing",
         RMSprop(0.9),

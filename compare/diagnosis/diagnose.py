@@ -21,10 +21,12 @@ from handgrad.compare.diagnosis.cause import Cause, Diagnosis, Explanation, join
 from handgrad.compare.diagnosis.graph.proof import Found
 from handgrad.compare.diagnosis.graph.search import Clues, TheReference
 from handgrad.compare.diagnosis.regions import Region, ratio_facts, region, region_name, single_element
+from handgrad.compare.diagnosis.whole.additions import of_additions
 from handgrad.compare.diagnosis.whole.explanations import FEW, FITTED, SIMPLE, explanations
 from handgrad.compare.diagnosis.whole.factors import Labelled, constants
 from handgrad.compare.diagnosis.whole.hypothesis import Hypothesis
 from handgrad.compare.diagnosis.whole.other_inputs import (
+    as_in_the_forward_pass,
     of_another_output,
     of_other_inputs,
     of_reductions,
@@ -99,13 +101,16 @@ class Sources:
     def one_edit(self) -> Diagnosis | None:
         """The least complex explanation of the whole tensor, or of the part that differs."""
         first = self.cases[0]
-        found = self._whole(chain(own_numbers(first), in_other_places(first)))
+        found = self._whole(
+            chain(own_numbers(first), in_other_places(first), as_in_the_forward_pass(self.sides, first))
+        )
         # what changes the output is looked for all the same: its gradients may be of that function
         if self.single is None and (_least(found) > OBVIOUS or first.output == "output"):
             found += self._of(lambda: self.reference.one_slip())
         if _least(found) > LIKELY:
             at_other_inputs = (of_other_inputs(self.sides, first), of_the_same_shape(self.sides, first))
-            found += self._whole(chain(of_another_output(first), *at_other_inputs, of_reductions(first)))
+            others = (of_another_output(first), of_reductions(first), of_additions(first))
+            found += self._whole(chain(*at_other_inputs, *others))
         if found and _least(found) <= FITTED + PART:
             return Diagnosis(_best(found))
         part, where = self._part()

@@ -150,7 +150,7 @@ def _of_numbers(recipe: Recipe) -> Iterator[Change]:
             (10, "doubled", 2 * v),
             (10, "halved", v / 2),
             (11, "squared: applied twice", v * v),
-            (11, "one minus itself", 1 - v),
+            (11, f"one minus itself: {k} and 1 − {k} are swapped", 1 - v),
             (10, "of the wrong sign", -v),
             (12, "multiplied by the learning rate, which does not belong", v * recipe.hyper.get("lr", 1.0)),
             (12, "divided by the learning rate, which does not belong", v / (recipe.hyper.get("lr") or 1.0)),

@@ -20,7 +20,7 @@ UNLIKELY = {
     "input reversed": 11, "input rolled": 11,
     "permuted": 12, "reshaped": 12, "other pairs": 12, "derivative twice": 12, "input transposed": 12,
     "input negated": 12, "input doubled": 12, "input halved": 12, "input as 0": 12, "own input moved": 12,
-    "input as 1": 13,
+    "input as 1": 13, "added": 13,
     "another output": 14, "its own output": 14,
     "product summed": 15,
 }  # fmt: skip

@@ -86,10 +86,16 @@ def of_the_same_shape(sides: Sides, case: Case) -> Iterator[Hypothesis]:
         cause = Cause("its own output", "the layer's own output stands where its input belongs", "x")
         yield Hypothesis(cause, lambda c: rerun(sides, c, {"x": c.results["output"]}))
     if case.output == "input gradient":
-        words = "δ is put through the layer as in the forward pass, where its transpose belongs"
-        yield Hypothesis(Cause("not transposed", words), partial(_put_through, sides))
         twice = Cause("derivative twice", "the layer's derivative is applied twice")
         yield Hypothesis(twice, lambda c: rerun(sides, c, {"dy": c.torch}))
+
+
+def as_in_the_forward_pass(sides: Sides, case: Case) -> Iterator[Hypothesis]:
+    """The gradient of a linear layer that is put through the layer, not through its transpose."""
+    y = case.results.get("output")
+    if case.output == "input gradient" and y is not None and y.shape == case.inputs["x"].shape:
+        words = "δ is put through the layer as in the forward pass, where its transpose belongs"
+        yield Hypothesis(Cause("not transposed", words), partial(_put_through, sides))
 
 
 def _pairs(sides: Sides, case: Case) -> Iterator[Hypothesis]:
