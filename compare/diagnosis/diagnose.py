@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -21,18 +20,9 @@ from handgrad.compare.diagnosis.cause import Cause, Diagnosis, Explanation, join
 from handgrad.compare.diagnosis.graph.proof import Found
 from handgrad.compare.diagnosis.graph.search import Clues, TheReference
 from handgrad.compare.diagnosis.regions import Region, ratio_facts, region, region_name, single_element
-from handgrad.compare.diagnosis.whole.additions import of_additions
 from handgrad.compare.diagnosis.whole.explanations import FEW, FITTED, SIMPLE, explanations
 from handgrad.compare.diagnosis.whole.factors import Labelled, constants
-from handgrad.compare.diagnosis.whole.hypothesis import Hypothesis
-from handgrad.compare.diagnosis.whole.other_inputs import (
-    as_in_the_forward_pass,
-    of_another_output,
-    of_other_inputs,
-    of_reductions,
-    of_the_same_shape,
-)
-from handgrad.compare.diagnosis.whole.own_numbers import in_other_places, own_numbers
+from handgrad.compare.diagnosis.whole.order import FIRST, PLAIN, THEN, Source, hypotheses
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import Sides
 
@@ -100,17 +90,12 @@ class Sources:
 
     def one_edit(self) -> Diagnosis | None:
         """The least complex explanation of the whole tensor, or of the part that differs."""
-        first = self.cases[0]
-        found = self._whole(
-            chain(own_numbers(first), in_other_places(first), as_in_the_forward_pass(self.sides, first))
-        )
+        found = self._whole(FIRST)
         # what changes the output is looked for all the same: its gradients may be of that function
-        if self.single is None and (_least(found) > OBVIOUS or first.output == "output"):
+        if self.single is None and (_least(found) > OBVIOUS or self.cases[0].output == "output"):
             found += self._of(lambda: self.reference.one_slip())
         if _least(found) > LIKELY:
-            at_other_inputs = (of_other_inputs(self.sides, first), of_the_same_shape(self.sides, first))
-            others = (of_another_output(first), of_reductions(first), of_additions(first))
-            found += self._whole(chain(*at_other_inputs, *others))
+            found += self._whole(THEN)
         if found and _least(found) <= FITTED + PART:
             return Diagnosis(_best(found))
         part, where = self._part()
@@ -142,8 +127,8 @@ class Sources:
         early = _guarded(lambda: [EARLY] if self.reference.stopped_early else [])
         return Diagnosis((), region_name(self.cases[0]), (ratio_facts(self.cases[0]), *early))
 
-    def _whole(self, hypotheses: Iterable[Hypothesis]) -> list[Explanation]:
-        return explanations(self.cases, hypotheses, self.factors)
+    def _whole(self, sources: tuple[Source, ...]) -> list[Explanation]:
+        return explanations(self.cases, hypotheses(sources, self.sides, self.cases[0]), self.factors)
 
     def _of(self, look: Callable[[], list[Found]]) -> list[Explanation]:
         """What was found in the reference, which has words only, so far."""
@@ -156,7 +141,7 @@ class Sources:
         if len(regions) < len(self.cases):
             return [], ""
         parts = [r.of(case) for r, case in zip(regions, self.cases, strict=True)]
-        simple = [h for h in own_numbers(parts[0]) if h.complexity <= SIMPLE]
+        simple = [h for h in hypotheses(PLAIN, self.sides, parts[0]) if h.complexity <= SIMPLE]
         found = explanations(parts, simple, self.factors, fitted=all(p.manual.size >= FEW for p in parts))
         return found, " or ".join(sorted({r.name for r in regions}))
 

@@ -10,14 +10,14 @@ import numpy as np
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.diagnosis.whole.hypothesis import Hypothesis
 from handgrad.compare.judge.case import Case
-from handgrad.compare.judge.sides import parameter, parameters_among
+from handgrad.compare.judge.sides import Sides, parameter, parameters_among
 
 DIGITS = 6  # of a round number
 HOW = {1.0: "added", -1.0: "subtracted"}
 INPUTS = {"x": "the input x", "dy": "the upstream gradient δ", "output": "the output ŷ"}
 
 
-def of_additions(case: Case) -> Iterator[Hypothesis]:
+def of_additions(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     """Every quantity of the result's shape, with the factor that the largest element of the quantity tells."""
     inputs = {parameter(name): f"the parameter {name}" for name in parameters_among(case.inputs)} | INPUTS
     others = [name for name in case.gradients if case.output not in ("output", name)]

@@ -23,7 +23,7 @@ FACTORS = (
 )
 
 
-def of_another_output(case: Case) -> Iterator[Hypothesis]:
+def of_another_output(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     """The gradient of something else of the layer: likelier where that one is wrong too, and the two changed places."""
     for name, value in case.results.items():
         if name in case.gradients and name != case.output and value.shape == case.torch.shape:
@@ -142,7 +142,7 @@ def rerun(sides: Sides, case: Case, changes: Arrays) -> np.ndarray | None:
     return result if isinstance(result, np.ndarray) else None
 
 
-def of_reductions(case: Case) -> Iterator[Hypothesis]:
+def of_reductions(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     """A parameter's gradient as a plain sum of δ, δ · x or δ · y over some axes."""
     dy = case.inputs.get("dy")
     if not case.parameter or dy is None:

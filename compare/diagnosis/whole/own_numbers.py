@@ -11,12 +11,13 @@ import numpy as np
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.diagnosis.whole.hypothesis import Change, Edit, Hypothesis
 from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.sides import Sides
 
 DISTINCT = 6  # different numbers that are more than chance in another order
 SHORT = 4  # turned round, an axis of two or three is what many other edits make of it, too
 
 
-def own_numbers(case: Case) -> Iterator[Hypothesis]:
+def own_numbers(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     """The reference's result as it is, a constant in its place, and what a step before has left."""
     what = "gradient" if case.output in case.gradients else "result"
     yield Hypothesis(None, lambda c: c.torch)
@@ -41,7 +42,7 @@ def _changed(change: Change, case: Case) -> np.ndarray:
     return change(case.torch)
 
 
-def in_other_places(case: Case) -> Iterator[Hypothesis]:
+def in_other_places(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     """The reference's numbers transposed, reversed, rolled, permuted, or in another shape."""
     m, t = case.manual, case.torch
     for order in permutations(range(t.ndim)) if 2 <= t.ndim <= 4 else ():
