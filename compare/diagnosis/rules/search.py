@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from handgrad.compare.diagnosis.bisection import crossing
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.diagnosis.residual import gap
 from handgrad.compare.diagnosis.rules.change import Change, Units, earlier, starting
@@ -236,7 +237,7 @@ def _fitted(recipe: Recipe, draw: Trajectory) -> list[Change]:
     name, out = next(w for w in reversed(draw.wanted) if w[0].startswith("theta after"))
     step = int(name.split()[-1])
 
-    def over(hyper: str, value: float, k: int) -> float:
+    def over(hyper: str, k: int, value: float) -> float:
         return float(draw.run(code, {**recipe.hyper, hyper: value}, step)[0][-1].flat[k] - out.manual.flat[k])
 
     for hyper, change in numbers(recipe):
@@ -254,14 +255,11 @@ def _fitted(recipe: Recipe, draw: Trajectory) -> list[Change]:
         if not np.isfinite(ends).any():
             continue
         k = int(np.nan_to_num(np.abs(ends)).argmax())
-        values = [over(hyper, v, k) for v in grid]
+        values = [over(hyper, k, v) for v in grid]
         for a, b, low, high in zip(values, values[1:], grid, grid[1:], strict=False):
             if not (np.isfinite(a) and np.isfinite(b)) or a * b > 0 or a == b:
                 continue
-            for _ in range(50):
-                middle = (low + high) / 2
-                low, high = (low, middle) if (over(hyper, middle, k) > 0) == (b > 0) else (middle, high)
-            snapped = float(f"{high:.5g}")
+            snapped = float(f"{crossing(partial(over, hyper, k), low, high):.5g}")
             if abs(snapped - right) > 1e-3 * abs(right):
                 found.append(change(snapped))
     return found
