@@ -16,7 +16,15 @@ from handgrad.compare.diagnosis.update_rule import diagnose_update
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import one_thread
 from handgrad.compare.judge.case import Case
-from handgrad.compare.judge.sides import Arrays, OptimizerSides, Sides, TrajectorySides, is_float, parameter
+from handgrad.compare.judge.sides import (
+    Arrays,
+    OptimizerSides,
+    Sides,
+    TrajectorySides,
+    is_float,
+    parameter,
+    parameter_of,
+)
 from handgrad.compare.judge.torch_rounding import TorchRounding
 from handgrad.compare.judge.two_precision import DRAWS
 
@@ -75,7 +83,7 @@ def explain(
     lines = [*diagnosis.lines(), *said]
     if forward_differs and opinion is not None and opinion.side() == WITH_MANUAL:
         lines.append("the forward passes already differ: this gradient is right, for another function")
-    elif forward_differs and opinion is None and worst is not None and "gradient" in worst.output:
+    elif forward_differs and opinion is None and worst is not None and worst.output in worst.gradients:
         lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
 
@@ -171,8 +179,8 @@ def differentiated(output: str, inputs: Arrays) -> tuple[str | None, str]:
     """Which input a gradient is with respect to, and of which output."""
     if output == "input gradient":
         return "x", "output"
-    if output.startswith("gradient of "):
-        return parameter(output.removeprefix("gradient of ")), "output"
+    if name := parameter_of(output):
+        return parameter(name), "output"
     if output == "loss gradient":
         return "output", "loss"
     return None, ""

@@ -80,15 +80,13 @@ def region_name(case: Case) -> str:
 
 def single_element(cases: list[Case]) -> Cause | None:
     """The same single element of every case, which alone differs; None where there is none."""
-    regions = [region(case) for case in cases]
-    if not regions or any(r is None or not r.single for r in regions) or len({r.name for r in regions if r}) > 1:
+    regions = [r for case in cases if (r := region(case)) is not None and r.single]
+    if not regions or len(regions) < len(cases) or len({tuple(np.argwhere(r.mask)[0]) for r in regions}) > 1:
         return None
     factors = set()
     for case, r in zip(cases, regions, strict=True):
-        assert r is not None
         m, t = float(case.manual[r.mask][0]), float(case.torch[r.mask][0])
         factors.add(near_one(m / t) if t else f"{m:.6g} beside 0")
-    assert regions[0] is not None
     where, one = regions[0].name, "a single element is off"
     if len(factors) == 1:
         factor = factors.pop()

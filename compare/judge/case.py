@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.compare.judge.sides import Arrays, gradient_of
+from handgrad.compare.judge.sides import Arrays, parameter_of
 
 
 def differing(manual: np.ndarray, torch: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -61,13 +61,12 @@ class Case:
     @property
     def gradients(self) -> list[str]:
         """The outputs that are gradients."""
-        return [name for name in self.results if name.endswith(" gradient") or name.startswith(gradient_of(""))]
+        return [name for name in self.results if parameter_of(name) or name.endswith(" gradient")]
 
     @property
     def parameter(self) -> str:
         """The parameter that the output is the gradient of; empty for any other output."""
-        name = self.output.removeprefix(gradient_of(""))
-        return "" if name == self.output else name
+        return parameter_of(self.output)
 
     @property
     def batch(self) -> int:

@@ -40,6 +40,12 @@ def gradient_of(name: str) -> str:
     return f"gradient of {name}"
 
 
+def parameter_of(output: str) -> str:
+    """The parameter that an output is the gradient of; empty for any other output."""
+    name = output.removeprefix(gradient_of(""))
+    return "" if name == output else name
+
+
 def parameters_among(inputs: Arrays) -> Arrays:
     """The parameters among the inputs, by their own names."""
     return {k.removeprefix("parameter "): v for k, v in inputs.items() if k.startswith("parameter ")}
