@@ -24,7 +24,8 @@ from handgrad.compare.foundation.torch_internals import (
     tree_leaves,
     tree_map,
 )
-from handgrad.compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
+from handgrad.compare.judge.names import parameters_among
+from handgrad.compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides
 
 TEXTBOOK_FILE = textbook.__file__
 DEEPEST = 4  # textbook forms within textbook forms
