@@ -20,23 +20,23 @@ oldest:                   ## a part of the suite on the oldest versions that pyp
 	PYTHON=$(PYTHON) .ci/oldest
 
 bench: .venv/installed    ## the tables of the README (about a quarter of an hour); peers: pip install -e '.[bench]'
-	$(BIN)/python benchmarks/detection.py
-	$(BIN)/python benchmarks/rewritten.py
-	$(BIN)/python benchmarks/speed_of_check.py
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/training_step.py --rule adam
-	$(BIN)/python benchmarks/certificate.py
-	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python -m benchmarks.detection.detection
+	$(BIN)/python -m benchmarks.detection.rewritten
+	$(BIN)/python -m benchmarks.speed.speed_of_check
+	$(BIN)/python -m benchmarks.speed.training_step
+	$(BIN)/python -m benchmarks.speed.training_step --rule adam
+	$(BIN)/python -m benchmarks.speed.certificate
+	$(BIN)/python -m benchmarks.speed.scale
 
 accuracy: .venv/installed ## the recipe and plain SGD over eight seeds, every step judged (an hour; goes on where it was cut off)
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python -m benchmarks.accuracy.accuracy
 
 soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour); 200 kills
-	$(BIN)/python benchmarks/kill_and_resume.py
-	$(BIN)/python benchmarks/false_alarms.py
+	$(BIN)/python -m benchmarks.robustness.kill_and_resume
+	$(BIN)/python -m benchmarks.robustness.false_alarms
 
 fuzz: .venv/installed     ## random shapes, dtypes, strides and values, new ones each time (about twenty minutes)
-	$(BIN)/python -m pytest -n 2 tests/test_fuzzing.py --hypothesis-profile=fuzz
+	$(BIN)/pytest -n 2 tests/checking/test_fuzzing.py --hypothesis-profile=fuzz
 
 format: .venv/installed
 	$(BIN)/ruff format .

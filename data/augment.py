@@ -18,6 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from handgrad.data.choices import LIMITS
+
+__all__ = ["AUGMENTATIONS", "Augmentation", "move"]
+
 Floats = npt.NDArray[np.float32]
 
 PART = 128  # images resampled at once, so that their intermediate arrays stay in the cache
@@ -53,12 +57,7 @@ class Augmentation:
         return motions.astype(np.float32)
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": Augmentation(),
-    "weak": Augmentation(degrees=5, pixels=0.5, scaling=0.05),
-    "medium": Augmentation(degrees=8, pixels=1, scaling=0.08),
-    "strong": Augmentation(degrees=12, pixels=1.5, scaling=0.12),
-}
+AUGMENTATIONS = {name: Augmentation(**limits) for name, limits in LIMITS.items()}
 
 
 def move(images: npt.NDArray[np.uint8], motions: Floats) -> Floats:

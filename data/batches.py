@@ -9,6 +9,8 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
+__all__ = ["batch_order", "order_hash", "steps_per_epoch"]
+
 
 def batch_order(count: int, batch_size: int, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
     """The batches of one epoch: int64 (batch_size,) arrays of indices into ``count`` examples.

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from handgrad.data.files import CLASSES, DataError, torchvision_class, unpacked_folder
+from handgrad.data.choices import CLASSES
+from handgrad.data.files import DataError, torchvision_class, unpacked_folder
 
 __all__ = ["NAMES", "DataError", "Dataset", "Digits", "load", "scale"]
 
@@ -115,53 +116,44 @@ def load(name: str = "mnist", data_dir: Path | str | None = None) -> Dataset:
 
     Raises ValueError for an unknown name and DataError for data missing or damaged.
     """
-    cls = torchvision_class(name)
-    classes = len(cls.classes)
+    classes = len(torchvision_class(name).classes)
     try:
         folder = unpacked_folder(name, None if data_dir is None else Path(data_dir))
-        train = _read(cls, folder, True, classes)
-        test = _read(cls, folder, False, classes)
+        return Dataset(name, _read(folder, "train", classes), _read(folder, "t10k", classes), classes)
     except OSError as error:
         raise DataError(
             f"{data_dir or name}: expected files that can be read, found {error}; "
             "see to the files and their permissions"
         ) from error
-    return Dataset(name, train, test, classes)
 
 
-def _read(cls: Any, folder: Path, train: bool, classes: int) -> Digits:
-    """Let torchvision read one part from ``folder``, after a look at what it would let pass."""
-    stem = "train" if train else "t10k"
-    image_file = folder / f"{stem}-images-idx3-ubyte"
-    label_file = folder / f"{stem}-labels-idx1-ubyte"
-    image_count = _check_idx(image_file, 3)
-    label_count = _check_idx(label_file, 1)
+def _read(folder: Path, part: str, classes: int) -> Digits:
+    """Let torchvision read one part, after a look at what it would let pass."""
+    from torchvision.datasets import mnist as torchvision_mnist
+
+    image_file, label_file = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
+    image_count, label_count = _check_idx(image_file, 3), _check_idx(label_file, 1)
     if image_count != label_count:
         raise DataError(
             f"{label_file}: expected {image_count} labels as {image_file.name} has images, "
             f"found {label_count}; replace one by its true counterpart"
         )
-
-    # torchvision would read <root>/<class>/raw only, and would prefer an old processed/*.pt, which
-    # nothing here has checked, to the files in raw.
-    reader = type(cls.__name__, (cls,), {"raw_folder": str(folder), "processed_folder": ""})
     try:
-        part = reader(str(folder), train=train, download=False)
+        images = torchvision_mnist.read_image_file(str(image_file)).numpy()
+        labels = torchvision_mnist.read_label_file(str(label_file)).numpy()
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
             f"{image_file}: expected idx files that torchvision can read, found {reason}; "
             "put a good copy in their place"
         ) from error
-
-    labels = part.targets.numpy()
     if labels.max() >= classes:
         index = int(labels.argmax())
         raise DataError(
             f"{label_file}: expected labels from 0 to {classes - 1}, found {labels[index]} at "
             f"index {index}; put a good copy in its place"
         )
-    return Digits(part.data.numpy().reshape(image_count, SIDE * SIDE), labels)
+    return Digits(images.reshape(image_count, SIDE * SIDE), labels)
 
 
 def _check_idx(path: Path, dims: int) -> int:

@@ -1,14 +1,12 @@
 """The README's pictures of TensorBoard, made anew from a run: learning, agreement, images.
 
-    pip install selenium pillow            # and a Chromium with its chromedriver
-    python docs/screenshots.py runs/NAME [FOLDER] [PAGE ...]
-
-Writes FOLDER/tensorboard-*.png (docs by default). PAGE names one of TensorBoard's pages, such as text or hparams; the
-three of the README are made where none is given.
+pip install selenium pillow            # and a Chromium with its chromedriver
+python docs/screenshots.py runs/NAME [FOLDER] [PAGE ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import shutil
 import subprocess
@@ -16,10 +14,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
-from selenium import webdriver
-from selenium.webdriver.remote.webdriver import WebDriver
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -33,6 +33,8 @@ SETTLED = 10  # seconds: the pages draw their charts one after another
 
 def browser() -> WebDriver:
     """A Chromium without a window."""
+    from selenium import webdriver  # no part of the project needs it but this script
+
     options = webdriver.ChromeOptions()
     for flag in (*FLAGS, f"--user-data-dir={tempfile.mkdtemp()}"):
         options.add_argument(flag)
@@ -61,17 +63,23 @@ heads[0].click();
 """
 
 
-def main(run: str, folder: str = "docs", *pages: str) -> None:
+def main() -> None:
     """Start `handgrad board` on the run, and visit its pages."""
-    server = subprocess.Popen(["handgrad", "board", run, "--port", "0"], stdout=subprocess.PIPE, text=True)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", help="the folder of a run")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs"), help="where the pictures go (docs)")
+    parser.add_argument("pages", nargs="*", help="TensorBoard's pages, such as text or hparams (the README's three)")
+    args = parser.parse_args()
+    command = [sys.executable, "-m", "handgrad", "board", args.run, "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         address = server.stdout.readline().split(": ")[-1].split("#")[0]
         chromium = browser()
         try:
             time.sleep(SETTLED)  # the files are read while the server answers
-            for name in pages or README:
-                shoot(chromium, address, name, Path(folder) / f"tensorboard-{name}.png")
+            for name in args.pages or README:
+                shoot(chromium, address, name, args.folder / f"tensorboard-{name}.png")
         finally:
             chromium.quit()
     finally:
@@ -79,4 +87,4 @@ def main(run: str, folder: str = "docs", *pages: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -10,6 +10,8 @@ import numpy as np
 
 from handgrad.manual.layer import Array, Layer, Params
 
+__all__ = ["Identity", "LeakyReLU", "ReLU", "Sigmoid", "Tanh"]
+
 
 @dataclass(frozen=True)
 class Identity(Layer):

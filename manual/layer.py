@@ -24,6 +24,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+__all__ = ["Array", "Cache", "Layer", "Params"]
+
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 Cache = Any

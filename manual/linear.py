@@ -17,6 +17,8 @@ import numpy as np
 from handgrad.manual.initialization import Initializer, torch_default
 from handgrad.manual.layer import Array, Layer, Params, require_positive
 
+__all__ = ["Linear"]
+
 
 @dataclass(frozen=True)
 class Linear(Layer):

@@ -11,6 +11,16 @@ import numpy as np
 from handgrad.manual.activations import logistic
 from handgrad.manual.layer import Array, Cache
 
+__all__ = [
+    "BinaryCrossEntropy",
+    "BinaryCrossEntropyWithLogits",
+    "HalfSquaredError",
+    "Loss",
+    "MeanSquaredError",
+    "PerceptronCriterion",
+    "SoftmaxCrossEntropy",
+]
+
 # What torch.nn.BCELoss never divides by less than: 1e−12, but written in float32 whatever the dtype of the numbers.
 LEAST_VARIANCE = float(np.float32(1e-12))
 

@@ -13,6 +13,8 @@ from handgrad.manual.layer import Layer
 from handgrad.manual.linear import Linear
 from handgrad.manual.network import Network
 
+__all__ = ["adaline", "logistic_regression", "mlp", "perceptron"]
+
 
 def perceptron(inputs: int) -> Network:
     """One unit z = x Wᵀ + b (Rosenblatt 1958), trained by `PerceptronCriterion`; class 1 where z > 0."""

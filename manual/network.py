@@ -12,6 +12,8 @@ import numpy as np
 
 from handgrad.manual.layer import Array, Cache, Layer, Params
 
+__all__ = ["Network"]
+
 
 @dataclass(frozen=True)
 class Network:

@@ -12,6 +12,8 @@ import numpy as np
 
 from handgrad.manual.layer import Array
 
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
 State = dict[str, Any]
 
 

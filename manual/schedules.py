@@ -10,6 +10,8 @@ import numpy as np
 
 from handgrad.manual.layer import require_positive
 
+__all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Schedule", "StepDecay"]
+
 
 @dataclass(frozen=True)
 class Schedule:

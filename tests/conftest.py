@@ -1,4 +1,4 @@
-"""What several tests share: one thread, real digits, and a small problem made by hand."""
+"""What several tests share: one thread, real digits, and a command run in this process."""
 
 # ruff: noqa: E402  (the number of threads must be settled before NumPy is imported)
 
@@ -43,15 +43,6 @@ def mnist() -> data.Dataset:
 def digits(mnist: data.Dataset) -> data.Dataset:
     """1,000 real digits to train on, and 100 to test."""
     return first(mnist, 1000, 100)
-
-
-@pytest.fixture(scope="session")
-def square() -> data.Dataset:
-    """64 examples of 16 pixels in 16 classes, so that every layer of a 16-16-16-16 network is square."""
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (80, 16), np.uint8)
-    labels = rng.integers(0, 16, 80)
-    return data.Dataset("square", data.Digits(images[:64], labels[:64]), data.Digits(images[64:], labels[64:]), 16)
 
 
 def write_idx(folder: Path, dataset: data.Dataset) -> None:

@@ -1,14 +1,19 @@
 """One row of TensorBoard's HParams table for each run: its settings, and how it ended.
 
 Written into the run's own events. SummaryWriter.add_hparams would make another run, named after the time, for it.
+TensorBoard's own helper `hparams_config_pb` cannot say which settings come first, nor the type of one that has no
+limits; `hparams_pb` adds an empty tensor, which is a series of its own, and `session_end_pb` imports TensorFlow.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from google.protobuf.struct_pb2 import Struct
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from tensorboard.plugins.hparams.summary_v2 import Metric
 
 from handgrad.compare.board.scalars import EQUAL, log10
 from handgrad.compare.pairs.table import OPTIMIZERS
@@ -65,31 +70,24 @@ def begin(e: Experiment, started: float) -> list[Summary]:
             api_pb2.HParamInfo(name=name, type=kind, differs=name in FIRST) for name, kind in columns().items()
         ],
         metric_infos=[
-            api_pb2.MetricInfo(
-                name=api_pb2.MetricName(tag=tag), display_name=tag.removeprefix("result/"), description=text
-            )
+            Metric(tag, display_name=tag.removeprefix("result/"), description=text).as_proto()
             for tag, text in METRICS.items()
         ],
     )
-    session = plugin_data_pb2.SessionStartInfo(start_time_secs=started)
-    for name, value in settings(e).items():
-        if isinstance(value, bool):
-            session.hparams[name].bool_value = value
-        elif isinstance(value, str):
-            session.hparams[name].string_value = value
-        else:
-            session.hparams[name].number_value = value
+    values = Struct()
+    values.update(settings(e))
+    session = SessionStartInfo(hparams=values.fields, start_time_secs=started)
     return [
-        _summary(metadata.EXPERIMENT_TAG, experiment=experiment),
-        _summary(metadata.SESSION_START_INFO_TAG, session_start_info=session),
+        _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
+        _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=session)),
     ]
 
 
 def end(ended: float, well: bool) -> Summary:
     """That the run has ended, at so many seconds since 1970, and whether it came to its end and agreed."""
     status = api_pb2.STATUS_SUCCESS if well else api_pb2.STATUS_FAILURE
-    session = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
-    return _summary(metadata.SESSION_END_INFO_TAG, session_end_info=session)
+    session = SessionEndInfo(status=status, end_time_secs=ended)
+    return _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=session))
 
 
 def columns() -> dict[str, int]:
@@ -100,7 +98,5 @@ def columns() -> dict[str, int]:
     return {name: kinds.get(type(value), api_pb2.DATA_TYPE_FLOAT64) for name, value in example.items()}
 
 
-def _summary(tag: str, **content: Any) -> Summary:
-    data = plugin_data_pb2.HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content)
-    plugin = SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME, content=data.SerializeToString())
-    return Summary(value=[Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin))])
+def _summary(tag: str, content: HParamsPluginData) -> Summary:
+    return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(content))])

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.tensorboard.summary import pr_curve
 
+from handgrad.compare.pairs.table import LOSSES
 from handgrad.compare.run.lockstep import Lockstep
 
 
 def probabilities(run: Lockstep, output: np.ndarray) -> np.ndarray:
-    """ŷ (N, classes) as probabilities: a softmax or a sigmoid where the loss has one, else ŷ kept within 0 and 1."""
+    """ŷ (N, classes) as probabilities: by the softmax or sigmoid of the loss, else ŷ kept within 0 and 1."""
+    link = LOSSES[run.experiment.loss].link
     with np.errstate(all="ignore"):
-        if run.experiment.loss == "cross-entropy":
+        if link == "softmax":
             e = np.exp(output - output.max(axis=1, keepdims=True))
             p = e / e.sum(axis=1, keepdims=True)
-        elif run.experiment.loss == "bce-logits":
+        elif link == "sigmoid":
             p = 1 / (1 + np.exp(-output))
         else:
             p = np.clip(output, 0, 1)

@@ -28,6 +28,7 @@ from handgrad.compare.run.checkpoint.keeper import EVERY, Keeper, load_newest, s
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.folder import (
     EXPERIMENT,
+    FORMAT,
     REPORT,
     finished_report,
     held,
@@ -84,6 +85,7 @@ def run(
     lockstep = _build(experiment, data_dir)
     folder = make_folder(logdir, new_name(logdir, experiment) if name is None else name, overwrite)
     content = {
+        "format": FORMAT,
         "settings": experiment.as_json(),
         "versions": versions(),
         "data_dir": None if data_dir is None else str(data_dir.absolute()),

@@ -169,7 +169,7 @@ def build(experiment: Experiment, steps: int, steps_per_epoch: int) -> Sides:
     dtype = CHOICES["dtype"][e.dtype]
 
     network = manual.models.mlp(
-        e.sizes, activation.manual, output.manual if output else None, pairs.INITIALIZATIONS[e.initialization]
+        e.sizes, activation.manual(), output.manual() if output else None, pairs.INITIALIZATIONS[e.initialization]()
     )
     theta = network.init(np.random.default_rng(e.seed), dtype)
 
@@ -190,7 +190,7 @@ def build(experiment: Experiment, steps: int, steps_per_epoch: int) -> Sides:
         raise UsageError(str(problem)) from None
     return Sides(
         network=network,
-        loss=loss.manual,
+        loss=loss.manual(),
         optimizer=e.rule(),
         schedule=manual_schedule,
         theta=theta,

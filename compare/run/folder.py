@@ -22,6 +22,7 @@ from handgrad.compare.run.checkpoint.files import Damaged
 from handgrad.compare.run.experiment import Experiment
 
 EXPERIMENT, REPORT = "experiment.json", "report.json"
+FORMAT = 2  # of all that a run writes; another number where a name in report.json or in a checkpoint has changed
 
 
 def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
@@ -103,22 +104,30 @@ def finished_report(folder: Path) -> dict[str, Any] | None:
 def read_experiment(folder: Path) -> tuple[Experiment, dict[str, Any]]:
     """The settings of the run in this folder, and all of its experiment.json.
 
-    UsageError where there is no run, Damaged where the file is not what a run writes.
+    UsageError where there is no run, or one that another version wrote in another format; Damaged where the file is
+    not what a run writes.
     """
     path = folder / EXPERIMENT
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        settings = dict(content["settings"])
-        experiment = Experiment(**{**settings, "sizes": tuple(settings["sizes"])})
-        content["versions"].keys()
-        int(content["log_every"])
-        int(content["checkpoint_every"])
+        written = content.get("format", 1)
+        if written == FORMAT:
+            settings = dict(content["settings"])
+            experiment = Experiment(**{**settings, "sizes": tuple(settings["sizes"])})
+            content["versions"].keys()
+            int(content["log_every"])
+            int(content["checkpoint_every"])
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"--resume needs the folder of a run, but {folder} has no {EXPERIMENT}: give another"
         ) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
         raise Damaged(f"{path} must hold the settings of a run, but {problem}: begin the run again") from None
+    if written != FORMAT:
+        raise UsageError(
+            f"a run must be resumed by a version of handgrad that writes the same format, but {folder} is in format "
+            f"{written} and this version writes {FORMAT}: begin the run again, or use the version that began it"
+        )
     return experiment, content
 
 

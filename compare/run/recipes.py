@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from handgrad.compare.foundation.validation import choose
-from handgrad.compare.run.experiment import Experiment
+if TYPE_CHECKING:
+    from handgrad.compare.run.experiment import Experiment
 
 # The settings of Experiment by name. Those of `best` were chosen on 6,000 held-out training digits and never on the
-# test digits; benchmarks/recipe_choice.py prints that table.
+# test digits; benchmarks.accuracy.recipe_choice prints that table.
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "best": {
         "activation": "leaky-relu",
@@ -27,9 +27,13 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 def experiment(recipe: str | None, **given: Any) -> Experiment:
     """The recipe's settings, overridden by the given ones; without a recipe the defaults of Experiment.
 
-    `optimizer_options` are overridden one by one, and the recipe's are dropped where another optimizer is given,
-    which they were not made for. Raises UsageError for an unknown recipe, and as Experiment does.
+    `optimizer_options` are overridden one by one. The recipe's own are dropped where another optimizer is given: they
+    were chosen for the recipe's. Raises UsageError for an unknown recipe, and as Experiment does.
     """
+    # Imported here, because `handgrad --help` lists the recipes and must not wait for torch.
+    from handgrad.compare.foundation.validation import choose
+    from handgrad.compare.run.experiment import Experiment
+
     settings = dict(choose("recipe", recipe, RECIPES)) if recipe is not None else {}
     of_recipe = settings.pop("optimizer_options", {})
     if given.get("optimizer", settings.get("optimizer")) != settings.get("optimizer"):

@@ -86,7 +86,7 @@ def require_torch_agrees(name: str, x: Array, y: Array) -> None:
     """Train the model of that name beside its torch reference for 20 steps on all examples; every stage must agree."""
     model, batch = MODELS[name], (x, y)
     loss, theta = LOSSES[model.loss], np.array([0.5, -0.3, 0.1])
-    judge = judge_training(model.manual(2), loss.manual, model.torch(2), loss.torch(), theta, [batch] * 20, 0.05)
+    judge = judge_training(model.manual(2), loss.manual(), model.torch(2), loss.torch(), theta, [batch] * 20, 0.05)
     print(f"  {name:<11} 20 steps beside torch: {agreement(judge)}")
 
 

@@ -51,7 +51,7 @@ def ring() -> tuple[Array, Array]:
 
 def learn_ring(activation: str) -> tuple[manual.Network, Array, float]:
     """2-16-16-1 with this activation, θ after 300 steps of Adam, and the share of points that it has right."""
-    network = manual.mlp((2, 16, 16, 1), ACTIVATIONS[activation].manual, initializer=xavier_normal)
+    network = manual.mlp((2, 16, 16, 1), ACTIVATIONS[activation].manual(), initializer=xavier_normal)
     theta, loss = network.init(np.random.default_rng(0)), manual.BinaryCrossEntropyWithLogits()
     theta = theta_after(300, epochs(network, loss, manual.Adam(), theta, *ring(), 200, 0.02))
     x, y = ring()
@@ -63,7 +63,7 @@ def deep(activation: str) -> tuple[list[float], float]:
     training; and the share of digits right after five epochs.
     """
     x, labels = training_digits(1000)
-    network = manual.mlp(DEEP, ACTIVATIONS[activation].manual, initializer=xavier_normal)
+    network = manual.mlp(DEEP, ACTIVATIONS[activation].manual(), initializer=xavier_normal)
     loss, theta = manual.SoftmaxCrossEntropy(), network.init(np.random.default_rng(0))
     gradients = network.views(step(network, loss, manual.SGD(), theta, {}, x, labels, 0.0).grad)
     sizes = [float(np.sqrt((g["weight"] ** 2).mean())) for g in gradients if g]

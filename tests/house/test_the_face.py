@@ -12,7 +12,8 @@ from zipfile import ZipFile
 import pytest
 
 import handgrad
-from tests.house.environments import ROOT, Environment, must_run, run, site_packages
+from tests import ROOT
+from tests.house.environments import Environment, must_run, run, site_packages
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("mnist", "--help"), ("no-such-command",), ()])

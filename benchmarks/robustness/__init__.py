@@ -1,0 +1,1 @@
+"""Is a right run ever called wrong, or a run that is killed ever lost?"""

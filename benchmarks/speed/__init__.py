@@ -1,0 +1,1 @@
+"""How long a check, a judged step and a training step take."""

@@ -1,1 +1,0 @@
-"""Derivations by testers who had not seen the code; `run.py` tells how they were made."""

@@ -1,0 +1,1 @@
+"""Right derivations: layers of the usual kinds, random configurations, and unusual words."""

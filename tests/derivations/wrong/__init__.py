@@ -1,0 +1,1 @@
+"""Planted faults, each with what must be said of it."""
