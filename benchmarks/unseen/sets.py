@@ -1,4 +1,4 @@
-"""The testers' sets under one roof: each was written its own way, and is left as it was frozen.
+"""The testers' sets under one roof: each is left as its tester froze it, and calls the reference the twin.
 
 `python -m benchmarks.unseen.run` puts them to `check`.
 """
@@ -56,7 +56,7 @@ def _first() -> Iterator[Case]:
     module = _module("first")
     for row in (*module.WRONG, *module.RIGHT):
         differs = frozenset(_tensor(short) for short in row.get("tensors", "").split())
-        yield Case(row["name"], row["kind"], row["make"](), row["reference"], row["kw"], differs, row.get("truth", ""))
+        yield Case(row["name"], row["kind"], row["make"](), row["twin"], row["kw"], differs, row.get("truth", ""))
 
 
 def _second() -> Iterator[Case]:
@@ -67,9 +67,9 @@ def _second() -> Iterator[Case]:
 
 def _third() -> Iterator[Case]:
     for row in _module("third").CASES:
-        yield Case(row.name, row.kind, row.ours(), row.reference(), row.kwargs, frozenset(row.differ), row.truth)
+        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs, frozenset(row.differ), row.truth)
     for row in _module("third", "rights").RIGHTS:
-        yield Case(row.name, row.kind, row.ours(), row.reference(), row.kwargs)
+        yield Case(row.name, row.kind, row.ours(), row.twin(), row.kwargs)
 
 
 def _fourth() -> Iterator[Case]:
@@ -79,7 +79,7 @@ def _fourth() -> Iterator[Case]:
             row.name,
             row.kind,
             row.ours(),
-            row.reference(),
+            row.twin(),
             row.kwargs,
             frozenset(row.differ),
             getattr(row, "truth", ""),
