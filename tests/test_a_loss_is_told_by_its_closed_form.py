@@ -10,9 +10,9 @@ from diagnosed import LossOf, causes_of
 from torch import nn
 from torch.nn import functional
 
-from handgrad.compare.diagnosis.graph.calls import CALLED
-from handgrad.compare.diagnosis.graph.closed_losses import FORMS, closed_losses
-from handgrad.compare.diagnosis.graph.record import record
+from handgrad.compare.diagnosis.graph.forms.loss_gradients import FORMS, closed_losses
+from handgrad.compare.diagnosis.graph.record.losses import CALLED
+from handgrad.compare.diagnosis.graph.record.recorder import record
 
 Gradient = Callable[[Any, Any], Any]
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.graph.edge import Slip, scaled
+from handgrad.compare.diagnosis.graph.edits.backward.step import Slip, scaled
+from handgrad.compare.diagnosis.graph.hypotheses import LIKELY, Budget, Made
 from handgrad.compare.diagnosis.graph.proof import ONE_TURN, Part, Room, Theory
-from handgrad.compare.diagnosis.graph.theories import LIKELY, Budget, Made
-from handgrad.compare.diagnosis.graph.trace import Edge, Node, Trace
-from handgrad.compare.diagnosis.graph.words import called
+from handgrad.compare.diagnosis.graph.record.notation import called
+from handgrad.compare.diagnosis.graph.record.trace import Edge, Node, Trace
 
 LOOPED = 150  # slips that are made in all turns at once, where a check has used up its share
 

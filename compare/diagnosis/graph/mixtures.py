@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from handgrad.compare.diagnosis.graph.edits.backward.mixtures import sums_to_one, weights_like
+from handgrad.compare.diagnosis.graph.hypotheses import Made
 from handgrad.compare.diagnosis.graph.proof import Part, Room, Theory
-from handgrad.compare.diagnosis.graph.slips_of_mixtures import sums_to_one, weights_like
-from handgrad.compare.diagnosis.graph.theories import Made
-from handgrad.compare.diagnosis.graph.trace import Edge, Node, Trace
-from handgrad.compare.diagnosis.graph.words import called, formula, operation
+from handgrad.compare.diagnosis.graph.record.notation import called, formula, operation
+from handgrad.compare.diagnosis.graph.record.trace import Edge, Node, Trace
 
 TERMS = {"add", "sub"}
 

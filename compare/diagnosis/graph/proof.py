@@ -9,12 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.graph.constants import Factor, scaling
-from handgrad.compare.diagnosis.graph.edge import Borrowed, Place, Slip, named_term, path, power_lost, rule_of, scaled
-from handgrad.compare.diagnosis.graph.slips import slips
-from handgrad.compare.diagnosis.graph.slips_of_mixtures import other_weights
-from handgrad.compare.diagnosis.graph.trace import Edge, Rule, Trace
-from handgrad.compare.diagnosis.graph.words import called, formula
+from handgrad.compare.diagnosis.graph.edits.backward.every import slips
+from handgrad.compare.diagnosis.graph.edits.backward.mixtures import other_weights
+from handgrad.compare.diagnosis.graph.edits.backward.step import (
+    Borrowed,
+    Place,
+    Slip,
+    named_term,
+    path,
+    power_lost,
+    rule_of,
+    scaled,
+)
+from handgrad.compare.diagnosis.graph.factors import Factor, scaling
+from handgrad.compare.diagnosis.graph.record.notation import called, formula
+from handgrad.compare.diagnosis.graph.record.trace import Edge, Rule, Trace
 from handgrad.compare.diagnosis.regions import near_one
 from handgrad.compare.judge.case import Case
 

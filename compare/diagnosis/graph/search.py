@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from handgrad.compare.diagnosis.causes import Labelled
-from handgrad.compare.diagnosis.graph.constants import constants_of, own_constants
-from handgrad.compare.diagnosis.graph.functions import Change, another_function, as_the_output
+from handgrad.compare.diagnosis.graph.another_function import Change, another_function, as_the_output
+from handgrad.compare.diagnosis.graph.carried import other_values
+from handgrad.compare.diagnosis.graph.factors import constants_of, own_constants
+from handgrad.compare.diagnosis.graph.hypotheses import Budget, Made, nested, pairs, singles, swaps
 from handgrad.compare.diagnosis.graph.loops import loops
 from handgrad.compare.diagnosis.graph.mixtures import mixtures
-from handgrad.compare.diagnosis.graph.other_values import other_values
 from handgrad.compare.diagnosis.graph.proof import FITTED, Found, Room, Theory, gap, prove
-from handgrad.compare.diagnosis.graph.record import traces
-from handgrad.compare.diagnosis.graph.theories import Budget, Made, nested, pairs, singles, swaps
-from handgrad.compare.diagnosis.graph.trace import Trace
-from handgrad.compare.diagnosis.graph.words import called, operation, silent
+from handgrad.compare.diagnosis.graph.record.notation import called, operation, silent
+from handgrad.compare.diagnosis.graph.record.recorder import traces
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import LossSides, Sides
 

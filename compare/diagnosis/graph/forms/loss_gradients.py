@@ -1,0 +1,186 @@
+"""The gradients of torch's losses as books have them: p − y, not the path through every logarithm.
+
+Each takes δ of the loss, the output z and the target t, and the arguments of the call; it is recorded, and each of its
+operations is changed in turn, as with the closed forms of `closed_forms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+
+from handgrad.compare.diagnosis.graph.forms.recorded import recorded
+from handgrad.compare.diagnosis.graph.forms.textbook_losses import one_hot, smoothed_target
+from handgrad.compare.diagnosis.graph.record.labels import QUANTITY, decoy, label, number, quantity, weights
+from handgrad.compare.diagnosis.graph.record.notation import called
+from handgrad.compare.diagnosis.graph.record.trace import Call, Tensor, Trace, is_ref
+
+
+def _reduced(dy: Any, g: Any, reduction: str, count: Any) -> Any:
+    if reduction == "none":
+        return dy * g
+    if isinstance(count, int):
+        count = quantity(count, "the count of all numbers")
+    return dy * (g / count if reduction == "mean" else g)
+
+
+def _own_weight(weight: Tensor, z: Any, y: Any, axis: int) -> Any:
+    """The weight of every row's own class."""
+    w = weights(weight.to(z.dtype), (-1, *[1] * (z.dim() - 2)))
+    return label((w * y).sum(axis, keepdim=True), "w_y")
+
+
+def _cross_entropy(spread: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    axis, mean = min(1, z.dim() - 1), o["reduction"] == "mean"
+    e = torch.exp(z)
+    p = label(e / e.sum(axis, keepdim=True), "p")
+    dy = dy.unsqueeze(axis) if o["reduction"] == "none" else dy
+    if t.is_floating_point():
+        return NotImplemented if o["weight"] is not None or o["label_smoothing"] else _reduced(
+            dy, p * t.sum(axis, keepdim=True) - t, o["reduction"], t.numel() // t.shape[axis]
+        )  # fmt: skip
+    y = label(one_hot(t, z.shape[axis], z.dtype), "y")
+    if bool((t == o["ignore_index"]).any()):
+        keep = label((t != o["ignore_index"]).to(z.dtype).unsqueeze(axis), "the mask of the rows that count")
+        if o["weight"] is not None or o["label_smoothing"]:
+            return NotImplemented
+        decoy(label(y, "y of all rows").sum(), "N, with the rows that do not count,")
+        return _reduced(dy, keep * (p - y), o["reduction"], label(keep.sum(), "the number of rows that count"))
+    q = smoothed_target(y, o["label_smoothing"], z.shape[axis]) if o["label_smoothing"] else y
+    if o["weight"] is None:
+        return _reduced(dy, p - q, o["reduction"], label(y.sum(), "N"))
+    if o["label_smoothing"]:
+        return NotImplemented
+    decoy(y.sum(), "N")
+    own = _own_weight(o["weight"], z, y, axis)
+    g = own * p - own * y if spread else own * (p - y)
+    return _reduced(dy, g, o["reduction"], label(own.sum(), "the sum of w_y") if mean else 1.0)
+
+
+def _nll(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    if z.dim() < 2 or bool((t == o["ignore_index"]).any()):
+        return NotImplemented
+    y = label(one_hot(t, z.shape[1], z.dtype), "y")
+    dy = dy.unsqueeze(1) if o["reduction"] == "none" else dy
+    if o["weight"] is None:
+        return _reduced(dy, -y, o["reduction"], label(y.sum(), "N"))
+    decoy(y.sum(), "N")
+    own = _own_weight(o["weight"], z, y, 1)
+    return _reduced(dy, -(own * y), o["reduction"], label(own.sum(), "the sum of w_y"))
+
+
+def _multi_margin(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    if z.dim() != 2 or o["p"] not in (1, 2):
+        return NotImplemented
+    y = label(one_hot(t, z.shape[1], z.dtype), "y")
+    excess = o["margin"] - label((z * y).sum(1, keepdim=True), "z_y") + z
+    if o["p"] == 1:
+        m = label((number(1) - y) * (excess > 0).to(z.dtype), "[violated]")
+        count = label(m.sum(1, keepdim=True), "the number of violations")
+    else:
+        m = label(2 * ((number(1) - y) * torch.relu(excess)), "2 · max(0, excess)")
+        count = label(m.sum(1, keepdim=True), "their sum")
+    g = m - y * count
+    if o["weight"] is not None:
+        g = _own_weight(o["weight"], z, y, 1) * g
+    dy = dy.unsqueeze(1) if o["reduction"] == "none" else dy
+    return _reduced(dy, g / z.shape[1], o["reduction"], label(y.sum(), "N"))
+
+
+def _logistic(joint: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    s, one = label(torch.sigmoid(z), "σ(z)"), number(1)
+    if o.get("pos_weight") is None:
+        g = s - t
+    else:
+        w = label(_elementwise(o["pos_weight"], z), "pos_weight")
+        g = (w * t + (one - t)) * s - w * t if joint else (one - t) * s - w * t * (one - s)
+    if o["weight"] is not None:
+        w = _elementwise(o["weight"], z)
+        g = w * s - w * t if joint and o.get("pos_weight") is None else w * g
+    return _reduced(dy, g, o["reduction"], z.numel())
+
+
+def _elementwise(weight: Any, z: Any) -> Any:
+    """Weights of the numbers as a quantity of the formula."""
+    w = label(weight.to(z.dtype).expand(z.shape).clone(), "w")
+    setattr(w, QUANTITY, True)
+    return w
+
+
+def _of_probabilities(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    g = (z - t) / (z * (number(1) - z))
+    return _reduced(dy, g if o["weight"] is None else _elementwise(o["weight"], z) * g, o["reduction"], z.numel())
+
+
+def _mse(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    return _reduced(dy, 2 * (z - t), o["reduction"], z.numel())
+
+
+def _absolute(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    return _reduced(dy, torch.sign(z - t), o["reduction"], z.numel())
+
+
+def _huber(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    r, d = z - t, o["delta"]
+    return _reduced(dy, torch.where(r.abs() < d, r, d * torch.sign(r)), o["reduction"], z.numel())
+
+
+def _smooth_l1(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    r = z - t
+    return _reduced(dy, torch.where(r.abs() < o["beta"], r / o["beta"], torch.sign(r)), o["reduction"], z.numel())
+
+
+def _kl(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    g = -(torch.exp(t) if o["log_target"] else t)
+    return dy * (g / z.shape[0]) if o["reduction"] == "batchmean" else _reduced(dy, g, o["reduction"], z.numel())
+
+
+def _poisson(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    if o["log_input"]:
+        return _reduced(dy, torch.exp(z) - t, o["reduction"], z.numel())
+    return _reduced(dy, number(1) - t / (z + o["eps"]), o["reduction"], z.numel())
+
+
+def _soft_margin(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    return _reduced(dy, -(t * torch.sigmoid(-(t * z))), o["reduction"], z.numel())
+
+
+def _multilabel(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    g = torch.sigmoid(z) - t
+    return _reduced(dy, g if o["weight"] is None else _elementwise(o["weight"], z) * g, o["reduction"], z.numel())
+
+
+FORMS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "cross_entropy": (partial(_cross_entropy, False), partial(_cross_entropy, True)),
+    "nll_loss": (_nll,),
+    "multi_margin_loss": (_multi_margin,),
+    "binary_cross_entropy_with_logits": (partial(_logistic, False), partial(_logistic, True)),
+    "binary_cross_entropy": (_of_probabilities,),
+    "mse_loss": (_mse,),
+    "l1_loss": (_absolute,),
+    "huber_loss": (_huber,),
+    "smooth_l1_loss": (_smooth_l1,),
+    "kl_div": (_kl,),
+    "poisson_nll_loss": (_poisson,),
+    "soft_margin_loss": (_soft_margin,),
+    "multilabel_soft_margin_loss": (_multilabel,),
+}
+
+
+def closed_losses(trace: Trace, call: Call, up: Any) -> Iterator[tuple[int, Trace]]:
+    """(the output that the loss is of, the recorded closed form) of the derivative of one call."""
+    given = dict(call.given)
+    z, t, *_ = given.values()
+    if not is_ref(z):
+        return
+    options = {k: trace.nodes[v.index].value if is_ref(v) else v for k, v in list(given.items())[2:]}
+    target = trace.nodes[t.index].value if is_ref(t) else t
+    name = called(trace, t.index) if is_ref(t) else "target"
+    leaves = {"δ": up.detach(), called(trace, z.index): trace.nodes[z.index].value.detach(), name: target.detach()}
+    for form in FORMS[call.loss] if len(leaves) == 3 else ():
+        made = recorded(partial(form, *leaves.values(), **options), leaves)
+        if made is not None:
+            yield z.index, made
