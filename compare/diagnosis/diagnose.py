@@ -19,7 +19,7 @@ import numpy as np
 from handgrad.compare.diagnosis import noise
 from handgrad.compare.diagnosis.candidates import candidates, fits
 from handgrad.compare.diagnosis.causes import Candidate, Cause, Labelled, constants
-from handgrad.compare.diagnosis.graph.proof import Found
+from handgrad.compare.diagnosis.graph.proof import Explanation as Found
 from handgrad.compare.diagnosis.graph.search import Clues, TheReference
 from handgrad.compare.diagnosis.regions import near_one, region, region_name, single_element
 from handgrad.compare.judge.case import Case

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from handgrad.compare.diagnosis.causes import Candidate, again_with
-from handgrad.compare.diagnosis.graph.record.notation import OF_ANOTHER
+from handgrad.compare.diagnosis.graph.sentences import OF_ANOTHER
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import FunctionSides, LayerSides, LossSides, Sides
 

@@ -1,218 +1,203 @@
-"""Is it the right result of another function? The reference with one operation changed, tried against the manual
-numbers.
-"""
+"""Is it the right result of another function? The reference with one edit, tried against the manual numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import pairwise
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.compare.diagnosis.graph.edits.forward.everywhere import of_inputs, swaps
+from handgrad.compare.diagnosis.fitting import crossing
+from handgrad.compare.diagnosis.graph.draw import most_telling
+from handgrad.compare.diagnosis.graph.edits.edit import OTHER, Key, ReferenceEdit
+from handgrad.compare.diagnosis.graph.edits.forward.everywhere import of_inputs, of_numbers_everywhere
 from handgrad.compare.diagnosis.graph.edits.forward.forms import of_forms
-from handgrad.compare.diagnosis.graph.edits.forward.losses import readings
-from handgrad.compare.diagnosis.graph.edits.forward.operations import mutants, with_number
+from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.forward.losses import of_losses
+from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
 from handgrad.compare.diagnosis.graph.edits.forward.several import several
-from handgrad.compare.diagnosis.graph.proof import Found, gap
-from handgrad.compare.diagnosis.graph.record.notation import OF_ANOTHER, number
-from handgrad.compare.diagnosis.graph.record.rerun import Mutant, Rerun
+from handgrad.compare.diagnosis.graph.proof import SPARE, Explanation, residual
+from handgrad.compare.diagnosis.graph.record.notation import called
+from handgrad.compare.diagnosis.graph.record.rerun import Changed, Rerun, with_number
 from handgrad.compare.diagnosis.graph.record.trace import Trace
+from handgrad.compare.diagnosis.graph.sentences import of_the_reference
 from handgrad.compare.judge.case import Case
 
-SPARE = 3  # numbers that must be explained
 FITS = 16  # constants of the reference that are fitted
+ENDS = (-8, -6, -4, -2, -1, -0.5, 0.5, 1, 2, 4, 6)  # powers of ten between which they are looked for
 DIGITS = {np.dtype(np.float64): 7, np.dtype(np.float32): 4}  # of a mistyped number: with more, any would do
 NEAR = 1e-6  # how near to one a fit must come to be tried as that one
+Id = tuple[tuple[int, ...], Key]  # the operations of an edit and its key, which are the same on every draw
 
 
-class Change(NamedTuple):
-    """A change of the reference that holds on every draw."""
+class OtherReference(NamedTuple):
+    """A hypothesis: the reference with an edit, or with the same one in every turn of a loop."""
 
+    edits: tuple[Id, ...]
     complexity: int
-    words: str
-    wrong: Callable[[Changeable], dict[int, Mutant] | None]  # of one case, the operations that are changed there
+    number: float | None = None  # that is fitted
     depth: int = 0  # how far the reference is taken apart there
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether it is the same edit in every turn of a loop."""
+        return len(self.edits) > 1
+
+
+class EditableDraw(Rerun):
+    """One draw, with all edits of its reference."""
+
+    def __init__(self, case: Case, trace: Trace, target: str) -> None:
+        super().__init__(trace, target)
+        self.case, self.target = case, target
+        together = {_id(e): e for e in several(trace, self.values)}
+        single = (*of_operations(trace), *of_forms(trace))
+        everywhere = (*of_numbers_everywhere(trace), *of_inputs(trace, target), *of_losses(trace, self.values))
+        self.edits = {_id(e): e for e in (*single, *everywhere)} | together
+        alike: dict[object, list[Id]] = {}
+        for name, edit in together.items():
+            nodes = [trace.nodes[i] for i in edit.changes]
+            if all(n.op is not None for n in nodes):
+                alike.setdefault((edit.kind, *((n.place, str(n.op)) for n in nodes)), []).append(name)
+        self.several_in_turns = [names for names in alike.values() if len(names) > 1]
+
+    def turns(self, edit: ReferenceEdit) -> list[Id]:
+        """The same edit of one operation in every turn of a loop."""
+        node = self.trace.nodes[edit.at]
+        same = [n.index for n in self.trace.nodes if n.place == node.place and n.op is node.op]
+        return [name for i in same if (name := ((i,), edit.key)) in self.edits]
+
+    def changes(self, other: OtherReference) -> dict[int, Changed] | None:
+        """The operations that are changed here; None where there is no such edit."""
+        edits = [self.edits.get(name) for name in other.edits]
+        found = {at: change for edit in edits if edit is not None for at, change in edit.changes.items()}
+        if other.number is not None and edits[0] is not None and edits[0].number is not None:
+            (at,) = found
+            found[at] = Changed(with_number(self.trace.nodes[at], edits[0].number[0], other.number))
+        return None if None in edits else found
+
+    def made(self, other: OtherReference) -> np.ndarray | None:
+        """The numbers that the other function gives on this draw."""
+        changes = self.changes(other)
+        y = None if changes is None else self.output(changes)
+        if y is not None and self.target:
+            y = self.gradient(y)
+        return None if y is None else np.asarray(y.detach().numpy())
+
+
+def _id(edit: ReferenceEdit) -> Id:
+    return tuple(edit.changes), edit.key
 
 
 def another_function(
     cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str
-) -> tuple[list[Found], Change | None]:
-    """The changes that explain every case, of its output or of its gradient by the target; and the likeliest again."""
-    found: dict[str, tuple[Found, Change]] = {}
-    if sum(int(c.where().sum()) for c in cases) < SPARE:
-        return [], None
-    for depth, traces in enumerate(taken_apart):
-        said = {words.partition(" in ")[0] for words in found}  # the same change of a reference taken apart less
-        for f, change in _search([Changeable(case, t, target) for case, t in zip(cases, traces, strict=True)]):
-            if f.words[0].partition(" in ")[0] in said:
-                continue
-            if f.words[0] not in found or f.complexity < found[f.words[0]][0].complexity:
-                found[f.words[0]] = f, change._replace(depth=depth)
+) -> tuple[list[Explanation], OtherReference | None]:
+    """The edits that explain every case, of its output or of its gradient by the target; and the likeliest again."""
+    found: dict[tuple[str, ...], tuple[Explanation, OtherReference]] = {}
+    known: set[object] = set()
+    for depth, traces in enumerate(taken_apart if _enough(cases) else ()):
+        draws = [EditableDraw(case, t, target) for case, t in zip(cases, traces, strict=True)]
+        here: set[object] = set()
+        for other, explanation in _search(draws):
+            what = _what(draws[0].edits[other.edits[0]], draws[0].trace)
+            here.add(what)
+            known_one = found.get(explanation.words)
+            if what not in known and (known_one is None or explanation.complexity < known_one[0].complexity):
+                found[explanation.words] = explanation, other._replace(depth=depth)
+        known |= here  # the same edit of a reference that is taken apart further is only said again
     likeliest = sorted(found.values(), key=lambda f: f[0].complexity)
     return [f for f, _ in likeliest], likeliest[0][1] if likeliest else None
 
 
 def as_the_output(
-    cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str, change: Change
-) -> Found | None:
+    cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str, other: OtherReference
+) -> Explanation | None:
     """The gradient of the function that the output is known to be of, if it explains every case."""
-    if change.depth >= len(taken_apart) or sum(int(c.where().sum()) for c in cases) < SPARE:
+    if other.depth >= len(taken_apart) or not _enough(cases):
         return None
-    rooms = [Changeable(case, t, target) for case, t in zip(cases, taken_apart[change.depth], strict=True)]
-    return _proven(rooms, change)
+    return _prove([EditableDraw(c, t, target) for c, t in zip(cases, taken_apart[other.depth], strict=True)], other)
 
 
-class Changeable(Rerun):
-    """One case, with all changes of its reference."""
-
-    def __init__(self, case: Case, t: Any, target: str) -> None:
-        super().__init__(t, target)
-        self.case, self.target = case, target
-        self.every = {(m.at, m.key): m for m in (*mutants(t), *of_forms(t))}
-        self.swaps = {
-            **dict(swaps(t)), **dict(of_inputs(t, t.inputs.get(target, -1))), **dict(readings(t, self.values))
-        }  # fmt: skip
-        self.several = dict(several(t))
-
-    def made(self, wrong: dict[int, Mutant]) -> np.ndarray | None:
-        """The numbers that the changed function gives for this case."""
-        y = self.output(wrong)
-        if y is not None and self.target:
-            y = self.gradient(y)
-        if y is None or y.shape != self.case.manual.shape:
-            return None
-        made = np.asarray(y.detach().numpy())
-        return made if np.isfinite(made).all() else None
-
-    def several_in_turns(self) -> list[list[Any]]:
-        """The keys of the same changes in every turn of a loop."""
-        alike: dict[Any, list[Any]] = {}
-        for key, (_, _, changes) in self.several.items():
-            nodes = [self.trace.nodes[i] for i in changes]
-            if all(n.op is not None for n in nodes):
-                alike.setdefault((key[0], *((n.place, str(n.op)) for n in nodes)), []).append(key)
-        return [keys for keys in alike.values() if len(keys) > 1]
-
-    def turns(self, m: Mutant) -> dict[int, Mutant]:
-        """The same change in every turn of a loop."""
-        node = self.trace.nodes[m.at]
-        same = [n.index for n in self.trace.nodes if n.place == node.place and n.op is node.op]
-        return {i: self.every[i, m.key] for i in same if (i, m.key) in self.every}
+def _enough(cases: Sequence[Case]) -> bool:
+    return sum(int(c.where().sum()) for c in cases) >= SPARE
 
 
-def _search(rooms: list[Changeable]) -> Iterator[tuple[Found, Change]]:
-    alike = [r for r in rooms if r.case.manual.shape == rooms[0].case.manual.shape]
-    room = max(alike, key=lambda r: int(r.case.where().sum()))
-    m = room.case.manual
+def _what(edit: ReferenceEdit, trace: Trace) -> object:
+    """What an edit does, wherever it does it."""
+    details = tuple((name, called(trace, v) if name == OTHER else v) for name, v in edit.details)
+    return edit.kind, trace.nodes[edit.at].operation, details, edit.number
+
+
+def _search(draws: list[EditableDraw]) -> Iterator[tuple[OtherReference, Explanation]]:
+    draw = most_telling(draws)
+    m = draw.case.manual
     near = 1e-9 * float(np.abs(m).max(initial=0))
     with np.errstate(all="ignore"):
-        for change in _changes(room):
-            made = room.made(change.wrong(room) or {})
-            if made is None or not np.allclose(made, m, 1e-6, near):
-                continue
-            found = _proven(rooms, change)
-            if found is not None:
-                yield found, change
-        numbers = {(x.at, x.number): x for x in room.every.values() if x.number is not None and x.number[1]}
-        for constant in list(numbers.values())[:FITS]:
-            fitted = _fitted(room, constant)
-            found = None if fitted is None else _proven(rooms, fitted)
-            if found is not None and fitted is not None:
-                yield found, fitted
+        for other in chain(_hypotheses(draw), _fits(draw)):
+            made = draw.made(other)
+            if made is not None and made.shape == m.shape and np.allclose(made, m, 1e-6, near):
+                if (found := _prove(draws, other)) is not None:
+                    yield other, found
 
 
-def _changes(room: Changeable) -> Iterator[Change]:
-    """Of one operation, of one in every turn of a loop, of two numbers, of several that belong together."""
-    for mutant in room.every.values():
-        turns = room.turns(mutant)
-        if mutant.at in (min(turns), max(turns)):  # of a loop's turns, a person slips in all, the first or the last
-            yield Change(mutant.complexity, mutant.words, partial(_one, mutant))
-        if mutant.at == min(turns) < max(turns):
-            words = f"{mutant.words}, in every turn of the loop"
-            yield Change(mutant.complexity, words, partial(_in_every_turn, mutant))
-    for key, (words, wrong) in room.swaps.items():
-        yield Change(max(m.complexity for m in wrong.values()), words, partial(_swapped, key))
-    for key, (complexity, words, _) in room.several.items():
-        yield Change(complexity, words, partial(_several, (key,)))
-    for keys in room.several_in_turns():
-        complexity, words, _ = room.several[keys[0]]
-        yield Change(complexity, f"{words}, in every turn of the loop", partial(_several, keys))
-
-
-def _one(mutant: Mutant, room: Changeable) -> dict[int, Mutant] | None:
-    here = room.every.get((mutant.at, mutant.key))
-    return None if here is None else {here.at: here}
-
-
-def _in_every_turn(mutant: Mutant, room: Changeable) -> dict[int, Mutant] | None:
-    return room.turns(mutant) or None
-
-
-def _swapped(key: Any, room: Changeable) -> dict[int, Mutant] | None:
-    return room.swaps[key][1] if key in room.swaps else None
-
-
-def _several(keys: Sequence[Any], room: Changeable) -> dict[int, Mutant] | None:
-    if any(key not in room.several for key in keys):
+def _prove(draws: list[EditableDraw], other: OtherReference) -> Explanation | None:
+    left = residual(draws, lambda draw: draw.made(other))
+    if not left <= 1:
         return None
-    return {at: mutant for key in keys for at, mutant in room.several[key][2].items()}
+    edit = draws[0].edits[other.edits[0]]
+    cause = of_the_reference(draws[0].trace, edit, draws[0].target, other.in_turns, other.number, left)
+    return Explanation.of(other.complexity, [cause], left)
 
 
-def _proven(rooms: list[Changeable], change: Change) -> Found | None:
-    worst = 0.0
-    for room in rooms:
-        changed = change.wrong(room)
-        made = None if changed is None else room.made(changed)
-        if made is None:
-            return None
-        left = gap(room.case, made)
-        if not left <= 1:
-            return None
-        worst = max(worst, left)
-    return Found(change.complexity, ((OF_ANOTHER if rooms[0].target else "") + change.words,), worst)
+def _hypotheses(draw: EditableDraw) -> Iterator[OtherReference]:
+    """Of one operation, of one in every turn of a loop, of several that belong together."""
+    for name, edit in draw.edits.items():
+        turns = [name] if len(edit.changes) > 1 else draw.turns(edit)
+        if name in (turns[0], turns[-1]):  # of a loop's turns, a person goes wrong in all, the first or the last
+            yield OtherReference((name,), edit.complexity)
+        if name == turns[0] and len(turns) > 1:
+            yield OtherReference(tuple(turns), edit.complexity)
+    for names in draw.several_in_turns:
+        yield OtherReference(tuple(names), draw.edits[names[0]].complexity)
 
 
-def _fitted(room: Changeable, m: Mutant) -> Change | None:
-    """The decimal number in the place of a constant that gives the manual numbers at the element that it moves most."""
-    assert m.number is not None
-    _, value = m.number
-    manual = room.case.manual
+def _fits(draw: EditableDraw) -> Iterator[OtherReference]:
+    """Every constant of the reference with the decimal number, if there is one, that gives the manual numbers."""
+    numbers = {(e.at, e.number): name for name, e in draw.edits.items() if e.number is not None and e.number[1]}
+    for name in list(numbers.values())[:FITS]:
+        number = _fitted(draw, name)
+        if number is not None:
+            yield OtherReference((name,), OPERATIONS["fitted number"].tier, number)
 
-    def at(v: float) -> np.ndarray | None:
-        return room.made(_with_number(m, v, room))
 
-    ends = [value * 10.0**e for e in (-8, -6, -4, -2, -1, -0.5, 0.5, 1, 2, 4, 6)]
-    here = at(value)
-    made = [(v, a) for v in ends if (a := at(v)) is not None]
-    if here is None or len(made) < 2:
+def _fitted(draw: EditableDraw, name: Id) -> float | None:
+    """The number in the place of a constant that gives the manual number at the element that it moves most."""
+    edit, manual = draw.edits[name], draw.case.manual
+    assert edit.number is not None
+    right = edit.number[1]
+
+    def made(v: float) -> np.ndarray | None:
+        found = draw.made(OtherReference((name,), 0, v))
+        return found if found is not None and found.shape == manual.shape and np.isfinite(found).all() else None
+
+    def gap(v: float) -> float:
+        found = made(v)
+        return np.nan if found is None else float(found.flat[k] - manual.flat[k])
+
+    here = made(right)
+    others = [(v, a) for v in (right * 10.0**e for e in ENDS) if (a := made(v)) is not None]
+    if here is None or len(others) < 2:
         return None
-    spread = np.max([np.abs(a - here) for _, a in made], axis=0)
-    k = int(spread.argmax())
-    points = sorted([(value, here), *made], key=lambda p: p[0])
-    for (low, a), (high, b) in pairwise(points):
-        if (a.flat[k] - manual.flat[k]) * (b.flat[k] - manual.flat[k]) > 0:
+    k = int(np.max([np.abs(a - here) for _, a in others], axis=0).argmax())
+    points = sorted((v, float(a.flat[k] - manual.flat[k])) for v, a in [(right, here), *others])
+    for (low, first), (high, second) in pairwise(points):
+        if first * second > 0:
             continue
-        rising = b.flat[k] > a.flat[k]
-        for _ in range(50):
-            middle = (low + high) / 2
-            found = at(middle)
-            if found is None:
-                return None
-            low, high = (low, middle) if (found.flat[k] > manual.flat[k]) == rising else (middle, high)
+        v = crossing(gap, low, high, above=second > first)
         # what a person types has few digits: the fewest that are this number
         digits = range(2, DIGITS[manual.dtype] + 1)
-        snapped = next((v for d in digits if abs((v := float(f"{high:.{d}g}")) - high) <= NEAR * abs(high)), 0.0)
-        if not snapped or abs(snapped - value) <= 1e-3 * abs(value):
-            continue
-        what, inside = m.words.partition(" is ")[0].removesuffix(f" {number(value)}"), m.words.rpartition(" in ")[2]
-        words = f"{what} is {snapped:.10g}, not {value:.10g}, in {inside}"
-        return Change(13, words, partial(_with_number, m, snapped))
+        short = next((s for d in digits if abs((s := float(f"{v:.{d}g}")) - v) <= NEAR * abs(v)), 0.0)
+        if short and abs(short - right) > 1e-3 * abs(right):
+            return short
     return None
-
-
-def _with_number(m: Mutant, value: float, room: Changeable) -> dict[int, Mutant]:
-    place, _ = m.number or (None, 0.0)
-    return {m.at: m._replace(made=with_number(room.trace, room.trace.nodes[m.at], place, value))}

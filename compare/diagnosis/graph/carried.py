@@ -2,167 +2,172 @@
 
 ε outside the root makes another x̂ and another σ; a derivation by hand puts these into the closed form that it knows.
 That is the gradient of no function. So the reference is run with one operation changed, and differentiated by its own
-rules as they are, at the values that come out. Where the output shows the fault, only changes that give that output
-count, and another slip on the way back may come on top.
+rules as they are, at the values that come out. Where the output shows the fault, only edits that give that output
+count, and an edit of the way back may come on top.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.graph.another_function import Change, Changeable
-from handgrad.compare.diagnosis.graph.edits.forward.operations import mutants
-from handgrad.compare.diagnosis.graph.factors import constants_of
-from handgrad.compare.diagnosis.graph.hypotheses import Budget, Made, singles
-from handgrad.compare.diagnosis.graph.proof import Found, Room, gap, prove
-from handgrad.compare.diagnosis.graph.record.notation import operation
-from handgrad.compare.diagnosis.graph.record.rerun import Mutant, Rerun, Swap
-from handgrad.compare.diagnosis.graph.record.trace import Node, Trace, is_ref
+from handgrad.compare.diagnosis.cause import Cause
+from handgrad.compare.diagnosis.graph.another_function import EditableDraw, OtherReference
+from handgrad.compare.diagnosis.graph.draw import Draw, most_telling
+from handgrad.compare.diagnosis.graph.edits.edit import ReferenceEdit
+from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
+from handgrad.compare.diagnosis.graph.factors import factors
+from handgrad.compare.diagnosis.graph.forms.parts import softmax_derivative
+from handgrad.compare.diagnosis.graph.hypotheses import Budget, Projected, singles
+from handgrad.compare.diagnosis.graph.proof import Explanation, prove, residual
+from handgrad.compare.diagnosis.graph.record.rerun import DOES_NOT_FIT, Changed, Made, Rerun
+from handgrad.compare.diagnosis.graph.record.trace import Trace
+from handgrad.compare.diagnosis.graph.sentences import of_a_carried_one
+from handgrad.compare.diagnosis.likelihood import CARRIED, Tier
+from handgrad.compare.foundation.torch_internals import tree_map
 from handgrad.compare.judge.case import Case
 
-LIKELY = 12  # how unlikely a change may be
-LEAST = 40  # changes that are tried where the output agrees, at least: a check has a share of them for all its outputs
-SEEN = 4  # changes that give the manual output, with which the gradient is searched
+LIKELY = Tier.RARE  # how unlikely an edit may be
+LEAST = 40  # edits that are tried where the output agrees, at least: a check has a share of them for all its outputs
+SEEN = 4  # edits that give the manual output, with which the gradient is searched
 POWERS = {"sqrt": 2, "rsqrt": -2}  # what undoes an operation whose derivative is written with its result
 
 
-def other_values(
-    cases: Sequence[Case], taken_apart: Sequence[Sequence[Trace]], target: str, budget: Budget, known: Change | None
-) -> list[Found]:
-    """The changes of the forward pass whose values, in the reference's own derivative, explain every case.
+def carried(
+    cases: Sequence[Case],
+    taken_apart: Sequence[Sequence[Trace]],
+    target: str,
+    budget: Budget,
+    known: OtherReference | None,
+) -> list[Explanation]:
+    """The edits of the forward pass whose values, in the reference's own derivative, explain every case.
 
-    Where it is known what is wrong with the output, that change comes first.
+    Where it is known what is wrong with the output, that edit comes first.
     """
     outputs = [case.beside.get("output") for case in cases]
     shown = any(o is not None and not bool((np.abs(o.manual - o.torch) <= o.allowed).all()) for o in outputs)
     if known is not None and shown and known.depth < len(taken_apart):
-        traces = taken_apart[known.depth]
-        many = [known.wrong(Changeable(case, t, target)) for case, t in zip(cases, traces, strict=True)]
-        if all(many) and (found := list(_carried(cases, traces, known, [m for m in many if m], target, shown))):
+        draws = [EditableDraw(c, t, target) for c, t in zip(cases, taken_apart[known.depth], strict=True)]
+        changes = [c for draw in draws if (c := draw.changes(known))]
+        edit = draws[0].edits[known.edits[0]]._replace(complexity=known.complexity)
+        if len(changes) == len(draws) and (
+            found := list(_explained(draws, cases, edit, changes, target, shown, known))
+        ):
             return found
     found = []
     for traces in taken_apart:
-        every = [{(m.at, m.key): m for m in _plausible(t)} for t in traces]
-        keys = [k for k in every[0] if all(k in m for m in every)]
+        reruns = [Rerun(trace) for trace in traces]
+        every = [{(e.at, e.key): e for e in of_operations(t) if _is_plausible(t, e)} for t in traces]
+        keys = [k for k in every[0] if all(k in edits for edits in every)]
         if shown:
-            keys = [k for k in keys if all(_gives(c, t, m[k]) for c, t, m in zip(cases, traces, every, strict=True))]
+            drawn = list(zip(cases, reruns, every, strict=True))
+            keys = [k for k in keys if all(_gives(c, rerun, edits[k]) for c, rerun, edits in drawn)]
         for k in keys[: SEEN if shown else max(budget.left, LEAST)]:
             budget.left -= not shown
-            change = Change(every[0][k].complexity, every[0][k].words, lambda room: None)
-            found += _carried(cases, traces, change, [{m[k].at: m[k]} for m in every], target, shown)
+            found += _explained(reruns, cases, every[0][k], [edits[k].changes for edits in every], target, shown)
         if found:
             break
     return found
 
 
-def _plausible(trace: Trace) -> Iterator[Mutant]:
-    yield from (
-        m for m in mutants(trace) if m.complexity <= LIKELY and not isinstance(m.made, Swap) and trace.nodes[m.at].flat
-    )
+def _is_plausible(trace: Trace, edit: ReferenceEdit) -> bool:
+    return edit.complexity <= LIKELY and not edit.reads and trace.nodes[edit.at].flat
 
 
-def _gives(case: Case, trace: Trace, m: Mutant) -> bool:
-    """Whether the change gives the manual output."""
+def _gives(case: Case, rerun: Rerun, edit: ReferenceEdit) -> bool:
+    """Whether the edit gives the manual output."""
     output = case.beside.get("output")
     if output is None:
         return True
-    made = Rerun(trace, "").output({m.at: m})
-    return made is not None and bool(
-        np.abs(made.numpy() - output.manual).max(initial=0)
-        <= np.max(output.allowed, initial=0) + 1e-12 * np.abs(output.manual).max(initial=0)
-    )
+    made = rerun.output(edit.changes)
+    near = np.max(output.allowed, initial=0) + 1e-12 * np.abs(output.manual).max(initial=0)
+    return made is not None and bool(np.abs(made.numpy() - output.manual).max(initial=0) <= near)
 
 
-def _carried(
-    cases: Sequence[Case], traces: Sequence[Trace], change: Change, many: Sequence[dict[int, Mutant]], target: str,
+def _explained(
+    reruns: Sequence[Rerun],
+    cases: Sequence[Case],
+    edit: ReferenceEdit,
+    changes: Sequence[dict[int, Changed]],
+    target: str,
     shown: bool,
-) -> Iterator[Found]:  # fmt: skip
-    words = f"{change.words}, as in the output" if shown else change.words
-    ways = ((False, "its values are put into the right derivative"), (True, "the gradient is of that function"))
-    for whole, how in ways if shown else ways[:1]:
-        rooms: list[Room] = []
-        worst = 0.0
-        for case, t, m in zip(cases, traces, many, strict=True):
-            changed = _changed(t, m, whole)
-            if changed is None:
+    known: OtherReference | None = None,
+) -> Iterator[Explanation]:
+    """The derivative at the values that come out, and where the output shows the edit, that of the function itself."""
+    for whole in (False, True) if shown else (False,):
+        draws, worst = list[Draw](), 0.0
+        for case, rerun, changed in zip(cases, reruns, changes, strict=True):
+            draw = _draw(case, rerun, changed, target, shown, whole)
+            if draw is None:
                 return
-            try:
-                rooms.append(Room(case, changed, target, constants_of(case, changed) if shown else {}))
-            except (RuntimeError, IndexError, TypeError, ValueError):
-                return
-            made = rooms[-1].flows.get(rooms[-1].target)
-            fits = made is not None and made.shape == case.manual.shape and bool(torch.isfinite(made).all())
-            worst = max(worst, gap(case, made.numpy()) if fits and made is not None else np.inf)
-            if not worst <= 1 and not shown:
+            draws.append(draw)
+            worst = max(worst, residual([draw], Draw.gradient))
+            if worst > 1 and not shown:
                 break
         if worst <= 1:
             if not whole:  # the other way it is the gradient of another function, and found as such
-                yield Found(change.complexity + 1, (f"{words}: {how}",), worst)
+                cause = _cause(reruns[0].trace, edit, shown, whole, known, worst)
+                yield Explanation.of(edit.complexity + CARRIED, [cause], worst)
             return
-        if shown:
-            room = max(rooms, key=lambda r: int(r.case.where().sum()))
-            made_of = Made.of(room, room.flows)
-            for theory in sorted(singles(room, made_of), key=lambda t: t.complexity)[:SEEN] if made_of else ():
-                proven = prove(rooms, theory)
-                if proven is not None:
-                    yield proven._replace(
-                        complexity=proven.complexity + change.complexity, words=(f"{words}: {how}", *proven.words)
-                    )
+        main = most_telling(draws)
+        made = Projected.of(main, main.flows) if shown else None
+        for hypothesis in sorted(singles(main, made), key=lambda h: h.complexity)[:SEEN] if made else ():
+            if (found := prove(draws, hypothesis)) is not None:
+                cause = _cause(reruns[0].trace, edit, shown, whole, known, found.residual)
+                yield Explanation.of(found.complexity + edit.complexity, [cause, *found.causes], found.residual)
 
 
-class _Changed:
-    """An operation that does something else, by the name of the one that it stands for."""
-
-    def __init__(self, node: Node, m: Mutant) -> None:
-        self._schema, self._args, self._made = node.op._schema, node.args, m.made
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._made([a for a, known in zip(args, self._args, strict=False) if is_ref(known)])
+def _cause(
+    trace: Trace, edit: ReferenceEdit, shown: bool, whole: bool, known: OtherReference | None, left: float
+) -> Cause:
+    often, number = (known.in_turns, known.number) if known is not None else (False, None)
+    return of_a_carried_one(trace, edit, shown, whole, often, number, left)
 
 
-def _changed(trace: Trace, wrong: dict[int, Mutant], whole: bool) -> Trace | None:
-    """The trace with other values from one operation on, which is itself another one only if asked for."""
-    values: dict[int, Any] = {}
-    nodes = list(trace.nodes)
-
-    def look(k: int) -> Any:
-        return values.get(k, trace.nodes[k].value)
-
-    try:
-        for node in trace.nodes[min(wrong) :]:
-            m = wrong.get(node.index)
-            if m is not None:
-                given = [look(s) for s in node.sources()]
-                value = m.made(given, look(m.made.other)) if isinstance(m.made, Swap) else m.made(given)
-            elif any(s in values for s in node.sources()):
-                value = trace.run(node, look)[0]
-            else:
-                continue
-            if isinstance(value, torch.Tensor) and value.shape != node.value.shape:
-                return None
-            values[node.index] = value
-            op = _Changed(node, m) if whole and m is not None else node.op
-            nodes[node.index] = replace(node, value=value, op=op)
-        changed = Trace(nodes, trace.inputs, trace.output, trace.upstream)
-        for i in wrong if not whole else ():
-            _by_result(changed, i)
-    except (RuntimeError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError, AttributeError):
+def _draw(case: Case, rerun: Rerun, changes: dict[int, Changed], target: str, shown: bool, whole: bool) -> Draw | None:
+    """The draw at other values from one operation on, which is itself another one only if asked for."""
+    trace, values = rerun.trace, rerun.results(changes)
+    if values is None:
         return None
-    return changed
+    nodes = list(trace.nodes)
+    for k, value in values.items():
+        if isinstance(value, torch.Tensor) and value.shape != nodes[k].value.shape:
+            return None
+        nodes[k] = replace(nodes[k], value=tree_map(_detached, value))
+    try:
+        for k, change in changes.items():
+            if whole:
+                nodes[k] = replace(
+                    nodes[k], instead=partial(_with_reads, change.made, [nodes[r].value for r in change.reads])
+                )
+        changed = replace(trace, nodes=nodes, calls=[], leaves={}, known={})
+        for k in changes if not whole else ():
+            _by_result(changed, k)
+        return Draw(case, changed, target, factors(case, changed) if shown else {})
+    except DOES_NOT_FIT:
+        return None
+
+
+def _with_reads(made: Made, read: list[Any], given: list[Any]) -> Any:
+    return made([*given, *read])
+
+
+def _detached(v: Any) -> Any:
+    return v.detach() if isinstance(v, torch.Tensor) else v
 
 
 def _by_result(changed: Trace, i: int) -> None:
     """Where a derivative is written with the operation's result, it is that of the wrong result."""
     node = changed.nodes[i]
-    y, power = node.value, POWERS.get(operation(node))
+    y, power = node.value, POWERS.get(node.operation)
     if power:
         changed.leaves[i] = changed.at(i, {0: y**power})
-    elif operation(node) == "_softmax":
+    elif node.operation == "_softmax":
         with torch.enable_grad():
             leaf = torch.zeros_like(y).requires_grad_()
-            changed.leaves[i] = [leaf], y * (leaf - (y * leaf).sum(node.args[1], keepdim=True))
+            changed.leaves[i] = [leaf], softmax_derivative(leaf, y, node.args[1])

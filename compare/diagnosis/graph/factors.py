@@ -3,19 +3,85 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from handgrad.compare.diagnosis.causes import Labelled, constants
-from handgrad.compare.diagnosis.graph.record.notation import formula, number, operation, silent
-from handgrad.compare.diagnosis.graph.record.trace import Node, Trace
+from handgrad.compare.diagnosis.causes import constants
+from handgrad.compare.diagnosis.graph.edits.edit import Details
+from handgrad.compare.diagnosis.graph.record.node import Node, Tensor
+from handgrad.compare.diagnosis.graph.record.operations import AVERAGE_POOLS, MOVES, PRODUCTS, UPSAMPLED
+from handgrad.compare.diagnosis.graph.record.trace import Trace
+from handgrad.compare.diagnosis.likelihood import AND_SIGN, Tier, kinds
 from handgrad.compare.judge.case import Case
 
-PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}
-SIGN = "the sign is flipped"
+
+class Name(NamedTuple):
+    """What a factor is, the same on every draw: its kind and details, and whether it has the wrong sign too."""
+
+    kind: str
+    details: Details = ()
+    signed: bool = False
+
+
+# A factor of a path, or of the whole gradient. General ones come with their likelihood.
+FACTORS = kinds({
+    Tier.NONE: {
+        "sign": "the sign is flipped",
+        "general": "{text}",
+    },
+    Tier.OWN: {
+        "constant left out": "the {constant} {number} is left out",
+        "window not divided": "not divided by {whole}, {of_what}, in {here}",
+        "window divided twice": "divided by {whole}, {of_what}, once too often, in {here}",
+        "window divided in part": "divided by {part} only, not by {whole}, {of_what}, in {here}",
+        "enlargement averaged": "averaged over the {whole} numbers that {here} makes of one, where their sum belongs",
+        "own left out": "the {constant} {number} of {here} is left out",
+        "own twice": "the {constant} {number} of {here} is applied twice",
+        "own misplaced": "the {constant} {number} of {here} is applied here too, where it does not belong",
+    },
+    Tier.LOST: {
+        "constant twice": "the {constant} {number} is applied twice",
+        "another constant": "{other} stands for {number}",
+    },
+    Tier.KNOWN: {
+        "constant misplaced": "{multiplied} {number}, which does not belong there",
+        "one minus a constant": "1 − {number} stands for {number}",
+        "own of another size": "the {constant} {number} of {here} is {other} here",
+    },
+    Tier.RARE: {
+        "size": "{size} times too {large}: {divided} {size}, the size of an axis",
+        "constant of another size": "the {constant} {number} is {other}",
+    },
+    Tier.ODD: {
+        "round": "a factor {text} too much{lost}",
+    },
+    Tier.FAR: {
+        "root of a size": "√{size} times too {large}: {divided} the root of {size}, the size of an axis",
+    },
+})  # fmt: skip
+# A quantity of the reference as a factor of the whole gradient.
+WHOLES = kinds({
+    Tier.RARE: {
+        "whole too much": "a factor {quantity} too much",
+        "whole lacking": "a factor {quantity} is missing",
+    },
+    Tier.FAR: {
+        "whole lacking twice": "a factor {quantity} is missing twice",
+        "multiplied too late": (
+            "it is multiplied with {quantity} at the end, after the rest of the derivative, where it belongs before it"
+        ),
+        "divided too late": (
+            "it is divided by {quantity} at the end, after the rest of the derivative, where it belongs before it"
+        ),
+    },
+})  # fmt: skip
+NONE, MISSING, FITTED, SIGN = Name("none"), Name("missing"), Name("fitted"), Name("sign")
+# Round numbers, with what is missing where they are too small; the 2 and the ½ are among the general ones.
+ROUND = {
+    ("3", ""): 3.0, ("⅓", "3"): 1 / 3, ("4", ""): 4.0, ("¼", "4"): 0.25, ("√2", ""): 2**0.5, ("1/√2", "√2"): 0.5**0.5,
+}  # fmt: skip
 
 
 class Factor(NamedTuple):
@@ -35,105 +101,84 @@ class Factor(NamedTuple):
         return not self.at or bool(self.at & way) == self.inside
 
 
-def constants_of(case: Case, trace: Trace) -> dict[str, Factor]:
-    """name → factor, the likelier first; of two names for one value here both are kept."""
-    found = [(c.names[0], Factor(c.complexity, c.value)) for c in constants(case) if len(c.names) == 1]
-    known = [f.value for _, f in found]
-    found += _left_out(trace)
-    found += _other_constant(trace)
-    found += [(words, Factor(9, n)) for words, n in _windows(trace)]
+Named = tuple[Name, Factor]
+
+
+def _of(kind: str, value: float, /, at: frozenset[int] = frozenset(), inside: bool = True, **details: Any) -> Named:
+    return Name(kind, tuple(details.items())), Factor(FACTORS[kind].tier, value, at, inside)
+
+
+def factors(case: Case, trace: Trace) -> dict[Name, Factor]:
+    """The factors by their names, the likelier first; of two names for one value here both are kept."""
+    general = [c for c in constants(case) if len(c.names) == 1]
+    found = [
+        (SIGN if c.value == -1 else Name("general", (("text", c.names[0]),)), Factor(c.complexity, c.value))
+        for c in general
+    ]
+    found += [*_of_a_constant(trace), *_instead_of_a_constant(trace), *of_windows(trace)]
     for n in _sizes(trace):
-        if not any(abs(n - v) < 1e-9 for v in known):
-            for c, value, words in (
-                (12, n, f"{n:g} times too large: not divided by {n:g}, the size of an axis"),
-                (12, 1 / n, f"{n:g} times too small: divided by {n:g}, the size of an axis"),
-                (14, n**0.5, f"√{n:g} times too large: not divided by the root of {n:g}, the size of an axis"),
-                (14, n**-0.5, f"√{n:g} times too small: divided by the root of {n:g}, the size of an axis"),
-            ):
-                found.append((words, Factor(c, value)))
-    for c, value, words in (
-        (13, 3.0, "a factor 3 too much"),
-        (13, 1 / 3, "a factor ⅓ too much (a 3 is missing)"),
-        (13, 4.0, "a factor 4 too much"),
-        (13, 0.25, "a factor ¼ too much (a 4 is missing)"),
-        (13, 2**0.5, "a factor √2 too much"),
-        (13, 0.5**0.5, "a factor 1/√2 too much (a √2 is missing)"),
-    ):
-        found.append((words, Factor(c, value)))
+        if not any(abs(n - c.value) < 1e-9 for c in general):
+            for kind, power in (("size", 1.0), ("root of a size", 0.5)):
+                found.append(_of(kind, n**power, size=n, lost=True))
+                found.append(_of(kind, n**-power, size=n, lost=False))
+    found += [_of("round", value, text=text, lost=lost) for (text, lost), value in ROUND.items()]
     signed = [
-        (f"{words}, and {SIGN}", f._replace(complexity=f.complexity + 9, value=-f.value))
-        for words, f in found
+        (name._replace(signed=True), f._replace(complexity=f.complexity + AND_SIGN, value=-f.value))
+        for name, f in found
         if f.value != -1
     ]
-    named: dict[str, Factor] = {}
-    for words, factor in sorted([*found, *signed], key=lambda f: f[1].complexity):
-        named.setdefault(words, factor)
+    named: dict[Name, Factor] = {}
+    for name, factor in sorted([*found, *signed], key=lambda f: f[1].complexity):
+        named.setdefault(name, factor)
     return named
 
 
-def _left_out(trace: Trace) -> Iterator[tuple[str, Factor]]:
+def _of_a_constant(trace: Trace) -> Iterator[Named]:
     """A constant of the reference left out, applied twice, or applied where it does not belong."""
     everywhere: dict[float, frozenset[int]] = {}
-    for (a, divides), at in _own(trace).items():
+    for (a, divides), at in _constants(trace).items():
         everywhere[a] = everywhere.get(a, frozenset()) | at
         if at:  # otherwise it is no factor anywhere: a threshold, an exponent
-            what = f"the division by {number(a)}" if divides else f"the constant {number(a)}"
-            yield f"{what} is left out", Factor(9, a if divides else 1 / a, at)
-            yield f"{what} is applied twice", Factor(10, 1 / a if divides else a, at)
+            yield _of("constant left out", a if divides else 1 / a, at, number=a, divides=divides)
+            yield _of("constant twice", 1 / a if divides else a, at, number=a, divides=divides)
     for a, at in everywhere.items():
-        yield f"multiplied with {number(a)}, which does not belong there", Factor(11, a, at, inside=False)
-        yield f"divided by {number(a)}, which does not belong there", Factor(11, 1 / a, at, inside=False)
+        yield _of("constant misplaced", a, at, False, number=a, divides=False)
+        yield _of("constant misplaced", 1 / a, at, False, number=a, divides=True)
 
 
-def _other_constant(trace: Trace) -> Iterator[tuple[str, Factor]]:
-    """Another constant of the reference, or one minus it, in the place of one."""
-    own = {(a, divides): at for (a, divides), at in _own(trace).items() if at}
+def _instead_of_a_constant(trace: Trace) -> Iterator[Named]:
+    """Another constant of the reference, or one minus it, in the place of one; or of the size of another axis."""
+    own = {key: at for key, at in _constants(trace).items() if at}
     for (a, divides), at in own.items():
-        others = {number(abs(b)): (10, abs(b)) for b, _ in own}
-        others.setdefault(f"1 − {number(abs(a))}", (11, 1 - abs(a)))
-        for words, (complexity, b) in others.items():
+        others = [("another constant", abs(b)) for b, _ in own]
+        for kind, b in dict.fromkeys([*others, ("one minus a constant", 1 - abs(a))]):
             if b not in (0.0, 1.0, a, -a):
-                value = abs(a) / b if divides else b / abs(a)
-                yield f"{words} stands for {number(abs(a))}", Factor(complexity, value, at)
-        what = "division by" if divides else "constant"
+                yield _of(kind, abs(a) / b if divides else b / abs(a), at, number=abs(a), other=b)
         for other, value in _other_sizes(trace, a, 1 / a if divides else a):
-            yield f"the {what} {number(a)} is {number(other)}", Factor(12, value, at)
+            yield _of("constant of another size", value, at, number=a, divides=divides, other=other)
 
 
-def own_constants(traces: Sequence[Trace], target: str) -> list[Labelled]:
+def own_factors(trace: Trace, target: str) -> Iterator[Named]:
     """What a whole gradient is multiplied with where a constant factor of the reference is left out of it or applied
     twice.
 
     A factor of 2 has many stories; that the reference has a 2 where the gradient passes is the first. A constant that
     the gradient does not pass may have been put where it does not belong.
     """
-    found: dict[str, Labelled] = {}
-    for trace in traces:
-        leading = scaling(trace, trace.leading_to(trace.inputs[target])) if target in trace.inputs else frozenset()
-        for words, n in _windows(trace):
-            found.setdefault(words, Labelled(9, (words,), n))
-        for node in trace.nodes:
-            if operation(node) not in ("mul", "div"):
+    leading = scaling(trace, trace.leading_to(trace.inputs[target])) if target in trace.inputs else frozenset()
+    for node in trace.nodes:
+        divides = node.operation == "div"
+        for a in _plain_numbers(trace, node, node.args) if divides or node.operation == "mul" else ():
+            if not np.isfinite(a) or a in (0.0, 1.0, -1.0):
                 continue
-            numbers = [float(a) for a in node.args if isinstance(a, (int, float)) and not isinstance(a, bool)]
-            numbers += [float(n.value) for n in map(trace.nodes.__getitem__, node.sources()) if _is_number(n)]
-            for a in numbers:
-                if not np.isfinite(a) or a in (0.0, 1.0, -1.0):
-                    continue
-                factor = 1 / a if operation(node) == "div" else a
-                kind = "division by" if operation(node) == "div" else "constant"
-                what = f"{kind} {number(a)} of {formula(trace, node.index)}"
-                changes = [(9, f"the {what} is left out", 1 / factor), (9, f"the {what} is applied twice", factor)]
-                if node.index not in leading:
-                    changes = [(9, f"the {what} is applied here too, where it does not belong", factor)]
-                changes += [
-                    (11, f"the {kind} {number(a)} of {formula(trace, node.index)} is {number(other)} here", value)
-                    for other, value in _other_sizes(trace, a, factor)
-                ]
-                for complexity, words, value in changes:
-                    if all(abs(value - f.value) > 1e-9 * abs(value) for f in found.values()):
-                        found[words] = Labelled(complexity, (words,), value)
-    return sorted(found.values(), key=lambda f: "too" in f.names[0])
+            factor, what = 1 / a if divides else a, {"number": a, "divides": divides, "node": node.index}
+            if node.index in leading:
+                yield _of("own left out", 1 / factor, **what)
+                yield _of("own twice", factor, **what)
+            else:
+                yield _of("own misplaced", factor, **what)
+            for other, value in _other_sizes(trace, a, factor):
+                yield _of("own of another size", value, **what, other=other)
 
 
 def _other_sizes(trace: Trace, a: float, factor: float) -> Iterator[tuple[float, float]]:
@@ -154,67 +199,66 @@ def scaling(trace: Trace, leading: frozenset[int]) -> frozenset[int]:
     """The operations that the gradient passes, and those that are a factor of what it passes."""
     found = set(leading)
     for node in reversed(trace.nodes):
-        if node.index in found and (operation(node) in PRODUCTS or silent(node)):
+        if node.index in found and node.operation in PRODUCTS | MOVES:
             found.update(node.sources())
     return frozenset(found)
 
 
-def _is_number(node: Node) -> bool:
-    v = node.value
-    return node.op is None and not node.args and isinstance(v, torch.Tensor) and v.numel() == 1 and v.dim() == 0
+def _plain_numbers(trace: Trace, node: Node, given: Iterable[Any]) -> list[float]:
+    """The numbers among an operation's arguments, as they stand or as constants without a shape."""
+    numbers = [float(a) for a in given if isinstance(a, (int, float)) and not isinstance(a, bool)]
+    sources = [trace.nodes[s] for s in node.sources()]
+    scalars = [n.value for n in sources if n.op is None and not n.args and isinstance(n.value, Tensor)]
+    return numbers + [float(v) for v in scalars if v.dim() == 0]
 
 
-def _own(trace: Trace) -> dict[tuple[float, bool], frozenset[int]]:
+def _constants(trace: Trace) -> dict[tuple[float, bool], frozenset[int]]:
     """The numbers that stand in the reference, and whether they are divided by → the operations that they are
     factors of.
     """
-    own: dict[tuple[float, bool], set[int]] = {}
+
+    def work() -> dict[tuple[float, bool], frozenset[int]]:
+        own: dict[tuple[float, bool], set[int]] = {}
+        for node in trace.nodes:
+            scales, divides = node.operation in ("mul", "div"), node.operation == "div"
+            for a in _plain_numbers(trace, node, (*node.args, *node.kwargs.values())) if node.op is not None else ():
+                if a in (2.0, 0.5) and not scales:  # the 2 of a square is named as such
+                    continue
+                if a not in (0.0, 1.0, -1.0) and np.isfinite(a) and 1e-6 < abs(a) < 1e6:
+                    own.setdefault((a, divides), set()).update({node.index} if scales else ())
+        known = {a for (a, _), at in own.items() if at}
+        return {(a, d): frozenset(at) for (a, d), at in own.items() if at or a not in known}
+
+    return trace.once("constants", work)
+
+
+def of_windows(trace: Trace) -> Iterator[Named]:
+    """The size of what a mean is taken over: a pool's window, or several axes, or one of them."""
     for node in trace.nodes:
-        scales, divides = operation(node) in ("mul", "div"), operation(node) == "div"
-        numbers = [*(node.args if isinstance(node.args, (tuple, list)) else ()), *node.kwargs.values()]
-        if node.op is None:
+        if node.operation in UPSAMPLED:
+            times = math.prod(node.value.shape) // math.prod(trace.source(node).value.shape)
+            yield _of("enlargement averaged", 1 / times, node=node.index, whole=times)
             continue
-        numbers = [float(a) for a in numbers if isinstance(a, (int, float)) and not isinstance(a, bool)]
-        numbers += [float(trace.nodes[s].value) for s in node.sources() if _is_number(trace.nodes[s])]
-        for a in numbers:
-            if a in (2.0, 0.5) and not scales:  # the 2 of a square is named as such
-                continue
-            if a not in (0.0, 1.0, -1.0) and np.isfinite(a) and 1e-6 < abs(a) < 1e6:
-                own.setdefault((a, divides), set()).update({node.index} if scales else ())
-    known = {a for (a, _), at in own.items() if at}
-    return {(a, d): frozenset(at) for (a, d), at in own.items() if at or a not in known}
-
-
-def _windows(trace: Trace) -> Iterator[tuple[str, float]]:
-    """(words, factor) for the size of what a mean is taken over: a pool's window, or several axes, or one of them."""
-    for node in trace.nodes:
-        name, here = operation(node), formula(trace, node.index)
-        if name.startswith("avg_pool"):
-            sizes, what = [int(k) for k in node.args[1]], "the size of the window"
-        elif name.startswith("upsample"):
-            sizes, what = [math.prod(node.value.shape) // math.prod(trace.nodes[node.sources()[0]].value.shape)], ""
-        elif name == "mean" and len(node.args) > 1 and isinstance(node.args[1], (list, tuple)):
-            shape = trace.nodes[node.sources()[0]].value.shape
-            sizes, what = [int(shape[a]) for a in node.args[1]], "the number of elements of the mean"
+        if node.operation in AVERAGE_POOLS:
+            sizes = [int(k) for k in node.args[1]]
+        elif node.operation == "mean" and len(node.args) > 1 and isinstance(node.args[1], (list, tuple)):
+            sizes = [int(trace.source(node).value.shape[a]) for a in node.args[1]]
         else:
             continue
         whole = math.prod(sizes)
-        if name.startswith("upsample"):
-            yield f"averaged over the {whole} numbers that {here} makes of one, where their sum belongs", 1 / whole
-            continue
-        if name.startswith("avg_pool") or sum(k > 1 for k in sizes) > 1:
-            yield f"not divided by {whole}, {what}, in {here}", float(whole)
-            yield f"divided by {whole}, {what}, once too often, in {here}", 1 / whole
+        if node.operation in AVERAGE_POOLS or sum(k > 1 for k in sizes) > 1:
+            yield _of("window not divided", float(whole), node=node.index, whole=whole)
+            yield _of("window divided twice", 1 / whole, node=node.index, whole=whole)
         for k in dict.fromkeys(sizes):
             if 1 < k < whole:
-                yield f"divided by {k} only, not by {whole}, {what}, in {here}", float(whole // k)
+                yield _of("window divided in part", float(whole // k), node=node.index, whole=whole, part=k)
 
 
 def _sizes(trace: Trace) -> list[float]:
-    sizes: dict[float, None] = {}
-    for node in trace.nodes:
-        if isinstance(node.value, torch.Tensor):
-            for n in node.value.shape:
-                if n > 2:
-                    sizes.setdefault(float(n))
-    return list(sizes)
+    """The sizes of axes, but for 1 and 2."""
+
+    def work() -> list[float]:
+        shapes = [node.value.shape for node in trace.nodes if isinstance(node.value, Tensor)]
+        return list(dict.fromkeys(float(n) for shape in shapes for n in shape if n > 2))
+
+    return trace.once("sizes", work)

@@ -1,8 +1,9 @@
-"""Which line of the rule is wrong? Every change of its recipe, and every two, run over the whole trajectory."""
+"""Which line of the rule is wrong? Every edit of its recipe, and every two, run over the whole trajectory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -10,15 +11,17 @@ import numpy as np
 import torch
 
 from handgrad.compare.diagnosis.causes import Cause
-from handgrad.compare.diagnosis.rules.change import Change, Units, earlier, starting
-from handgrad.compare.diagnosis.rules.mutants import changes, numbers, units, worded
+from handgrad.compare.diagnosis.fitting import crossing
+from handgrad.compare.diagnosis.rules.edit import LineEdit, Units, earlier, starting
+from handgrad.compare.diagnosis.rules.lines import edits, numbers, units, with_number
 from handgrad.compare.diagnosis.rules.read_off import read_off
-from handgrad.compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
+from handgrad.compare.diagnosis.rules.recipes import ROUNDED, Recipe, narrowed, recipe_of
+from handgrad.compare.diagnosis.rules.sentences import sentence
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import Arrays
 
 FUNCTIONS: dict[str, Any] = {
-    "narrow": lambda v: float(np.float32(v)),
+    ROUNDED: lambda v: float(np.float32(v)),
     "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum, "where": np.where, "clip": np.clip,
     "tanh": np.tanh, "exp": np.exp, "log": np.log, "minimum": np.minimum,
 }  # fmt: skip
@@ -54,7 +57,7 @@ class Trajectory:
         return thetas, space
 
     def may_be(self, lines: Units, hyper: dict[str, Any]) -> bool:
-        """Whether the first two steps of a few elements are about the manual side's, which rules most changes out."""
+        """Whether the first two steps of a few elements are about the manual side's, which rules most edits out."""
         mixed = any(line is not None and MIXING & set(line.co_names) for line in lines)
         few = slice(None) if mixed else slice(0, 6)
         for steps in (1, 2):
@@ -86,22 +89,35 @@ class Trajectory:
         return worst
 
 
-_seen: dict[Any, Any] = {}  # the last trajectory looked at: its outputs, a step each, all have one cause
+class _Trajectories:
+    """What is searched for one cause: equal where the evaluations are the same ones, which the cache keeps alive.
+
+    All outputs of an evaluation have the same trajectories, a step each.
+    """
+
+    def __init__(self, sides: Any, cases: Sequence[Case]) -> None:
+        self.sides, self.cases = sides, tuple(cases)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Trajectories) or len(self.cases) != len(other.cases):
+            return False
+        return all(a.beside is b.beside for a, b in zip(self.cases, other.cases, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(len(self.cases))
 
 
 def wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ...]:
-    """The change of the recipe, or with most = 2 the two changes, that give the manual numbers on every draw."""
-    key = (most, *sorted(id(case.beside) for case in cases))
-    if key not in _seen:
-        if not any(k[1:] == key[1:] for k in _seen):
-            _seen.clear()
-        try:
-            found = _wrong_lines(sides, cases, most)
-        except Exception:  # a rule that a recipe does not fit costs a name, not the check
-            found = ()
-        _seen[key] = ([case.beside for case in cases], found)
-    causes: tuple[Cause, ...] = _seen[key][1]
-    return causes
+    """The edit of the recipe, or with most = 2 the two edits, that give the manual numbers on every draw."""
+    return _searched(_Trajectories(sides, cases), most)
+
+
+@lru_cache(maxsize=2)  # with one edit and with two
+def _searched(of: _Trajectories, most: int) -> tuple[Cause, ...]:
+    try:
+        return _wrong_lines(of.sides, of.cases, most)
+    except Exception:  # a rule that a recipe does not fit costs a name, not the check
+        return ()
 
 
 def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ...]:
@@ -117,7 +133,7 @@ def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, .
         if not _sound(recipe, cases):
             return ()
         right = [Trajectory(recipe, case).left(units(recipe), recipe.hyper) for case in cases]
-        if max(right) <= 1:  # nothing is wrong with any line; a change that does nothing would fit as well
+        if max(right) <= 1:  # nothing is wrong with any line; an edit that does nothing would fit as well
             return tuple(
                 Cause(f"torch keeps {name} in float32; this rule keeps it in float64", max(right))
                 for name in _narrow_state(sides, cases[0])
@@ -150,9 +166,9 @@ def _versions(recipe: Recipe) -> list[Recipe]:
 
 
 def _changed(recipe: Recipe, cases: Sequence[Case], most: int) -> list[tuple[int, float, tuple[str, ...]]]:
-    """One change of the recipe that gives the manual numbers, or one hyperparameter, or with most = 2 two changes."""
+    """One edit of the recipe that gives the manual numbers, or one hyperparameter, or with most = 2 two edits."""
     draws = [Trajectory(recipe, case) for case in cases]
-    singles = list(changes(recipe))
+    singles = list(edits(recipe))
     found = _fitting(recipe, draws, [(c,) for c in singles], screened=False)
     if not found:
         found = _fitting(recipe, draws, [(c,) for c in _fitted(recipe, draws[0])])
@@ -177,14 +193,14 @@ def _narrow_state(sides: Any, case: Case) -> list[str]:
 
 
 def _fitting(
-    recipe: Recipe, draws: list[Trajectory], tried: Iterable[tuple[Change, ...]], screened: bool = True
+    recipe: Recipe, draws: list[Trajectory], tried: Iterable[tuple[LineEdit, ...]], screened: bool = True
 ) -> list[tuple[int, float, tuple[str, ...]]]:
     found = []
     right = units(recipe)
     for together in tried:
         lines, hyper, worst = list(right), dict(recipe.hyper), 0.0
-        for change in together:
-            change.apply(lines, hyper)
+        for edit in together:
+            edit.apply(lines, hyper)
         try:
             if screened and not draws[0].may_be(lines, hyper):
                 continue
@@ -195,11 +211,11 @@ def _fitting(
         except (NameError, ValueError, ArithmeticError, TypeError, AttributeError):
             continue
         if worst <= 1:
-            found.append((sum(c.complexity for c in together), worst, tuple(worded(c, recipe) for c in together)))
+            found.append((sum(c.complexity for c in together), worst, tuple(sentence(c, recipe) for c in together)))
     return found
 
 
-def _fitted(recipe: Recipe, draw: Trajectory) -> list[Change]:
+def _fitted(recipe: Recipe, draw: Trajectory) -> list[LineEdit]:
     """Every hyperparameter with the round value, if there is one, that gives the manual numbers of the last step."""
     found = []
     code = units(recipe)
@@ -209,29 +225,20 @@ def _fitted(recipe: Recipe, draw: Trajectory) -> list[Change]:
     def gap(hyper: str, value: float, k: int) -> float:
         return float(draw.run(code, {**recipe.hyper, hyper: value}, step)[0][-1].flat[k] - out.manual.flat[k])
 
-    for hyper, change in numbers(recipe):
+    for hyper in numbers(recipe):
         right = recipe.hyper[hyper]
-        grid = sorted(
-            {right * 10.0**e for e in (-4, -2, -1, -0.5, 0.5, 1, 2)}
-            | {1 - (1 - right) * 10.0**e for e in (-2, -1, 0.5, 1)}
-            | {right}
-        )
-        if right == 0:
-            grid = [1e-6, 1e-4, 1e-2, 0.1, 0.5, 1.0]
-        ends = (
-            draw.run(code, {**recipe.hyper, hyper: grid[-1]}, step)[0][-1] - draw.run(code, recipe.hyper, step)[0][-1]
-        )
-        if not np.isfinite(ends).any():
+        near_right = {right * 10.0**e for e in (-4, -2, -1, -0.5, 0.0, 0.5, 1, 2)}
+        near_one = {1 - (1 - right) * 10.0**e for e in (-2, -1, 0.5, 1)}
+        grid = sorted(near_right | near_one) if right else [1e-6, 1e-4, 1e-2, 0.1, 0.5, 1.0]
+        last = draw.run(code, {**recipe.hyper, hyper: grid[-1]}, step)[0][-1]
+        moved = last - draw.run(code, recipe.hyper, step)[0][-1]
+        if not np.isfinite(moved).any():
             continue
-        k = int(np.nan_to_num(np.abs(ends)).argmax())
+        k = int(np.nan_to_num(np.abs(moved)).argmax())
         values = [gap(hyper, v, k) for v in grid]
         for a, b, low, high in zip(values, values[1:], grid, grid[1:], strict=False):
-            if not (np.isfinite(a) and np.isfinite(b)) or a * b > 0 or a == b:
-                continue
-            for _ in range(50):
-                middle = (low + high) / 2
-                low, high = (low, middle) if (gap(hyper, middle, k) > 0) == (b > 0) else (middle, high)
-            snapped = float(f"{high:.5g}")
-            if abs(snapped - right) > 1e-3 * abs(right):
-                found.append(change(snapped))
+            if np.isfinite(a) and np.isfinite(b) and a * b <= 0 and a != b:
+                snapped = float(f"{crossing(partial(gap, hyper, k=k), low, high, b > 0):.5g}")
+                if abs(snapped - right) > 1e-3 * abs(right):
+                    found.append(with_number(hyper, snapped, right))
     return found

@@ -1,4 +1,4 @@
-"""The derivatives of torch's fused functions as papers give them, in x or in y; see `closed_forms`.
+"""The derivatives of torch's fused functions as papers give them, in x or in y; see `recorded`.
 
 Each takes δ and the arguments of the aten operation that it belongs to, and returns δ of the first of them.
 """
@@ -6,29 +6,29 @@ Each takes δ and the arguments of the aten operation that it belongs to, and re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
+from handgrad.compare.diagnosis.graph.forms.parts import exponentials, widened
 from handgrad.compare.diagnosis.graph.forms.textbook import aten
 from handgrad.compare.diagnosis.graph.record.labels import label, number
 
 ROOT_2PI = math.sqrt(2 * math.pi)
 
 
+def _wide(dy: Any, x: Any, axes: Iterable[int], keepdim: bool) -> Any:
+    return widened(dy, (a % x.dim() for a in axes), keepdim)
+
+
 def logsumexp(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
-    e = torch.exp(x)
-    for axis in sorted(a % x.dim() for a in dim) if not keepdim else ():
-        dy = dy.unsqueeze(axis)
-    return dy * label(e / e.sum(dim, keepdim=True), "p")
+    return _wide(dy, x, dim, keepdim) * exponentials(x, dim)
 
 
 def logsumexp_shifted(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
     e = label(torch.exp(x - x.amax(dim, keepdim=True)), "exp(x − max x)")
-    for axis in sorted(a % x.dim() for a in dim) if not keepdim else ():
-        dy = dy.unsqueeze(axis)
-    return dy * (e / e.sum(dim, keepdim=True))
+    return _wide(dy, x, dim, keepdim) * (e / e.sum(dim, keepdim=True))
 
 
 def gelu(dy: Any, x: Any, *, approximate: str = "none") -> Any:
@@ -106,29 +106,25 @@ def hardsigmoid(dy: Any, x: Any) -> Any:
 
 def product(dy: Any, x: Any, dim: int, keepdim: bool = False) -> Any:
     p = label(x.prod(dim, keepdim=True), "the product")
-    return (dy if keepdim else dy.unsqueeze(dim)) * (p / x)
+    return _wide(dy, x, [dim], keepdim) * (p / x)
 
 
 def deviation(dy: Any, x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
     axes = list(range(x.dim())) if dim is None or dim == [] else list(dim)
-    for axis in sorted(a % x.dim() for a in axes) if not keepdim else ():
-        dy = dy.unsqueeze(axis)
     centred = label(x - x.mean(axes, keepdim=True), "x − mean")
     n = math.prod(x.shape[a] for a in axes) - (1 if correction is None else correction)
     s = label(torch.sqrt((centred * centred).sum(axes, keepdim=True) / n), "the deviation")
-    return dy * centred / (n * s)
+    return _wide(dy, x, axes, keepdim) * centred / (n * s)
 
 
 def normed(dy: Any, x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     if ord != 2:
         return NotImplemented
     axes = list(range(x.dim())) if dim is None else list(dim)
-    for axis in sorted(a % x.dim() for a in axes) if not keepdim else ():
-        dy = dy.unsqueeze(axis)
-    return dy * (x / label(torch.sqrt((x * x).sum(axes, keepdim=True)), "the norm"))
+    return _wide(dy, x, axes, keepdim) * (x / label(torch.sqrt((x * x).sum(axes, keepdim=True)), "the norm"))
 
 
-CLOSED: dict[Any, tuple[Callable[..., Any], ...]] = {
+DERIVATIVES: dict[Any, tuple[Callable[..., Any], ...]] = {
     aten.logsumexp.default: (logsumexp, logsumexp_shifted),
     aten.gelu.default: (gelu,),
     aten.sigmoid.default: (sigmoid,),

@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
-from handgrad.compare.diagnosis.graph.record.trace import Tensor
+from handgrad.compare.diagnosis.graph.record.node import Tensor
 
 
-def formulas(z: Tensor, y: Tensor) -> Iterator[tuple[int, str, Tensor]]:
-    """(how unlikely, the words, the numbers)."""
-    s, t = torch.sigmoid(z), torch.tanh(z)
-    yield from (
-        (0, "y", y),
-        (0, "y²", y * y),
-        (0, "1 − y", 1 - y),
-        (0, "1 − y²", 1 - y * y),
-        (0, "y(1 − y)", y * (1 - y)),
-        (0, "z", z),
-        (0, "z²", z * z),
-        (0, "1 − z²", 1 - z * z),
-        (0, "z(1 − z)", z * (1 - z)),
-        (0, "1 / z", 1 / z),
-        (0, "1 / y", 1 / y),
-        (0, "1 / z²", 1 / (z * z)),
-        (1, "√y", y.abs().sqrt()),
-        (1, "1 + y", 1 + y),
-        (1, "1 + y²", 1 + y * y),
-        (1, "1 − z", 1 - z),
-        (1, "1 + z", 1 + z),
-        (1, "1 + z²", 1 + z * z),
-        (1, "|z|", z.abs()),
-        (1, "1 − |y|", 1 - y.abs()),
-        (1, "the sign of z", z.sign()),
-        (0, "σ(z)", s),
-        (1, "σ(−z)", 1 - s),
-        (0, "σ(z)(1 − σ(z))", s * (1 - s)),
-        (1, "tanh z", t),
-        (0, "1 − tanh² z", 1 - t * t),
-        (0, "exp(z)", torch.exp(z)),
-        (1, "exp(−z)", torch.exp(-z)),
-        (0, "cos z", torch.cos(z)),
-        (0, "sin z", torch.sin(z)),
-        (0, "exp(−z²)", torch.exp(-z * z)),
-        (0, "[z > 0]", (z > 0).to(z)),
-        (1, "[z ≤ 0]", (z <= 0).to(z)),
-    )
+class Formula(NamedTuple):
+    """The numbers of z and y, whether y is in it, and how much less likely than others it is."""
+
+    of: Callable[[Tensor, Tensor], Tensor]
+    of_y: bool = False
+    less: int = 0
+
+
+FORMULAS: dict[str, Formula] = {
+    "y": Formula(lambda z, y: y, of_y=True),
+    "y²": Formula(lambda z, y: y * y, of_y=True),
+    "1 − y": Formula(lambda z, y: 1 - y, of_y=True),
+    "1 − y²": Formula(lambda z, y: 1 - y * y, of_y=True),
+    "y(1 − y)": Formula(lambda z, y: y * (1 - y), of_y=True),
+    "z": Formula(lambda z, y: z),
+    "z²": Formula(lambda z, y: z * z),
+    "1 − z²": Formula(lambda z, y: 1 - z * z),
+    "z(1 − z)": Formula(lambda z, y: z * (1 - z)),
+    "1 / z": Formula(lambda z, y: 1 / z),
+    "1 / y": Formula(lambda z, y: 1 / y, of_y=True),
+    "1 / z²": Formula(lambda z, y: 1 / (z * z)),
+    "√y": Formula(lambda z, y: y.abs().sqrt(), less=1, of_y=True),
+    "1 + y": Formula(lambda z, y: 1 + y, less=1, of_y=True),
+    "1 + y²": Formula(lambda z, y: 1 + y * y, less=1, of_y=True),
+    "1 − z": Formula(lambda z, y: 1 - z, less=1),
+    "1 + z": Formula(lambda z, y: 1 + z, less=1),
+    "1 + z²": Formula(lambda z, y: 1 + z * z, less=1),
+    "|z|": Formula(lambda z, y: z.abs(), less=1),
+    "1 − |y|": Formula(lambda z, y: 1 - y.abs(), less=1, of_y=True),
+    "the sign of z": Formula(lambda z, y: z.sign(), less=1),
+    "σ(z)": Formula(lambda z, y: torch.sigmoid(z)),
+    "σ(−z)": Formula(lambda z, y: 1 - torch.sigmoid(z), less=1),
+    "σ(z)(1 − σ(z))": Formula(lambda z, y: torch.sigmoid(z) * (1 - torch.sigmoid(z))),
+    "tanh z": Formula(lambda z, y: torch.tanh(z), less=1),
+    "1 − tanh² z": Formula(lambda z, y: 1 - torch.tanh(z) ** 2),
+    "exp(z)": Formula(lambda z, y: torch.exp(z)),
+    "exp(−z)": Formula(lambda z, y: torch.exp(-z), less=1),
+    "cos z": Formula(lambda z, y: torch.cos(z)),
+    "sin z": Formula(lambda z, y: torch.sin(z)),
+    "exp(−z²)": Formula(lambda z, y: torch.exp(-z * z)),
+    "[z > 0]": Formula(lambda z, y: (z > 0).to(z)),
+    "[z ≤ 0]": Formula(lambda z, y: (z <= 0).to(z), less=1),
+}

@@ -1,7 +1,7 @@
 """The gradients of torch's losses as books have them: p − y, not the path through every logarithm.
 
 Each takes δ of the loss, the output z and the target t, and the arguments of the call; it is recorded, and each of its
-operations is changed in turn, as with the closed forms of `closed_forms`.
+operations is changed in turn; see `recorded`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms.recorded import recorded
+from handgrad.compare.diagnosis.graph.forms.parts import exponentials
+from handgrad.compare.diagnosis.graph.forms.recorded import Form, recorded
 from handgrad.compare.diagnosis.graph.forms.textbook_losses import one_hot, smoothed_target
-from handgrad.compare.diagnosis.graph.record.labels import QUANTITY, decoy, label, number, quantity, weights
+from handgrad.compare.diagnosis.graph.record.labels import UP, decoy, label, number, quantity, weights
+from handgrad.compare.diagnosis.graph.record.node import Call, Tensor, is_ref
 from handgrad.compare.diagnosis.graph.record.notation import called
-from handgrad.compare.diagnosis.graph.record.trace import Call, Tensor, Trace, is_ref
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 
 
 def _reduced(dy: Any, g: Any, reduction: str, count: Any) -> Any:
@@ -35,8 +37,7 @@ def _own_weight(weight: Tensor, z: Any, y: Any, axis: int) -> Any:
 
 def _cross_entropy(spread: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     axis, mean = min(1, z.dim() - 1), o["reduction"] == "mean"
-    e = torch.exp(z)
-    p = label(e / e.sum(axis, keepdim=True), "p")
+    p = exponentials(z, axis)
     dy = dy.unsqueeze(axis) if o["reduction"] == "none" else dy
     if t.is_floating_point():
         return NotImplemented if o["weight"] is not None or o["label_smoothing"] else _reduced(
@@ -105,9 +106,7 @@ def _logistic(joint: bool, dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
 
 def _elementwise(weight: Any, z: Any) -> Any:
     """Weights of the numbers as a quantity of the formula."""
-    w = label(weight.to(z.dtype).expand(z.shape).clone(), "w")
-    setattr(w, QUANTITY, True)
-    return w
+    return quantity(weight.to(z.dtype).expand(z.shape).clone(), "w")
 
 
 def _of_probabilities(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
@@ -153,7 +152,7 @@ def _multilabel(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     return _reduced(dy, g if o["weight"] is None else _elementwise(o["weight"], z) * g, o["reduction"], z.numel())
 
 
-FORMS: dict[str, tuple[Callable[..., Any], ...]] = {
+GRADIENTS: dict[str, tuple[Callable[..., Any], ...]] = {
     "cross_entropy": (partial(_cross_entropy, False), partial(_cross_entropy, True)),
     "nll_loss": (_nll,),
     "multi_margin_loss": (_multi_margin,),
@@ -170,17 +169,16 @@ FORMS: dict[str, tuple[Callable[..., Any], ...]] = {
 }
 
 
-def closed_losses(trace: Trace, call: Call, up: Any) -> Iterator[tuple[int, Trace]]:
-    """(the output that the loss is of, the recorded closed form) of the derivative of one call."""
-    given = dict(call.given)
-    z, t, *_ = given.values()
+def loss_gradients(trace: Trace, call: Call, up: Tensor) -> Iterator[tuple[int, Form]]:
+    """(the output that the loss is of, the recorded form) of the derivative of one call."""
+    z, t, *_ = call.given.values()
     if not is_ref(z):
         return
-    options = {k: trace.nodes[v.index].value if is_ref(v) else v for k, v in list(given.items())[2:]}
+    options = {k: trace.nodes[v.index].value if is_ref(v) else v for k, v in list(call.given.items())[2:]}
     target = trace.nodes[t.index].value if is_ref(t) else t
     name = called(trace, t.index) if is_ref(t) else "target"
-    leaves = {"δ": up.detach(), called(trace, z.index): trace.nodes[z.index].value.detach(), name: target.detach()}
-    for form in FORMS[call.loss] if len(leaves) == 3 else ():
-        made = recorded(partial(form, *leaves.values(), **options), leaves)
+    leaves = {UP: up.detach(), called(trace, z.index): trace.nodes[z.index].value.detach(), name: target.detach()}
+    for formula in GRADIENTS[call.loss] if len(leaves) == 3 else ():
+        made = recorded(partial(formula, *leaves.values(), **options), leaves)
         if made is not None:
             yield z.index, made

@@ -1,4 +1,4 @@
-"""Softmax and normalisation, known by their numbers however the reference writes them, and the closed forms of both."""
+"""Softmax and normalisation, known by their numbers however the reference writes them, and the derivatives of both."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any, NamedTuple
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms.recorded import recorded
-from handgrad.compare.diagnosis.graph.record.labels import label
-from handgrad.compare.diagnosis.graph.record.trace import Rule, Tensor, Trace
+from handgrad.compare.diagnosis.graph.forms.parts import exponentials, softmax_derivative
+from handgrad.compare.diagnosis.graph.forms.recorded import Form, recorded
+from handgrad.compare.diagnosis.graph.record.labels import UP
+from handgrad.compare.diagnosis.graph.record.node import Rule, Tensor
+
+Axes = tuple[int, ...]
 
 
 def _softmax(dy: Any, x: Any, p: Any, axes: list[int]) -> Any:
-    return p * (dy - (dy * p).sum(axes, keepdim=True))
+    return softmax_derivative(dy, p, axes)
 
 
 def _log_softmax(dy: Any, x: Any, y: Any, axes: list[int]) -> Any:
-    e = torch.exp(x)
-    p = label(e / e.sum(axes, keepdim=True), "p")
-    return dy - p * dy.sum(axes, keepdim=True)
+    return dy - exponentials(x, axes) * dy.sum(axes, keepdim=True)
 
 
 def _centred(dy: Any, x: Any, h: Any, sigma: Any, axes: list[int]) -> Any:
@@ -37,92 +38,82 @@ def _by_norm(dy: Any, x: Any, h: Any, r: Any, axes: list[int]) -> Any:
     return (dy - h * (dy * h).sum(axes, keepdim=True)) / r
 
 
-def _is_softmax(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+def _is_softmax(x: Tensor, y: Tensor, axes: Axes) -> bool:
     return bool((y >= 0).all() and (y.sum(axes) - 1).abs().max() < 1e-6)
 
 
-def _is_log_softmax(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+def _is_log_softmax(x: Tensor, y: Tensor, axes: Axes) -> bool:
     return bool((torch.exp(y).sum(axes) - 1).abs().max() < 1e-6)
 
 
-def _scale(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> Tensor:
+def _scale(x: Tensor, y: Tensor, axes: Axes) -> Tensor:
     """What x is divided by to make y."""
     return (x * y).sum(axes, keepdim=True) / (y * y).sum(axes, keepdim=True)
 
 
-def _is_scaled(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
+def _is_scaled(x: Tensor, y: Tensor, axes: Axes) -> bool:
     return bool((x - _scale(x, y, axes) * y).abs().max() <= 1e-9 * x.abs().max())
 
 
-def _is_centred(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> bool:
-    return _is_scaled(x - x.mean(axes, keepdim=True), y, axes)
+def _is_centred(x: Tensor, y: Tensor, axes: Axes) -> bool:
+    return _is_scaled(_less_mean(x, axes), y, axes)
 
 
-class Form(NamedTuple):
-    """A closed form: what y is called in it, the derivative by x, whether it may be that, and what x is divided by."""
+def _less_mean(x: Tensor, axes: Axes) -> Tensor:
+    return x - x.mean(axes, keepdim=True)
+
+
+class Normalisation(NamedTuple):
+    """What y is called, its derivative by x, whether y may be that, and what x, centred or not, is divided by."""
 
     symbol: str
     derivative: Callable[..., Any]
     may_be: Callable[..., bool]
     scale: str = ""
+    centred: bool = False
+
+    def beside(self, x: Tensor, y: Tensor, up: Tensor, axes: Axes) -> dict[str, Tensor]:
+        """The scale, where it has one, and then what is taken for another quantity."""
+        if not self.scale:
+            return {}
+        if self.centred:
+            return {self.scale: _scale(_less_mean(x, axes), y, axes), "x − mean": _less_mean(x, axes)}
+        return {self.scale: _scale(x, y, axes), CENTRED_UP: _less_mean(up, axes)}
 
 
-FORMS = (
-    Form("p", _softmax, _is_softmax),
-    Form("log p", _log_softmax, _is_log_softmax),
-    Form("x̂", _centred, _is_centred, "σ"),
-    Form("x̂", _by_root_mean_square, _is_scaled, "the root mean square"),
-    Form("x̂", _by_norm, _is_scaled, "the norm"),
+CENTRED_UP = "δ − mean(δ)"
+NORMALISATIONS = (
+    Normalisation("p", _softmax, _is_softmax),
+    Normalisation("log p", _log_softmax, _is_log_softmax),
+    Normalisation("x̂", _centred, _is_centred, "σ", centred=True),
+    Normalisation("x̂", _by_root_mean_square, _is_scaled, "the root mean square"),
+    Normalisation("x̂", _by_norm, _is_scaled, "the norm"),
 )
 
 
-def _around(
-    form: Form, x: Tensor, y: Tensor, up: Tensor, axes: tuple[int, ...]
-) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """The scale that a form is written with, where it has one; and what is taken for another quantity in it."""
-    if not form.scale:
-        return [], {}
-    centre = x - x.mean(axes, keepdim=True)
-    if form.derivative is _centred:
-        return [_scale(centre, y, axes)], {"x − mean": centre}
-    return [_scale(x, y, axes)], {"δ − mean(δ)": up - up.mean(axes, keepdim=True)}
-
-
-def by_pattern(
-    x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor, others: dict[str, Tensor]
-) -> Iterator[Trace]:
+def normalisations(
+    x: Tensor, y: Tensor, up: Tensor, name: str, right: Tensor, ups: dict[str, Tensor], others: dict[str, Tensor]
+) -> Iterator[Form]:
     """The closed forms of y as a function of x, where y is x normalised or its softmax along some axes.
 
     Which it may be is read off the numbers, however the reference writes it; whether it is, is seen by the derivative,
-    which must be `right`. The others are what else may stand in it: the δ of a later operation.
+    which must be `right`. The others, and another δ, are what else may stand in it.
     """
-    if x.dim() == 0 or x.shape != y.shape:
-        return
-    for count in range(1, x.dim() + 1):
-        for axes in combinations(range(x.dim()), count):
-            if math.prod(x.shape[a] for a in axes) < 2:
+    for axes in (a for count in range(1, x.dim() + 1) for a in combinations(range(x.dim()), count)):
+        for known in NORMALISATIONS if math.prod(x.shape[a] for a in axes) > 1 else ():
+            if known.symbol == name or not known.may_be(x, y, axes):
                 continue
-            for form in FORMS:
-                if not form.may_be(x, y, axes) or form.symbol == name:
-                    continue
-                scale, near = _around(form, x, y, up, axes)
-                if not torch.allclose(form.derivative(up, x, y, *scale, list(axes)), right, 1e-9, 1e-12):
-                    continue
-                leaves = {"δ": up.detach(), name: x.detach(), form.symbol: y.detach()}
-                leaves |= dict(zip([form.scale] if scale else [], scale, strict=True))
-                every = {**leaves, **near, **others}
-                made = recorded(partial(form.derivative, *leaves.values(), list(axes)), every)
+            own, beside = {UP: up.detach(), name: x.detach(), known.symbol: y.detach()}, known.beside(x, y, up, axes)
+            scale = [beside[known.scale]] if known.scale else []
+            formula = partial(known.derivative, *own.values(), *scale, list(axes))
+            if torch.allclose(formula(), right, 1e-9, 1e-12):
+                made = recorded(formula, own, {**beside, **ups, **others}, CENTRED_UP, *ups)
                 if made is not None:
                     yield made
 
 
-def as_of_a_softmax(y: Tensor) -> Iterator[tuple[tuple[int, ...], Rule]]:
-    """(axes, the derivative of a softmax) of what is the logarithm of one: the two are taken for each other."""
+def as_of_a_softmax(y: Tensor) -> Iterator[tuple[int, Rule]]:
+    """(axis, the derivative of a softmax) of what is the logarithm of one: the two are taken for each other."""
     for axis in range(y.dim()):
         if y.shape[axis] > 1 and _is_log_softmax(y, y, (axis,)):
-            p = torch.exp(y)
-
-            def rule(up: Tensor, p: Tensor = p, axis: int = axis) -> Tensor:
-                return p * (up - (up * p).sum(axis, keepdim=True))
-
-            yield (axis,), rule
+            yield axis, partial(softmax_derivative, p=torch.exp(y), axes=axis)

@@ -1,116 +1,119 @@
-"""The derivatives that papers give in closed form: what a person writes down for a softmax or a normalisation.
-
-Each takes δ and the arguments of the aten operation that it belongs to, and returns δ of the first of them. It is
-recorded like a reference, and each of its operations is changed in turn: a sum over another axis, a term left out, x
-for x̂.
-"""
+"""A derivative in closed form, recorded like a reference, and each of its operations edited in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from handgrad.compare.diagnosis.graph.edits.forward.operations import mutants
-from handgrad.compare.diagnosis.graph.forms.derivatives import CLOSED
-from handgrad.compare.diagnosis.graph.record.notation import MADE, called, operation
+from handgrad.compare.diagnosis.graph.edits.edit import InForm, ReferenceEdit, detail
+from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
+from handgrad.compare.diagnosis.graph.forms.derivatives import DERIVATIVES
+from handgrad.compare.diagnosis.graph.record.labels import UP
+from handgrad.compare.diagnosis.graph.record.node import Node, Rule, Tensor, is_like
+from handgrad.compare.diagnosis.graph.record.notation import called
+from handgrad.compare.diagnosis.graph.record.operations import MADE
 from handgrad.compare.diagnosis.graph.record.recorder import record
-from handgrad.compare.diagnosis.graph.record.rerun import Mutant, Rerun, Swap, filled
-from handgrad.compare.diagnosis.graph.record.trace import Node, Rule, Tensor, Trace
+from handgrad.compare.diagnosis.graph.record.rerun import DOES_NOT_FIT, Changed, Rerun, filled
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 
 MOST_PLACES = 4  # of one quantity in a closed form
 BESIDE = 4  # other quantities that may stand in a closed form
 
 
-def closed(trace: Trace, node: Node, up: Any) -> Iterator[tuple[int, Trace]]:
-    """(the source, the recorded closed form) of the derivative of an operation by its first argument."""
-    for form in CLOSED.get(node.op, ()):
-        values = [trace.nodes[s].value for s in node.sources()]
-        leaves = {"δ": up.detach(), called(trace, node.sources()[0]): values[0].detach()}
-        args, kwargs = filled(node, [leaves[called(trace, node.sources()[0])], *values[1:]])
-        beside = _beside(trace, node, values[0]) if len(values) == 1 else {}
-        made = recorded(partial(form, leaves["δ"], *args, **kwargs), {**beside, **leaves})
+class Form(NamedTuple):
+    """A recorded formula of a derivative: its own quantities, and those that are a δ."""
+
+    trace: Trace
+    own: frozenset[int]
+    ups: frozenset[int]
+
+    def gives(self, right: Tensor | None) -> bool:
+        """Whether it is the right derivative."""
+        made = self.trace.nodes[self.trace.output].value
+        return right is not None and right.shape == made.shape and torch.allclose(right, made, 1e-9, 1e-12)
+
+
+def recorded(
+    formula: Callable[[], Any], own: Mapping[str, Tensor], beside: Mapping[str, Tensor] | None = None, *ups: str
+) -> Form | None:
+    """What a formula does with its own quantities; None where it is none for these arguments.
+
+    What stands beside may be taken for what it is given; `ups` are those of them that are another δ.
+    """
+    try:
+        trace = record(formula, {**own, **(beside or {})}, 0)
+    except (*DOES_NOT_FIT, KeyError):
+        return None
+    if trace is None:
+        return None
+    at = trace.inputs
+    return Form(trace, frozenset(at[n] for n in own), frozenset(at[n] for n in (UP, *ups) if n in at))
+
+
+def closed_forms(trace: Trace, node: Node, up: Tensor) -> Iterator[Form]:
+    """The closed forms of the derivative of an operation by its first argument."""
+    name, (x, *rest) = called(trace, node.sources()[0]), [trace.nodes[s].value.detach() for s in node.sources()]
+    for formula in DERIVATIVES.get(node.op, ()):
+        own = {**({} if rest else _beside(trace, node)), UP: up.detach(), name: x}
+        args, kwargs = filled(node, [x, *rest])
+        made = recorded(partial(formula, own[UP], *args, **kwargs), own)
         if made is not None:
-            yield node.sources()[0], made
+            yield made
 
 
-def _beside(trace: Trace, node: Node, x: Tensor) -> dict[str, Tensor]:
-    """Other quantities of the shape, by their names: what may stand in the form for something else."""
-    found: dict[str, Tensor] = {}
+def _beside(trace: Trace, node: Node) -> dict[str, Tensor]:
+    """Other quantities of the argument's shape, by their names: what may stand in the form for something else."""
+    x, found = trace.source(node), dict[str, Tensor]()
     for other in sorted(trace.nodes, key=lambda n: abs(n.index - node.index)):
-        v, name = other.value, called(trace, other.index)
-        alike = isinstance(v, torch.Tensor) and v.shape == x.shape and v.is_floating_point()
-        if (
-            alike
-            and operation(other) not in MADE
-            and not torch.equal(v, x)
-            and name != called(trace, node.sources()[0])
-        ):
-            found.setdefault(name, v.detach())
+        name, alike = called(trace, other.index), is_like(other.value, x.value) and other.operation not in MADE
+        if alike and not torch.equal(other.value, x.value) and name != called(trace, x.index):
+            found.setdefault(name, other.value.detach())
         if len(found) == BESIDE:
             break
     return found
 
 
-def recorded(form: Callable[[], Any], leaves: dict[str, Tensor]) -> Trace | None:
-    """What a closed form does; None where it is none for these arguments."""
-    try:
-        return record(form, leaves, 0)
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError):
-        return None
+def edits_of(form: Form) -> Iterator[tuple[InForm, Rule]]:
+    """Every edit of one operation of a closed form, and of some together, with the rule that comes of it."""
+    trace, rerun = form.trace, Rerun(form.trace)
+    every = [edit for edit in of_operations(trace) if _of_its_kind(form, edit)]
+    moved = trace.leading_to(trace.inputs[UP])
+    for edits in (*((edit,) for edit in every), *_together(trace, [edit for edit in every if edit.at in moved])):
+        changes = {at: change for edit in edits for at, change in edit.changes.items()}
+        yield InForm(trace, edits), partial(_value, rerun, changes, trace.inputs[UP])
 
 
-def changed(made: Trace) -> Iterator[tuple[Any, int, str, Rule]]:
-    """(key, complexity, words, rule) of every change of one operation of a closed form."""
-    rerun = Rerun(made, "")
-
-    def rule_of(*many: Mutant) -> Rule:
-        def rule(up: Tensor) -> Tensor:
-            found = rerun.output({m.at: m for m in many}, {made.inputs["δ"]: up})
-            if found is None:
-                raise ValueError("it does not fit")
-            return found
-
-        return rule
-
-    moved = made.leading_to(made.inputs["δ"])
-    every = [m for m in mutants(made) if _alike(made, m)]
-    for m in every:
-        yield (m.at, m.key), m.complexity, m.words, rule_of(m)
-    for key, many in _together([m for m in every if m.at in moved], made):
-        words = " and ".join(m.words for m in many)
-        yield key, many[0].complexity + 1, words, rule_of(*many)
+def _value(rerun: Rerun, changes: Mapping[int, Changed], at: int, up: Tensor) -> Tensor:
+    found = rerun.output(changes, {at: up})
+    if found is None:
+        raise ValueError("the changed form does not fit this δ")
+    return found
 
 
-def _alike(made: Trace, m: Mutant) -> bool:
-    """Whether what stands for something else is of its kind: another δ for δ, another quantity given for one given."""
-    if not isinstance(m.made, Swap):
-        return True
-    right, other = made.nodes[made.nodes[m.at].sources()[m.made.place]], made.nodes[m.made.other]
-    if other.op is None and other.index > 2:
-        return right.op is None and right.name.startswith("δ") == other.name.startswith("δ")
+def _of_its_kind(form: Form, edit: ReferenceEdit) -> bool:
+    """Whether a quantity from beside stands for one that is given as well, another δ for δ."""
+    for other in edit.reads:
+        right = form.trace.source(form.trace.nodes[edit.at], detail(edit.key, "argument"))
+        if form.trace.nodes[other].op is None and other not in form.own:
+            return right.op is None and (right.index in form.ups) == (other in form.ups)
     return True
 
 
-def _together(every: list[Mutant], made: Trace) -> Iterator[tuple[Any, list[Mutant]]]:
-    """The same change of all sums or means, and the same quantity for another one at several of its places."""
-    reduced: dict[Any, list[Mutant]] = {}
-    swapped: dict[Any, list[Mutant]] = {}
-    for m in every:
-        node = made.nodes[m.at]
-        if isinstance(m.made, Swap):
-            swapped.setdefault((node.sources()[m.made.place], m.made.other), []).append(m)
-        elif operation(node) in ("mean", "sum"):
-            reduced.setdefault((operation(node), m.key), []).append(m)
-    for key, many in reduced.items():
-        if len(many) > 1:
-            yield ("all", key), many
-    for key, many in swapped.items():
-        if len(many) <= MOST_PLACES:
-            for count in range(2, len(many) + 1):
-                for some in combinations(many, count):
-                    if len({m.at for m in some}) == count:
-                        yield ("places", key, tuple(m.at for m in some)), list(some)
+def _together(trace: Trace, every: list[ReferenceEdit]) -> Iterator[tuple[ReferenceEdit, ...]]:
+    """The same edit of all sums or means, and the same quantity for another one at several of its places."""
+    reduced: dict[Any, list[ReferenceEdit]] = {}
+    instead: dict[Any, list[ReferenceEdit]] = {}
+    for edit in every:
+        node = trace.nodes[edit.at]
+        if edit.reads:
+            instead.setdefault((node.sources()[detail(edit.key, "argument")], edit.reads), []).append(edit)
+        elif node.operation in ("mean", "sum"):
+            reduced.setdefault((node.operation, edit.key), []).append(edit)
+    yield from (tuple(many) for many in reduced.values() if len(many) > 1)
+    for many in instead.values():
+        for count in range(2, len(many) + 1) if len(many) <= MOST_PLACES else ():
+            yield from (some for some in combinations(many, count) if len({edit.at for edit in some}) == count)

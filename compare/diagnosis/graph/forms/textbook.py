@@ -1,7 +1,6 @@
 """Torch's fused operations as a person writes them down, so that each of their terms can be looked at alone.
 
-Every function has the signature of the aten operation that it stands for. The maximum is not subtracted in the
-softmax: it only guards against overflow, and the numbers looked at here are small.
+Every function has the signature of the aten operation that it stands for.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from handgrad.compare.diagnosis.graph.forms.parts import exponentials
 from handgrad.compare.diagnosis.graph.forms.textbook_losses import LOSSES
 from handgrad.compare.diagnosis.graph.record.labels import label, number
 
@@ -67,8 +67,7 @@ def glu(x: Any, dim: int = -1) -> Any:
 
 
 def softmax(x: Any, dim: int, half_to_float: bool) -> Any:
-    e = torch.exp(x)
-    return label(e / e.sum(dim, keepdim=True), "p")
+    return exponentials(x, dim)
 
 
 def log_softmax(x: Any, dim: int, half_to_float: bool) -> Any:

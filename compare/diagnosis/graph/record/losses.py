@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from handgrad.compare.diagnosis.graph.forms.textbook_losses import smoothed_cross_entropy
-from handgrad.compare.diagnosis.graph.record.trace import Call, Node, Ref, is_ref
+from handgrad.compare.diagnosis.graph.record.node import Call, Node, Ref, is_ref
 
 LOSSES = (
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",

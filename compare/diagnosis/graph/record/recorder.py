@@ -1,21 +1,20 @@
-"""The reference run once, every operation written down; the fused ones taken apart (`textbook`)."""
+"""A function run once, every operation written down; the fused ones taken apart as textbooks do (`forms.textbook`)."""
 
 from __future__ import annotations
 
-import copy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from handgrad.compare.diagnosis.graph.forms import textbook
 from handgrad.compare.diagnosis.graph.forms.textbook import TEXTBOOK
 from handgrad.compare.diagnosis.graph.record.labels import DECOY, LABEL, QUANTITY, label
 from handgrad.compare.diagnosis.graph.record.losses import Losses, moved
+from handgrad.compare.diagnosis.graph.record.node import Call, Node, Ref, Tensor, is_ref
 from handgrad.compare.diagnosis.graph.record.notation import constant
-from handgrad.compare.diagnosis.graph.record.trace import Call, Node, Ref, Tensor, Trace, is_ref
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 from handgrad.compare.foundation.torch_internals import (
     DispatchMode,
     is_composite,
@@ -24,10 +23,8 @@ from handgrad.compare.foundation.torch_internals import (
     tree_leaves,
     tree_map,
 )
-from handgrad.compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, parameters_among
 
 TEXTBOOK_FILE = textbook.__file__
-DEEPEST = 4  # textbook forms within textbook forms
 LONGEST = 400  # operations of a reference that is looked at
 # Operations that make a table of constants, or a mask, from nothing but numbers.
 FORMULAS = {
@@ -46,8 +43,10 @@ class Recorder(DispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.depth = depth
+        # The number of the operation that made a tensor. Torch hands the same object on, and comparing tensors compares
+        # their numbers, so it is told by its id; `kept` keeps them all alive, so that no id is used twice.
         self.known: dict[int, int] = {}
-        self.kept: list[Any] = []  # so that no id is used twice
+        self.kept: list[Any] = []
         self.variable: set[int] = set()  # operations that depend on the inputs
         for name, tensor in inputs.items():
             self.variable.add(self._add(None, (), {}, tensor, name))
@@ -190,49 +189,6 @@ def _place() -> int:
     return hash(tuple(found))
 
 
-def traces(sides: Sides, inputs: Sequence[Arrays]) -> list[list[Trace]]:
-    """The reference's trace on every input: as it is, with its fused operations taken apart once, and all the way.
-
-    None where it cannot be had, or where the reference does something else for other inputs.
-    """
-    found: list[list[Trace]] = []
-    for depth in (0, 1, DEEPEST):
-        made = [trace(sides, arrays, depth) for arrays in inputs]
-        here = [t for t in made if t is not None]
-        alike = len(here) == len(made) and len({len(t.nodes) for t in here}) == 1
-        if alike and (not found or len(here[0].nodes) != len(found[-1][0].nodes)):
-            found.append(here)
-    return found
-
-
-def trace(sides: Sides, inputs: Arrays, depth: int) -> Trace | None:
-    """The reference's trace in float64; None for what is no layer and no loss, and for a reference too long to look
-    at.
-    """
-    if isinstance(sides, (LayerSides, FunctionSides)):
-        reference: Any = sides.reference
-        params = {k: _leaf(v) for k, v in parameters_among(inputs).items()}
-        leaves = {"x": _leaf(inputs["x"]), **params}
-        upstream = torch.from_numpy(inputs["dy"].copy()).double() if "dy" in inputs else None
-    elif isinstance(sides, LossSides):
-        reference, params, upstream = sides.module, {}, None
-        leaves = {"ŷ": _leaf(inputs["output"]), "target": _leaf(inputs["target"]).detach()}
-    else:
-        return None
-    if not isinstance(reference, nn.Module):
-        call = (
-            (lambda: reference(*leaves.values()))
-            if isinstance(sides, LossSides)
-            else lambda: reference(leaves["x"], **params)
-        )
-        return record(call, leaves, depth, upstream)
-    reference = copy.deepcopy(reference).double()
-    for name, buffer in reference.named_buffers():
-        label(buffer, name)
-    first = tuple(leaves.values()) if isinstance(sides, LossSides) else (leaves["x"],)
-    return record(lambda: torch.func.functional_call(reference, params, first), leaves, depth, upstream)
-
-
 def record(
     call: Callable[[], Tensor], leaves: dict[str, Tensor], depth: int, upstream: Tensor | None = None
 ) -> Trace | None:
@@ -249,11 +205,6 @@ def record(
     moving = {k for k, v in enumerate(leaves.values()) if v.requires_grad}
     still = frozenset(range(len(leaves))) - moving if moving else frozenset()
     return Trace(kept, {name: k for k, name in enumerate(leaves)}, order[y], up, calls=called, still=still)
-
-
-def _leaf(v: Any) -> Tensor:
-    t = torch.from_numpy(v.copy())
-    return t.double().requires_grad_() if t.is_floating_point() else t
 
 
 def _recorded(

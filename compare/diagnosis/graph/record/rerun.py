@@ -1,25 +1,29 @@
-"""An operation run again as it is, with another argument, and a whole trace with one operation changed."""
+"""An operation run again as it is, or with other arguments, and a whole trace with some operations changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
-from handgrad.compare.diagnosis.graph.record.trace import Node, Tensor, Trace, is_ref
-from handgrad.compare.foundation.torch_internals import tree_map
+from handgrad.compare.diagnosis.graph.record.node import Node, Tensor, is_ref
+from handgrad.compare.diagnosis.graph.record.trace import Trace
+from handgrad.compare.foundation.torch_internals import arguments, tree_map
+
+DOES_NOT_FIT = (RuntimeError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError, AttributeError)
 
 
-class Mutant(NamedTuple):
-    """One operation, changed."""
+Made = Callable[[list[Any]], Any]
 
-    at: int
-    key: Hashable
-    complexity: int
-    words: str
-    made: Callable[[list[Any]], Any]  # of the operation's arguments that are results themselves, in order
-    number: tuple[Any, float] | None = None  # the place and the value of the number that is changed, for a fit
+
+class Changed(NamedTuple):
+    """What is done instead of one operation: a function of its arguments that are results, in order, and then of the
+    results that it reads besides.
+    """
+
+    made: Made
+    reads: tuple[int, ...] = ()
 
 
 def filled(node: Node, given: list[Any]) -> tuple[Any, Any]:
@@ -35,35 +39,36 @@ def filled(node: Node, given: list[Any]) -> tuple[Any, Any]:
 
 def node_value(node: Node, given: list[Any]) -> Any:
     """The operation as it is."""
+    if node.instead is not None:
+        return node.instead(given)
     args, kwargs = filled(node, given)
     return node.op(*args, **kwargs)
 
 
-class Swap:
-    """The operation with another result for an argument; the result is looked up when it is run."""
-
-    def __init__(self, node: Node, place: int, other: int, wide: Any = None) -> None:
-        self.node, self.place, self.other, self.wide = node, place, other, wide
-
-    def __call__(self, given: list[Any], other: Any = None) -> Any:
-        other = other if self.wide is None else other.expand(self.wide)
-        return node_value(self.node, [other if q == self.place else g for q, g in enumerate(given)])
+def with_argument(node: Node, place: int, change: Callable[[Any], Any]) -> Made:
+    """The operation with a change of one of its arguments that are results."""
+    return lambda given: node_value(node, [change(g) if q == place else g for q, g in enumerate(given)])
 
 
-class Exchanged:
-    """Another input in the place of this one, as it was given."""
+def with_number(node: Node, place: int | str, value: Any) -> Made:
+    """The operation with another plain argument, by its position or its name."""
 
-    def __init__(self, other: int) -> None:
-        self.other = other
+    def made(given: list[Any]) -> Any:
+        args, kwargs = filled(node, given)
+        if isinstance(place, str):
+            return node.op(*args, **{**kwargs, place: value})
+        defaults = [a.default_value if a.has_default_value() else None for a in arguments(node.op)]
+        padded = [*args, *defaults[len(args) : place + 1]]
+        padded[place] = value
+        return node.op(*padded, **kwargs)
 
-    def __call__(self, given: list[Any]) -> Any:
-        raise TypeError("which input it is, only a rerun knows")
+    return made
 
 
 class Rerun:
-    """A trace that can be run again with an operation changed, and differentiated by torch."""
+    """A trace that can be run again with operations changed, and differentiated by torch."""
 
-    def __init__(self, trace: Trace, target: str) -> None:
+    def __init__(self, trace: Trace, target: str = "") -> None:
         self.trace = trace
         self.values: dict[int, Any] = {}
         for node in trace.nodes:
@@ -75,41 +80,35 @@ class Rerun:
                     self.values[node.index] = trace.run(node, self.values.__getitem__)[0]
         self.leaf: Tensor | None = self.values.get(trace.inputs.get(target, -1))
 
-    def values_with(self, wrong: dict[int, Mutant]) -> dict[int, Any] | None:
-        """All results that are others with these operations changed; None where that does not fit."""
-        changed: dict[int, Any] = {}
-        found = self.output(wrong, changed=changed)
-        return None if found is None else {k: v.detach() for k, v in changed.items() if isinstance(v, torch.Tensor)}
-
-    def output(
-        self, wrong: dict[int, Mutant], inputs: dict[int, Tensor] | None = None, changed: dict[int, Any] | None = None
-    ) -> Tensor | None:
-        """The output with these operations changed, and other inputs; None where that does not fit."""
-        changed = {} if changed is None else changed
-        changed |= inputs or {}
+    def results(
+        self, changes: Mapping[int, Changed], inputs: Mapping[int, Tensor] | None = None
+    ) -> dict[int, Any] | None:
+        """All results that are others with these operations changed, and other inputs; None where that does not fit."""
+        found: dict[int, Any] = dict(inputs or {})
 
         def look(k: int) -> Any:
-            return changed[k] if k in changed else self.values[k]
+            return found[k] if k in found else self.values[k]
 
         try:
             with torch.enable_grad():
-                for node in self.trace.nodes[min((*wrong, *changed)) :]:
-                    if node.index in wrong:
-                        made = wrong[node.index].made
-                        given = [look(s) for s in node.sources()]
-                        if isinstance(made, Exchanged):
-                            value = self.values[made.other]
-                        else:
-                            value = made(given, look(made.other)) if isinstance(made, Swap) else made(given)
+                for node in self.trace.nodes[min((*changes, *found)) :]:
+                    if node.index in changes:
+                        made, reads = changes[node.index]
+                        value = made([look(s) for s in (*node.sources(), *reads)])
                         if not isinstance(value, (torch.Tensor, tuple, list)):
                             return None
-                        changed[node.index] = value
-                    elif any(s in changed for s in node.sources()):
-                        changed[node.index] = self.trace.run(node, look)[0]
-        except (RuntimeError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+                        found[node.index] = value
+                    elif any(s in found for s in node.sources()):
+                        found[node.index] = self.trace.run(node, look)[0]
+        except DOES_NOT_FIT:
             return None
-        out: Tensor = look(self.trace.output)
-        return out if out.shape == self.trace.nodes[self.trace.output].value.shape else None
+        end = self.trace.output
+        return found if look(end).shape == self.trace.nodes[end].value.shape else None
+
+    def output(self, changes: Mapping[int, Changed], inputs: Mapping[int, Tensor] | None = None) -> Tensor | None:
+        """The output with these operations changed, and other inputs; None where that does not fit."""
+        found, end = self.results(changes, inputs), self.trace.output
+        return None if found is None else found.get(end, self.values[end])
 
     def gradient(self, output: Tensor) -> Tensor | None:
         """Torch's gradient of that output."""

@@ -6,70 +6,16 @@ single edge of the derivation can be left out, scaled or changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import torch
 
-from handgrad.compare.foundation.torch_internals import tree_leaves, tree_map
+from handgrad.compare.diagnosis.graph.record.node import JUMP, Call, Edge, Node, Replacement, Tensor, is_ref
+from handgrad.compare.foundation.torch_internals import tree_map
 
-Tensor = torch.Tensor
-# An operation, the place of one of its arguments, the operation that the argument is. With place JUMP: an operation and
-# an earlier one that everything before it goes through.
-Edge = tuple[int, int, int]
-JUMP = -1
-Rule = Callable[[Tensor], Tensor]  # δ of an operation → δ that flows along an edge
-
-
-class Ref(NamedTuple):
-    """The result of an earlier operation, as an argument."""
-
-    index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls here
-
-
-def _by_rule(rule: Rule, up: Tensor, flows: Mapping[int, Any]) -> Tensor:
-    """What a rule makes of δ; one that takes the δ of something else is told what flows so far."""
-    among: Callable[[Mapping[int, Any]], Tensor] | None = getattr(rule, "among", None)
-    return rule(up) if among is None else among(flows)
-
-
-def is_ref(x: Any) -> bool:
-    """Whether it is one."""
-    return isinstance(x, Ref)
-
-
-@dataclass(eq=False)
-class Node:
-    """One operation of the reference with its result; where op is None, an input, a constant, or one result of
-    several.
-    """
-
-    index: int
-    op: Any
-    args: Any
-    kwargs: Any
-    value: Any
-    name: str = ""
-    item: int | None = None  # which of its source's results this is
-    place: int = 0  # where in the code it is: the same for every turn of a loop
-
-    def __post_init__(self) -> None:
-        leaves = tree_leaves((self.args, self.kwargs), is_leaf=is_ref)
-        self._sources = [a.index for a in leaves if is_ref(a)]
-        self.flat = len(self._sources) == sum(is_ref(a) for a in self.args)  # no list of results among the arguments
-
-    def sources(self) -> list[int]:
-        """The operations whose results are its arguments, in order, each as often as it is used."""
-        return self._sources
-
-
-class Call(NamedTuple):
-    """One of torch's losses as it was called: its name, the operation that is its result, and its arguments."""
-
-    loss: str
-    at: int
-    given: dict[str, Any]  # Ref for what is a result of the trace
+T = TypeVar("T")
 
 
 @dataclass
@@ -80,17 +26,39 @@ class Trace:
     inputs: dict[str, int]
     output: int
     upstream: Tensor
-    leaves: dict[int, tuple[list[Any], Any]] = field(default_factory=dict)
-    formulas: dict[int, str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     still: frozenset[int] = frozenset()  # inputs that nothing is differentiated by, as the target of a loss
-    kept: dict[Any, Any] = field(default_factory=dict)  # what was worked out from it once
+    leaves: dict[int, tuple[list[Any], Any]] = field(default_factory=dict)  # see `local`
+    known: dict[Hashable, Any] = field(default_factory=dict)  # see `once`
 
     def __post_init__(self) -> None:
         self.variable = set(self.inputs.values()) - self.still  # what depends on the others
         for node in self.nodes:
             if any(s in self.variable for s in node.sources()):
                 self.variable.add(node.index)
+
+    def once(self, key: Hashable, work: Callable[[], T]) -> T:
+        """What is worked out from the trace once, and then known."""
+        if key not in self.known:
+            self.known[key] = work()
+        found: T = self.known[key]
+        return found
+
+    def source(self, node: Node, place: int = 0) -> Node:
+        """The operation whose result is an argument."""
+        return self.nodes[node.sources()[place]]
+
+    def before(self, index: int) -> frozenset[int]:
+        """Every operation that has a part in one, and itself."""
+
+        def work() -> frozenset[int]:
+            found = {index}
+            for node in reversed(self.nodes[: index + 1]):
+                if node.index in found:
+                    found.update(node.sources())
+            return frozenset(found)
+
+        return self.once(("before", index), work)
 
     def run(self, node: Node, values: Callable[[int], Any]) -> tuple[Any, list[Any]]:
         """The operation once more: its result, and its arguments as they were given, in order."""
@@ -108,7 +76,7 @@ class Trace:
             args, kwargs = tree_map(fill, (node.args, node.kwargs), is_leaf=is_ref)
         if node.item is not None:
             return given[0][node.item], given
-        return node.op(*args, **kwargs), given
+        return (node.op(*args, **kwargs) if node.instead is None else node.instead(given)), given
 
     def local(self, i: int) -> tuple[list[Any], Any]:
         """The arguments of an operation as leaves of their own, and its result on them."""
@@ -156,7 +124,10 @@ class Trace:
                 yield (node.index, place, source), g
 
     def down(
-        self, start: Mapping[int, Any], only: frozenset[int] | None = None, wrong: Mapping[Edge, Rule] | None = None
+        self,
+        start: Mapping[int, Any],
+        only: frozenset[int] | None = None,
+        wrong: Mapping[Edge, Replacement] | None = None,
     ) -> dict[int, Any]:
         """δ of every operation at or before the given ones, from δ of those; `wrong` has other rules for some edges."""
         found: dict[int, Any] = dict(start)
@@ -167,14 +138,14 @@ class Trace:
                 continue
             if wrong and node.index in jumps:
                 edge = jumps[node.index]
-                part = _by_rule(wrong[edge], g, found)
+                part = wrong[edge].of(g, found)
                 found[edge[2]] = found[edge[2]] + part if edge[2] in found else part
                 continue
             for edge, right in self.edges_of(node, g):
                 source = edge[2]
                 if only is not None and source not in only:
                     continue
-                part = _by_rule(wrong[edge], g, found) if wrong and edge in wrong else right
+                part = wrong[edge].of(g, found) if wrong and edge in wrong else right
                 if node.item is not None:
                     into = found.setdefault(source, {})
                     into[node.item] = into[node.item] + part if node.item in into else part
@@ -200,11 +171,15 @@ class Trace:
 
     def leading_to(self, target: int) -> frozenset[int]:
         """Every operation that the target has a part in, and the target."""
-        found = {target}
-        for node in self.nodes[target + 1 :]:
-            if any(s in found for s in node.sources()):
-                found.add(node.index)
-        return frozenset(found)
+
+        def work() -> frozenset[int]:
+            found = {target}
+            for node in self.nodes[target + 1 :]:
+                if any(s in found for s in node.sources()):
+                    found.add(node.index)
+            return frozenset(found)
+
+        return self.once(("leading to", target), work)
 
     def tangents(self, target: int, direction: Tensor) -> dict[int, Any]:
         """How every result changes when one input moves along a direction.

@@ -1,4 +1,4 @@
-"""δ with its numbers in other places, reduced once too often, or the δ of something else."""
+"""Any operation: δ with its numbers in other places, reduced once too often, times a quantity, or that of another."""
 
 from __future__ import annotations
 
@@ -7,88 +7,86 @@ from functools import partial
 
 import torch
 
-from handgrad.compare.diagnosis.graph.edits.backward.functions import PLAIN
-from handgrad.compare.diagnosis.graph.edits.backward.step import MOST_VALUES, Borrowed, Place, Slip, path
-from handgrad.compare.diagnosis.graph.record.notation import MADE, called, operation
-from handgrad.compare.diagnosis.graph.record.trace import Node, Tensor
+from handgrad.compare.diagnosis.graph.edits.backward.step import MOST_VALUES, Step
+from handgrad.compare.diagnosis.graph.edits.edit import StepEdit
+from handgrad.compare.diagnosis.graph.record.node import Tensor, fits_into, is_float
+from handgrad.compare.diagnosis.graph.record.notation import called, formula
+from handgrad.compare.diagnosis.graph.record.operations import ELEMENTWISE, MADE
 
 MEETING = {"slice", "select", "split", "chunk", "expand", "stack", "cat"}
-ELEMENTWISE = PLAIN | {"add", "sub", "mul"}
+NOTHING_MIXED = ELEMENTWISE | {"add", "sub", "mul"}
+# A quantity too much, or lacking, as what flows on is multiplied with it.
+OF_A_QUANTITY: dict[str, Callable[[Tensor], Tensor]] = {
+    "quantity too much": lambda q: q,
+    "quantity lacking": lambda q: 1 / q,
+    "root too much": lambda q: q.abs().sqrt(),
+    "root lacking": lambda q: 1 / q.abs().sqrt(),
+}
 
 
-def of_places(here: Place) -> Iterator[Slip]:
+def of_a_reshape(step: Step) -> Iterator[StepEdit]:
+    """δ of what only moves numbers about, or copies them."""
+    yield step.edit("only reshaped", lambda up: up.reshape(step.x.shape))
+
+
+def of_a_sequence(step: Step) -> Iterator[StepEdit]:
+    """δ of a running sum, or of numbers put in another order."""
+    yield step.edit("not reversed", lambda up: step.node.op(up, *step.node.args[1:]))
+
+
+def of_places(step: Step) -> Iterator[StepEdit]:
     """δ, or what flows on, with its numbers in other places."""
-    x, up, what = here.x, here.up, f"the derivative of {here.here} by {here.at}"
+    x, up = step.x, step.up
     if x.dim() >= 2 and x.shape[-1] == x.shape[-2]:
-        yield here.slip("gᵀ", 12, f"{what} is transposed", here.after(_turned))
-    if up.dim() >= 2 and up.shape[-1] == up.shape[-2] and here.name not in ELEMENTWISE:
-        yield here.slip("δᵀ", 12, f"δ of {here.here} is not transposed as it should be", here.before(_turned))
-        words = f"in the derivative of {here.here} both factors around δ are not transposed"
-        yield here.slip("δᵀᵀ", 12, words, lambda up: _turned(here.right(_turned(up))))
-    if here.name in PLAIN:
-        return
-    for axis, size in enumerate(x.shape):
-        for key, words, change in _moves(axis, size):
-            yield here.slip(key, 13, f"{what} is {words} along axis {axis}", here.after(change))
-        if size > 1 and axis == 2 and here.name == "convolution" and x.dim() > 3:
-            taps = tuple(range(2, x.dim()))
-            words = f"{what} is flipped (reversed along its taps)"
-            yield here.slip(("reversed", *taps), 11, words, here.after(partial(torch.flip, dims=taps)))
-        if size > 1 and here.name not in ("add", "sub"):
-            for kind, reduce in (("summed", torch.sum), ("averaged", torch.mean)):
-                words = f"{what} is {kind} over axis {axis} too"
-                yield here.slip((kind, axis), 13, words, here.after(partial(_reduced, reduce, axis)))
+        yield step.edit("transposed", step.after(_turned))
+    if up.dim() >= 2 and up.shape[-1] == up.shape[-2] and step.name not in NOTHING_MIXED:
+        yield step.edit("δ not transposed", step.before(_turned))
+        yield step.edit("both not transposed", lambda up: _turned(step.right(_turned(up))))
+    for axis, size in enumerate(x.shape) if step.name not in ELEMENTWISE else ():
+        for kind, change, by in _moves(axis, size):
+            yield step.edit(kind, step.after(change), by=by, axis=axis)
+        if size > 1 and axis == 2 and step.name == "convolution" and x.dim() > 3:
+            yield step.edit("taps flipped", step.after(partial(torch.flip, dims=tuple(range(2, x.dim())))))
+        if size > 1 and step.name not in ("add", "sub"):
+            yield step.edit("summed too", step.after(_reduced(torch.sum, axis)), axis=axis)
+            yield step.edit("averaged too", step.after(_reduced(torch.mean, axis)), axis=axis)
 
 
-def of_quantities(here: Place) -> Iterator[Slip]:
+def of_quantities(step: Step) -> Iterator[StepEdit]:
     """What flows on with a quantity of the derivation too much, or without it, where it is not the rule's own."""
-    way = path(here.trace, here.edge)
-    for index in _quantities(here):
-        name, q = called(here.trace, index), here.trace.nodes[index].value.detach()
-        for key, value, words in (
-            ("×", q, f"{way} has a factor {name} too much"),
-            ("÷", 1 / q, f"{way} lacks a factor {name}, or is divided by it"),
-            ("×√", q.abs().sqrt(), f"{way} has a factor √({name}) too much"),
-            ("÷√", 1 / q.abs().sqrt(), f"{way} lacks a factor √({name}), or is divided by it"),
-        ):
-            if bool(torch.isfinite(value).all()):
-                yield here.slip((key, index), 14 + ("√" in key), words, here.after(partial(torch.mul, value)))
+    for index in _quantities(step):
+        q = step.trace.nodes[index].value.detach()
+        for kind, change in OF_A_QUANTITY.items():
+            if bool(torch.isfinite(change(q)).all()):
+                yield step.edit(kind, step.after(partial(torch.mul, change(q))), other=index)
 
 
-def _quantities(here: Place) -> Iterator[int]:
+def _quantities(step: Step) -> Iterator[int]:
     """The arguments and the result of the operation, and, where several paths meet, what is near."""
-    found = dict.fromkeys([*here.node.sources(), here.node.index])
-    several = sum(here.edge[2] in n.sources() for n in here.trace.nodes) > 1 or here.name in MEETING
-    if several:
-        near = sorted(here.trace.nodes, key=lambda n: abs(n.index - here.node.index))
-        found |= dict.fromkeys(n.index for n in near[: 2 * MOST_VALUES])
+    found = dict.fromkeys([*step.node.sources(), step.node.index])
+    if sum(step.source in n.sources() for n in step.trace.nodes) > 1 or step.name in MEETING:
+        found |= dict.fromkeys(n.index for n in step.nearest()[: 2 * MOST_VALUES])
     for index in found:
-        node = here.trace.nodes[index]
+        node = step.trace.nodes[index]
         q = node.value
-        fits = isinstance(q, torch.Tensor) and q.is_floating_point() and q.dim() <= here.x.dim()
-        if fits and operation(node) not in MADE and q.numel() > 1:
-            sizes = zip(q.shape[::-1], here.x.shape[::-1], strict=False)
-            if all(a in (1, b) for a, b in sizes):
-                yield index
+        if is_float(q) and node.operation not in MADE and q.numel() > 1 and fits_into(q, step.x.shape):
+            yield index
 
 
 def _turned(g: Tensor) -> Tensor:
     return g.transpose(-1, -2)
 
 
-def _moves(axis: int, size: int) -> Iterator[tuple[tuple[object, ...], str, Callable[[Tensor], Tensor]]]:
+def _moves(axis: int, size: int) -> Iterator[tuple[str, Callable[[Tensor], Tensor], int]]:
+    """(the kind of edit, the change, by how many places)."""
     if size > 2:
         for by in (1, -1):
-            yield ("rolled", axis, by), f"rolled by {by}", partial(torch.roll, shifts=by, dims=axis)
-            yield ("shifted", axis, by), f"shifted by {by}, with zeros,", partial(_shifted, by, axis)
+            yield "rolled", partial(torch.roll, shifts=by, dims=axis), by
+            yield "shifted", partial(_shifted, by, axis), by
     if size > 1:
-        yield ("reversed", axis), "reversed", partial(torch.flip, dims=(axis,))
+        yield "reversed", partial(torch.flip, dims=(axis,)), 0
     if size > 3 and size % 2 == 0:
-        yield (
-            ("swapped", axis),
-            "made of its two halves in the other order",
-            partial(torch.roll, shifts=size // 2, dims=axis),
-        )
+        yield "halves exchanged", partial(torch.roll, shifts=size // 2, dims=axis), 0
 
 
 def _shifted(by: int, axis: int, x: Tensor) -> Tensor:
@@ -104,41 +102,25 @@ def _only(axis: int, k: int, up: Tensor) -> Tensor:
     return kept
 
 
-def _reduced(reduce: Callable[..., Tensor], axis: int, g: Tensor) -> Tensor:
-    return reduce(g, axis, keepdim=True).expand_as(g)
+def _reduced(reduce: Callable[..., Tensor], axis: int) -> Callable[[Tensor], Tensor]:
+    return lambda g: reduce(g, axis, keepdim=True).expand_as(g)
 
 
-def of_upstream(here: Place) -> Iterator[Slip]:
+def of_upstream(step: Step) -> Iterator[StepEdit]:
     """Another δ where that of the operation belongs."""
-    up, of = here.up, here.of
-    yield here.slip("δ one", 13, f"{of}, δ is left out (taken as 1)", here.before(torch.ones_like))
+    up, here = step.up, step.node.index
+    yield step.edit("δ as 1", step.before(torch.ones_like))
     for axis, size in enumerate(up.shape):
-        if size > 1 and here.name not in ELEMENTWISE:
-            for which, k in (("first", 0), ("last", size - 1)):
-                words = f"{of}, only the {which} number of δ along axis {axis} counts"
-                yield here.slip((f"δ {which}", axis), 13, words, here.before(partial(_only, axis, k)))
+        for which, k in (("first", 0), ("last", size - 1)) if size > 1 and step.name not in NOTHING_MIXED else ():
+            yield step.edit("δ at one place", step.before(partial(_only, axis, k)), which=which, axis=axis)
         if size > 1:
-            for kind, reduce in (("mean", torch.mean), ("sum", torch.sum)):
-                words = f"{of}, the {kind} of δ over axis {axis} stands for δ"
-                yield here.slip((f"δ {kind}", axis), 14, words, here.before(partial(_reduced, reduce, axis)))
+            yield step.edit("mean of δ", step.before(_reduced(torch.mean, axis)), axis=axis)
+            yield step.edit("sum of δ", step.before(_reduced(torch.sum, axis)), axis=axis)
     tried = 0
-    for other in sorted(here.trace.nodes, key=lambda n: abs(n.index - here.node.index)):
-        w = here.flows.get(other.index)
-        if not isinstance(w, torch.Tensor) or w.shape != up.shape or other.index == here.node.index:
+    for other in step.nearest():
+        w = step.flows.get(other.index)
+        if not isinstance(w, Tensor) or w.shape != up.shape or torch.equal(w, up):
             continue
-        name = called(here.trace, other.index)
-        if not torch.equal(w, up) and tried < MOST_VALUES and name != here.here:
+        if tried < MOST_VALUES and called(step.trace, other.index) != formula(step.trace, here):
             tried += 1
-            words = f"{of}, δ of {name} stands where that of {here.here} belongs"
-            if other.index > here.node.index and (factor := _factor_between(here, other)):
-                words = f"{of}, δ lacks the factor {factor} (that of {name} stands for it)"
-            rule = Borrowed(here.right, other.index if other.index > here.node.index else -1, w)
-            yield here.slip(("δ of", other.index), 13, words, rule)
-
-
-def _factor_between(here: Place, later: Node) -> str:
-    """What the result is multiplied with to make the other one; empty where more is done with it."""
-    if operation(later) != "mul" or here.node.index not in later.sources() or len(later.sources()) != 2:
-        return ""
-    first, second = later.sources()
-    return called(here.trace, second if first == here.node.index else first)
+            yield step.another_upstream(other.index)

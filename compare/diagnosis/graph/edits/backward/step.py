@@ -1,87 +1,46 @@
-"""One edge of the derivation, from an operation to one of its arguments: what slips there are made of."""
+"""One step of the derivation, from an operation to one of its arguments: what its edits are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.record.notation import (
-    MADE,
-    called,
-    formula,
-    indices,
-    operation,
-    role,
-    silent,
-    spoken,
-)
-from handgrad.compare.diagnosis.graph.record.trace import Edge, Node, Rule, Tensor, Trace
+from handgrad.compare.diagnosis.graph.edits.backward.kinds import STEPS
+from handgrad.compare.diagnosis.graph.edits.edit import InForm, StepEdit
+from handgrad.compare.diagnosis.graph.record.node import Edge, Node, Rule, Tensor, is_float
+from handgrad.compare.diagnosis.graph.record.operations import MADE, MOVES
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 
 MOST_VALUES = 20  # other quantities that are tried in a place
 STEPS_BACK = 4  # to what a quantity is made of
-ROOTS = {"sqrt", "linalg_vector_norm", "std", "norm"}
-MOVES = {"expand", "unsqueeze", "view", "clamp_min"}
-TERMS = {
-    "mul": " (a term of the product rule)",
-    "mm": " (a term of the product rule)",
-    "bmm": " (a term of the product rule)",
-    "div": " (a term of the quotient rule)",
-    "add": " (a term of the sum)",
-    "sub": " (a term of the sum)",
-}
 
 
-class Borrowed:
-    """A rule that takes δ of a later operation, as it is when this one is reached: what is wrong there stays wrong."""
+class Step:
+    """An edge with its operation, the argument x, the result y, and δ of the result."""
 
-    def __init__(self, rule: Rule, later: int, otherwise: Tensor, factor: float = 1.0) -> None:
-        self.rule, self.later, self.otherwise, self.factor = rule, later, otherwise, factor
+    def __init__(self, trace: Trace, flows: Mapping[int, Any], edge: Edge) -> None:
+        self.trace, self.flows, self.edge = trace, flows, edge
+        index, self.place, self.source = edge
+        self.node = trace.nodes[index]
+        self.name = self.node.operation
+        self.x, self.y, self.up = trace.nodes[self.source].value, self.node.value, flows[index]
+        self.arguments, _ = trace.local(index)
 
-    def __call__(self, up: Tensor) -> Tensor:
-        return self.factor * self.rule(self.otherwise)
+    def edit(self, kind: str, rule: Rule, /, more: int = 0, **details: Any) -> StepEdit:
+        """An edit of this step; `more` makes it less likely than its kind says."""
+        return StepEdit(self.edge, kind, STEPS[kind].tier + more, rule, tuple(details.items()))
 
-    def among(self, flows: Mapping[int, Any]) -> Tensor:
-        """The same where other flows are known."""
-        return self.factor * self.rule(flows.get(self.later, self.otherwise))
+    def in_form(self, kind: str, rule: Rule, inside: InForm, /, more: int = 0, **details: Any) -> StepEdit:
+        """An edit of the formula that the derivative is written with."""
+        complexity = inside.edits[0].complexity + more
+        return StepEdit(self.edge, kind, complexity, rule, tuple(details.items()), inside=inside)
 
-
-def scaled(rule: Rule, factor: float) -> Rule:
-    """The rule with a factor."""
-    if factor == 1:
-        return rule
-    if isinstance(rule, Borrowed):
-        return Borrowed(rule.rule, rule.later, rule.otherwise, factor * rule.factor)
-    return lambda up: factor * rule(up) if factor else 0 * rule(up)
-
-
-class Slip(NamedTuple):
-    """Another rule for one edge."""
-
-    edge: Edge
-    key: Hashable  # the same for the same slip at another edge
-    complexity: int
-    words: str
-    rule: Rule
-
-
-class Place:
-    """One edge, with what stands there."""
-
-    def __init__(self, trace: Trace, flows: dict[int, Any], node: Node, place: int, source: int) -> None:
-        self.trace, self.flows, self.node, self.place = trace, flows, node, place
-        self.edge: Edge = (node.index, place, source)
-        self.name = operation(node)
-        self.here, self.at = formula(trace, node.index), called(trace, source)
-        self.x, self.y, self.up = trace.nodes[source].value, node.value, flows[node.index]
-        of = self.here if self.here != self.at else f"{spoken(node)}({self.at})"
-        self.of = f"in the derivative of {of} by {self.at}"
-        self.arguments, _ = trace.local(node.index)
-
-    def slip(self, key: Hashable, complexity: int, words: str, rule: Rule) -> Slip:
-        """A slip at this edge."""
-        return Slip(self.edge, key, complexity, words, rule)
+    def another_upstream(self, other: int) -> StepEdit:
+        """δ of another operation where that of this one belongs."""
+        borrowed = other if other > self.node.index else -1, self.flows[other]
+        return self.edit("another δ", self.right, other=other)._replace(borrowed=borrowed)
 
     def right(self, up: Tensor) -> Tensor:
         """The right rule."""
@@ -105,36 +64,45 @@ class Place:
 
         return rule
 
+    def nearest(self) -> list[Node]:
+        """All operations, the nearest first."""
+        return sorted(self.trace.nodes, key=lambda n: abs(n.index - self.node.index))
+
+    def broadcast_again(self, shape: torch.Size) -> Tensor | None:
+        """δ where the result is brought to a shape again; None where it is not."""
+        same = {self.node.index}
+        for n in self.trace.nodes[self.node.index + 1 :]:
+            if n.operation in ("unsqueeze", "expand", "view") and n.sources()[0] in same:
+                same.add(n.index)
+                flow = self.flows.get(n.index)
+                if n.value.shape == shape and isinstance(flow, Tensor):
+                    return flow
+        return None
+
     def others_like(self, b: Tensor, source: int) -> Iterator[tuple[Node, Tensor]]:
         """Other quantities of the derivation in the place of one, the nearest first, or what it is made of.
 
-        No numbers come twice.
-
-        What only moves the numbers about before they are used (k, transposed) is done to the other quantity too.
+        No numbers come twice. What only moves the numbers about before they are used (k, transposed) is done to the
+        other quantity too.
         """
         moves: list[Node] = []
-        while silent(self.trace.nodes[source]) and len(self.trace.nodes[source].sources()) == 1:
+        while self.trace.nodes[source].operation in MOVES and len(self.trace.nodes[source].sources()) == 1:
             moves.append(self.trace.nodes[source])
             source = moves[-1].sources()[0]
-        shapes = {tuple(b.shape), tuple(self.trace.nodes[source].value.shape)}
-        seen = [b]
-        made_of = self._made_of(source)
-        far = len(self.trace.nodes)
-        nearest = sorted(self.trace.nodes, key=lambda n: min(made_of.get(n.index, far), abs(n.index - self.node.index)))
-        for other in nearest:
+        steps_to, far, seen = self._made_of(source), len(self.trace.nodes), [b]
+
+        def distance(n: Node) -> int:
+            return min(steps_to.get(n.index, far), abs(n.index - self.node.index))
+
+        for other in sorted(self.trace.nodes, key=distance):
             w = other.value
-            if not isinstance(w, torch.Tensor) or tuple(w.shape) not in shapes or not w.is_floating_point():
+            if not is_float(w) or other.operation in MADE:
                 continue
-            if operation(other) in MADE:
-                continue
-            if w.shape == b.shape and not any(torch.equal(w, s) for s in seen):
-                seen.append(w)
-                yield other, w
-            elif moves and w.shape == self.trace.nodes[source].value.shape:
-                moved = self._moved(w, moves)
-                if moved.shape == b.shape and not any(torch.equal(moved, s) for s in seen):
-                    seen.append(moved)
-                    yield other, moved
+            for v in self._as_used(w, moves if w.shape == self.trace.nodes[source].value.shape else []):
+                if v.shape == b.shape and not any(torch.equal(v, s) for s in seen):
+                    seen.append(v)
+                    yield other, v
+                    break
             if len(seen) > MOST_VALUES:
                 return
 
@@ -147,58 +115,10 @@ class Place:
                 found.setdefault(s, steps)
         return found
 
-    def _moved(self, w: Tensor, moves: list[Node]) -> Tensor:
-        for node in reversed(moves):
-            w = self.trace.run(node, lambda k, w=w: w)[0]  # type: ignore[misc]
-        return w.detach()
-
-
-def path(trace: Trace, edge: Edge) -> str:
-    """The path along an edge, in words."""
-    node = trace.nodes[edge[0]]
-    index, names = indices(trace, node, edge[1]), [called(trace, s) for s in node.sources()]
-    alike = not index and len(names) == 2 and names[0] == names[1] and edge[1] >= 0
-    which = ("the first ", "the second ")[edge[1]] if alike else ""
-    what = f"{which}{called(trace, edge[2])}{index}{role(node, edge[1])}"
-    return f"the path through {what} in {formula(trace, edge[0])}"
-
-
-def named_term(trace: Trace, edge: Edge) -> str:
-    """What papers call the term of an edge; empty where they do not."""
-    name, source = operation(trace.nodes[edge[0]]), edge[2]
-    while operation(trace.nodes[source]) in MOVES:
-        source = trace.nodes[source].sources()[0]
-    inside = trace.nodes[source]
-    if name == "sub" and operation(inside) == "mean" and edge[1] == 1:
-        return "the centring term"
-    if name == "div" and edge[1] == 1:
-        of_softmax = operation(inside) == "sum" and operation(trace.nodes[inside.sources()[0]]) == "exp"
-        return "the projection term" if operation(inside) in ROOTS or of_softmax else ""
-    return "the projection term" if name == "mul" and operation(inside) in ("rsqrt", "reciprocal") else ""
-
-
-def power_lost(trace: Trace, edge: Edge) -> str:
-    """The words for a path left out of a product of equal factors: its derivative lacks a part of its number."""
-    base, whole = _as_power(trace, edge[0])
-    _, part = _as_power(trace, edge[2]) if edge[2] != base else (base, 1)
-    if operation(trace.nodes[edge[0]]) != "mul" or whole < 2:
-        return ""
-    here, left = formula(trace, edge[0]), whole - part
-    name = {2: "the square ", 3: "the cube "}.get(whole, "")
-    if left == 1:
-        return f"the factor {whole} of {name}{here} is lost in its derivative"
-    return f"the factor {whole} of {name}{here} is {left} in its derivative"
-
-
-def _as_power(trace: Trace, index: int) -> tuple[int, int]:
-    """The quantity and the exponent that a product of equal factors is."""
-    node = trace.nodes[index]
-    if operation(node) != "mul" or len(node.sources()) != 2:
-        return index, 1
-    (a, m), (b, n) = (_as_power(trace, s) for s in node.sources())
-    return (a, m + n) if a == b else (index, 1)
-
-
-def rule_of(trace: Trace, edge: Edge) -> str:
-    """Which rule of differentiation has a term for each argument of an operation."""
-    return TERMS.get(operation(trace.nodes[edge[0]]), "")
+    def _as_used(self, w: Tensor, moves: list[Node]) -> Iterator[Tensor]:
+        """As it is, and moved about."""
+        yield w
+        if moves:
+            for node in reversed(moves):
+                w = self.trace.run(node, lambda k, w=w: w)[0]  # type: ignore[misc]
+            yield w.detach()

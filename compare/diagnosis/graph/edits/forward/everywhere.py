@@ -1,6 +1,4 @@
-"""Changes of the reference in several places at once: τ and 1 − τ swapped, a number left out everywhere, 1 − t for
-t.
-"""
+"""The same edit in several places at once: τ and 1 − τ swapped, a number left out everywhere, 1 − t for t."""
 
 from __future__ import annotations
 
@@ -9,67 +7,63 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from handgrad.compare.diagnosis.graph.edits.forward.operations import SHAPES, plain, with_number
-from handgrad.compare.diagnosis.graph.record.notation import number, operation
-from handgrad.compare.diagnosis.graph.record.rerun import Mutant
+import torch
+
+from handgrad.compare.diagnosis.graph.edits.edit import ReferenceEdit
+from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.forward.numbers import AXES, plain
+from handgrad.compare.diagnosis.graph.edits.forward.operations import SHAPES
+from handgrad.compare.diagnosis.graph.record.rerun import Changed, with_number
 from handgrad.compare.diagnosis.graph.record.trace import Trace
 
 MOST = 8  # different numbers of a reference that are looked at
-Swapped = tuple[str, dict[int, Mutant]]
+EVERYWHERE: dict[str, Callable[[float], float]] = {
+    "as 1 everywhere": lambda a: 1.0,
+    "doubled everywhere": lambda a: 2 * a,
+    "halved everywhere": lambda a: a / 2,
+}
+OF_AN_INPUT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "1 − {}": lambda v: 1 - v,
+    "−{}": torch.neg,
+    "{}²": lambda v: v * v,
+}
 
 
-def swaps(trace: Trace) -> Iterator[tuple[Any, Swapped]]:
-    """(key, (words, the operations changed)) of numbers swapped, a ↔ 1 − a, or others everywhere; signs stay."""
-    sizes: dict[float, None] = {}
+def of_numbers_everywhere(trace: Trace) -> Iterator[ReferenceEdit]:
+    """Numbers swapped, a ↔ 1 − a, or another one everywhere; signs stay."""
     places = []
     for node in trace.nodes:
-        if node.op is None or operation(node) in SHAPES:
-            continue
-        for place, name, value in plain(node):
-            if isinstance(value, float) and value not in (0.0, 1.0, -1.0) and name not in ("dim", "dims", "axis"):
+        for place, name, value in plain(node) if node.op is not None and node.operation not in SHAPES else ():
+            if isinstance(value, float) and value not in (0.0, 1.0, -1.0) and name not in AXES:
                 places.append((node, place, value))
-                sizes.setdefault(abs(value))
-    some = list(sizes)[:MOST]
-    changes: list[tuple[Any, str, Callable[[float], float | None]]] = [
-        ((a, b), f"{number(a)} and {number(b)} are swapped", partial(_exchanged, a, b))
-        for a, b in combinations(some, 2)
+    some = list(dict.fromkeys(abs(value) for _, _, value in places))[:MOST]
+    tried: list[tuple[str, dict[str, Any], Callable[[float], float | None]]] = [
+        ("numbers swapped", {"a": a, "b": b}, {a: b, b: a}.get) for a, b in combinations(some, 2)
     ]
-    changes += [
-        (("1 −", a), f"{number(a)} and 1 − {number(a)} are swapped", partial(_complemented, a)) for a in some if a < 1
-    ]
-    for a in some:
-        for what, b in (("left out (taken as 1)", 1.0), ("doubled", 2 * a), ("halved", a / 2)):
-            changes.append((("all", a, what), f"{number(a)} is {what} everywhere", {a: b}.get))
-    for key, words, other in changes:
-        wrong: dict[int, Mutant] = {}
+    tried += [("complements swapped", {"a": a}, partial(_complement, a)) for a in some if a < 1]
+    tried += [(kind, {"a": a}, {a: f(a)}.get) for a in some for kind, f in EVERYWHERE.items()]
+    for kind, details, other in tried:
+        changes: dict[int, Changed] = {}
         for node, place, value in places:
             size = other(abs(value))
-            if size is not None and node.index not in wrong:
-                made = with_number(trace, node, place, size if value > 0 else -size)
-                wrong[node.index] = Mutant(node.index, key, 11, words, made)
-        if len(wrong) > (key[0] == "all"):
-            yield key, (words, wrong)
+            if size is not None and node.index not in changes:
+                changes[node.index] = Changed(with_number(node, place, size if value > 0 else -size))
+        if len(changes) > (kind in EVERYWHERE):
+            yield ReferenceEdit(kind, OPERATIONS[kind].tier, changes, tuple(details.items()))
 
 
-def _exchanged(a: float, b: float, size: float) -> float | None:
-    return {a: b, b: a}.get(size)
-
-
-def _complemented(a: float, size: float) -> float | None:
+def _complement(a: float, size: float) -> float | None:
     return 1 - size if size == a or abs(size - (1 - a)) < 1e-12 else None
 
 
-def of_inputs(trace: Trace, target: int) -> Iterator[tuple[Any, Swapped]]:
-    """The same of every input that is not differentiated by: the target of a loss, another parameter."""
+def of_inputs(trace: Trace, target: str) -> Iterator[ReferenceEdit]:
+    """Another number for an input that is not differentiated by: the target of a loss, another parameter."""
     for name, index in trace.inputs.items():
         v = trace.nodes[index].value
-        if index == target or not v.is_floating_point():
-            continue
-        for words, other in ((f"1 − {name} stands", 1 - v), (f"−{name} stands", -v), (f"{name}² stands", v * v)):
-            made = partial(_instead, other)
-            text = f"{words} for {name} everywhere"
-            yield (name, words), (text, {index: Mutant(index, words, 11, text, made)})
+        for form, f in OF_AN_INPUT.items() if name != target and v.is_floating_point() else ():
+            made = partial(_instead, f(v))
+            yield ReferenceEdit.of(trace.nodes[index], "input everywhere", made, name=name, form=form)
 
 
-def _instead(other: Any, given: list[Any]) -> Any:
+def _instead(other: torch.Tensor, given: list[Any]) -> torch.Tensor:
     return other

@@ -1,95 +1,70 @@
-"""Another function: an elementwise function too much, a reshape for a transpose, padding at the other end."""
+"""An elementwise function too much, a reshape for a transpose, padding at the other end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.edits.forward.arguments import is_like
-from handgrad.compare.diagnosis.graph.record.notation import COMPARED, called, formula, operation, silent
-from handgrad.compare.diagnosis.graph.record.rerun import Mutant, Swap, node_value
-from handgrad.compare.diagnosis.graph.record.trace import Node, Tensor, Trace
+from handgrad.compare.diagnosis.graph.edits.edit import ReferenceEdit
+from handgrad.compare.diagnosis.graph.edits.forward.others import of_later_ones
+from handgrad.compare.diagnosis.graph.record.node import Node, Tensor, is_float
+from handgrad.compare.diagnosis.graph.record.operations import COMPARED, MOVES, TURNS
+from handgrad.compare.diagnosis.graph.record.rerun import with_argument
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 
-REACH = 12  # operations that are looked ahead
-MOVING = {"stack", "cat", "slice", "select"}
 BIG = 20.0  # numbers whose exponential nobody takes by mistake without seeing it
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "√({})": torch.sqrt,
+    "({})²": torch.square,
+    "exp({})": torch.exp,
+    "log({})": torch.log,
+}
 
 
-def of_forms(trace: Trace) -> Iterator[Mutant]:
-    """All of this room, from the output backwards: for a reference, not for the closed form of a derivative."""
+def of_forms(trace: Trace) -> Iterator[ReferenceEdit]:
+    """All of them, from the output backwards: for a reference, not for the closed form of a derivative."""
     for node in reversed(trace.nodes):
-        if node.op is not None and node.index in trace.variable and isinstance(node.value, torch.Tensor):
-            yield from of_moves(trace, node)
-            yield from of_functions(trace, node)
+        if node.op is not None and node.index in trace.variable and isinstance(node.value, Tensor):
+            yield from _of_moves(node)
+            yield from _of_functions(trace, node)
             yield from of_later_ones(trace, node)
 
 
-def of_functions(trace: Trace, node: Node) -> Iterator[Mutant]:
+def _of_functions(trace: Trace, node: Node) -> Iterator[ReferenceEdit]:
     """√, a square, exp or log of an argument where the argument itself belongs."""
-    here, name = formula(trace, node.index), operation(node)
+    if node.operation in COMPARED or node.operation in MOVES:
+        return
     for p, s in enumerate(node.sources()):
         v, source = trace.nodes[s].value, trace.nodes[s]
-        if s not in trace.variable or not isinstance(v, torch.Tensor) or not v.is_floating_point() or v.numel() < 2:
+        if s not in trace.variable or not is_float(v) or v.numel() < 2:
             continue
-        if name in COMPARED or silent(node):
-            continue
-        what = called(trace, s)
-        while silent(source) and source.sources():
-            source = trace.nodes[source.sources()[0]]
-        for words, f in _functions(v, name, operation(source)):
-            made = partial(_with_function, node, p, f)
-            yield Mutant(
-                node.index, ("function", p, words), 13, f"{words.format(what)} stands for {what} in {here}", made
-            )
+        while source.operation in MOVES and source.sources():
+            source = trace.source(source)
+        for name in _sensible(v, node.operation, source.operation):
+            made = with_argument(node, p, FUNCTIONS[name])
+            yield ReferenceEdit.of(node, "function of an argument", made, argument=p, function=name)
 
 
-def _functions(v: Tensor, above: str, below: str) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
+def _sensible(v: Tensor, above: str, below: str) -> Iterator[str]:
     """What is not undone, or said better, by the operation above or below it."""
     if bool((v >= 0).all()) and below not in ("pow", "square") and above not in ("pow", "square", "log"):
-        yield "√({})", torch.sqrt
+        yield "√({})"
     if below != "sqrt" and above not in ("sqrt", "rsqrt"):
-        yield "({})²", torch.square
+        yield "({})²"
     if bool((v.abs() < BIG).all()) and below != "log" and above != "log":
-        yield "exp({})", torch.exp
+        yield "exp({})"
     if bool((v > 0).all()) and "exp" not in (above, below):
-        yield "log({})", torch.log
+        yield "log({})"
 
 
-def _with_function(node: Node, place: int, f: Callable[[Tensor], Tensor], given: list[Any]) -> Any:
-    return node_value(node, [f(g) if q == place else g for q, g in enumerate(given)])
-
-
-def of_moves(trace: Trace, node: Node) -> Iterator[Mutant]:
+def _of_moves(node: Node) -> Iterator[ReferenceEdit]:
     """Numbers brought to the wrong place: reshaped, not transposed; padded at the other end."""
-    name, here, v = operation(node), formula(trace, node.index), node.value
-    if name in ("permute", "transpose", "t") and sum(n > 1 for n in v.shape) > 1:
-        words = f"{called(trace, node.sources()[0])}: its axes are only reshaped where they should be transposed"
-        yield Mutant(node.index, "reshaped", 12, words, lambda given: given[0].reshape(v.shape))
-    elif name == "constant_pad_nd":
-        pads = list(node.args[1])
+    shape = node.value.shape
+    if node.operation in TURNS and sum(n > 1 for n in shape) > 1:
+        yield ReferenceEdit.of(node, "only reshaped", lambda given: given[0].reshape(shape))
+    elif node.operation == "constant_pad_nd":
+        pads, rest = list(node.args[1]), node.args[2:]
         other = [k for left, right in zip(pads[::2], pads[1::2], strict=True) for k in (right, left)]
         if other != pads:
-            words = f"the padding is at the other end, in {here}"
-            rest = node.args[2:]
-            yield Mutant(node.index, "other end", 11, words, lambda given: node.op(given[0], other, *rest))
-
-
-def of_later_ones(trace: Trace, node: Node) -> Iterator[Mutant]:
-    """A quantity that the reference works out only later, without this one, where an argument belongs."""
-    if not node.flat or operation(node) in MOVING or silent(node):
-        return
-    after = {node.index}
-    for other in trace.nodes[node.index + 1 :]:
-        if any(s in after for s in other.sources()):
-            after.add(other.index)
-        elif other.index in trace.variable and not silent(other) and other.index <= node.index + REACH:
-            for p, s in enumerate(node.sources()):
-                v = trace.nodes[s].value
-                if s in trace.variable and is_like(other.value, v) and not torch.equal(other.value, v):
-                    words = (
-                        f"{called(trace, other.index)} stands for {called(trace, s)} in {formula(trace, node.index)}"
-                    )
-                    yield Mutant(node.index, ("later", p, other.index), 13, words, Swap(node, p, other.index))
+            yield ReferenceEdit.of(node, "padded at the other end", lambda given: node.op(given[0], other, *rest))
