@@ -11,12 +11,11 @@ import numpy as np
 from handgrad.compare.diagnosis.fitting import crossing
 from handgrad.compare.diagnosis.graph.draw import most_telling
 from handgrad.compare.diagnosis.graph.edits.edit import OTHER, Key, ReferenceEdit
-from handgrad.compare.diagnosis.graph.edits.forward.everywhere import of_inputs, of_numbers_everywhere
-from handgrad.compare.diagnosis.graph.edits.forward.forms import of_forms
 from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
 from handgrad.compare.diagnosis.graph.edits.forward.losses import of_losses
 from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
-from handgrad.compare.diagnosis.graph.edits.forward.several import several
+from handgrad.compare.diagnosis.graph.edits.forward.others import of_forms
+from handgrad.compare.diagnosis.graph.edits.forward.several import of_inputs, of_numbers_everywhere, several
 from handgrad.compare.diagnosis.graph.proof import SPARE, Explanation, residual
 from handgrad.compare.diagnosis.graph.record.notation import called
 from handgrad.compare.diagnosis.graph.record.rerun import Changed, Rerun, with_number
@@ -136,9 +135,9 @@ def _search(draws: list[EditableDraw]) -> Iterator[tuple[OtherReference, Explana
     with np.errstate(all="ignore"):
         for other in chain(_hypotheses(draw), _fits(draw)):
             made = draw.made(other)
-            if made is not None and made.shape == m.shape and np.allclose(made, m, 1e-6, near):
-                if (found := _prove(draws, other)) is not None:
-                    yield other, found
+            fits = made is not None and made.shape == m.shape and np.allclose(made, m, 1e-6, near)
+            if fits and (found := _prove(draws, other)) is not None:
+                yield other, found
 
 
 def _prove(draws: list[EditableDraw], other: OtherReference) -> Explanation | None:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from handgrad.compare.diagnosis.graph.edits.backward.every import steps
-from handgrad.compare.diagnosis.graph.edits.backward.mixtures import other_weights
 from handgrad.compare.diagnosis.graph.edits.backward.step import Step
+from handgrad.compare.diagnosis.graph.edits.backward.sums import other_weights
 from handgrad.compare.diagnosis.graph.edits.edit import Key, StepEdit
 from handgrad.compare.diagnosis.graph.factors import MISSING, NONE, Factor, Name, scaling
 from handgrad.compare.diagnosis.graph.record.node import Edge, Replacement, Tensor

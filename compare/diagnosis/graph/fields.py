@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from handgrad.compare.diagnosis.graph import paths
-from handgrad.compare.diagnosis.graph.edits.backward.mixtures import sums_to_one
+from handgrad.compare.diagnosis.graph.edits.backward.sums import sums_to_one
 from handgrad.compare.diagnosis.graph.forms.elementwise import FORMULAS
 from handgrad.compare.diagnosis.graph.record.node import Edge, Node, is_ref
 from handgrad.compare.diagnosis.graph.record.notation import beside, called, constant, formula, number, spoken

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from handgrad.compare.diagnosis.graph.draw import Draw
-from handgrad.compare.diagnosis.graph.edits.backward.mixtures import weights_like
+from handgrad.compare.diagnosis.graph.edits.backward.sums import weights_like
 from handgrad.compare.diagnosis.graph.edits.edit import StepEdit
 from handgrad.compare.diagnosis.graph.hypotheses import Projected
 from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit, Hypothesis

@@ -62,10 +62,9 @@ def read_off(optimizer: Callable[[list[Any], float], Any], theta: np.ndarray, lr
     lines = _agreed(steps[1], steps[2])
     if not lines:
         return None
-    tidy = [Line(text, _purpose(text, names)) for text in _tidied(lines, {"theta", *names})]
-    if hyper.get("lr") == odd:
-        hyper["lr"] = lr
-    return Recipe(tuple(tidy), hyper, names, dict.fromkeys(names, 0.0))
+    tidy = tuple(Line(text, _purpose(text, names)) for text in _tidied(lines, {"theta", *names}))
+    hyper |= {"lr": lr} if hyper.get("lr") == odd else {}
+    return Recipe(tidy, hyper, names, dict.fromkeys(names, 0.0))
 
 
 def _arrays(state: Any, p: Any) -> dict[str, Any]:
@@ -76,12 +75,11 @@ def _agreed(one: _Recorder, other: _Recorder) -> list[tuple[str, str]] | None:
     """The lines of two steps with what every number of theirs is in both."""
     if not (one.understood and other.understood and one.lines == other.lines):
         return None
-    numbers = []
-    for here, there in zip(one.numbers, other.numbers, strict=True):
-        both = [text for text in here if text in there]
-        if not both:
-            return None
-        numbers.append(both[0])
+    numbers = [
+        next((a for a in here if a in there), "") for here, there in zip(one.numbers, other.numbers, strict=True)
+    ]
+    if "" in numbers:
+        return None
     lines = [(name, re.sub(r"NUMBER(\d+)_", lambda m: numbers[int(m[1])], right)) for name, right in one.lines]
     new = {right: f"new_{name}" for name, right in lines if re.fullmatch(r"a\d+", right)}  # kept for the next step
     return [(new.get(name, name), re.sub(r"\ba\d+\b", lambda m: new.get(m[0], m[0]), right)) for name, right in lines]

@@ -1,12 +1,13 @@
 """The derivatives of torch's fused functions as papers give them, in x or in y; see `recorded`.
 
-Each takes δ and the arguments of the aten operation that it belongs to, and returns δ of the first of them.
+Each takes δ, but for slopes, and the arguments of the aten operation that it belongs to, and returns δ of the first.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,79 +32,6 @@ def logsumexp_shifted(dy: Any, x: Any, dim: Any, keepdim: bool = False) -> Any:
     return _wide(dy, x, dim, keepdim) * (e / e.sum(dim, keepdim=True))
 
 
-def gelu(dy: Any, x: Any, *, approximate: str = "none") -> Any:
-    if approximate == "tanh":
-        c = math.sqrt(2 / math.pi)
-        t = torch.tanh(c * (x + 0.044715 * (x * x * x)))
-        return dy * (0.5 * (number(1) + t) + 0.5 * x * (number(1) - t * t) * (c * (number(1) + 3 * 0.044715 * (x * x))))
-    phi = label(torch.exp(-0.5 * (x * x)) / ROOT_2PI, "φ(x)")
-    return dy * (label(0.5 * (number(1) + torch.erf(x / math.sqrt(2))), "Φ(x)") + x * phi)
-
-
-def sigmoid(dy: Any, x: Any) -> Any:
-    s = label(torch.sigmoid(x), "σ")
-    return dy * (s * (number(1) - s))
-
-
-def tanh(dy: Any, x: Any) -> Any:
-    t = label(torch.tanh(x), "tanh")
-    return dy * (number(1) - t * t)
-
-
-def silu(dy: Any, x: Any) -> Any:
-    s = label(torch.sigmoid(x), "σ(x)")
-    return dy * (s + x * s * (number(1) - s))
-
-
-def silu_by_y(dy: Any, x: Any) -> Any:
-    s = label(torch.sigmoid(x), "σ(x)")
-    y = label(x * s, "y")
-    return dy * (y + s * (number(1) - y))
-
-
-def softplus(dy: Any, x: Any, beta: float = 1, threshold: float = 20) -> Any:
-    return dy * torch.sigmoid(x if beta == 1 else beta * x)
-
-
-def softplus_by_y(dy: Any, x: Any, beta: float = 1, threshold: float = 20) -> Any:
-    y = label(aten.softplus(x, beta, threshold), "y")
-    return dy * (number(1) - torch.exp(-y if beta == 1 else -beta * y))
-
-
-def mish(dy: Any, x: Any) -> Any:
-    t, s = label(torch.tanh(aten.softplus(x)), "tanh(softplus(x))"), label(torch.sigmoid(x), "σ(x)")
-    return dy * (t + x * s * (number(1) - t * t))
-
-
-def elu(dy: Any, x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
-    return dy * torch.where(x > 0, number(scale), scale * (alpha * torch.exp(x)))
-
-
-def elu_by_y(dy: Any, x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
-    y = label(aten.elu(x, alpha, scale, input_scale), "y")
-    return dy * torch.where(x > 0, number(scale), y + scale * alpha)
-
-
-def celu(dy: Any, x: Any, alpha: float = 1) -> Any:
-    return dy * torch.where(x > 0, number(1), torch.exp(x / alpha))
-
-
-def celu_by_y(dy: Any, x: Any, alpha: float = 1) -> Any:
-    return dy * torch.where(x > 0, number(1), label(aten.celu(x, alpha), "y") / alpha + 1)
-
-
-def leaky_relu(dy: Any, x: Any, negative_slope: float = 0.01) -> Any:
-    return dy * torch.where(x > 0, number(1), number(negative_slope))
-
-
-def hardswish(dy: Any, x: Any) -> Any:
-    return dy * torch.where(x < -3, number(0), torch.where(x > 3, number(1), x / 3 + 0.5))
-
-
-def hardsigmoid(dy: Any, x: Any) -> Any:
-    return dy * torch.where(x.abs() < 3, number(1 / 6), number(0))
-
-
 def product(dy: Any, x: Any, dim: int, keepdim: bool = False) -> Any:
     p = label(x.prod(dim, keepdim=True), "the product")
     return _wide(dy, x, [dim], keepdim) * (p / x)
@@ -124,19 +52,84 @@ def normed(dy: Any, x: Any, ord: float = 2, dim: Any = None, keepdim: bool = Fal
     return _wide(dy, x, axes, keepdim) * (x / label(torch.sqrt((x * x).sum(axes, keepdim=True)), "the norm"))
 
 
-DERIVATIVES: dict[Any, tuple[Callable[..., Any], ...]] = {
-    aten.logsumexp.default: (logsumexp, logsumexp_shifted),
+def gelu(x: Any, *, approximate: str = "none") -> Any:
+    if approximate == "tanh":
+        c = math.sqrt(2 / math.pi)
+        t = torch.tanh(c * (x + 0.044715 * (x * x * x)))
+        return 0.5 * (number(1) + t) + 0.5 * x * (number(1) - t * t) * (c * (number(1) + 3 * 0.044715 * (x * x)))
+    phi = label(torch.exp(-0.5 * (x * x)) / ROOT_2PI, "φ(x)")
+    return label(0.5 * (number(1) + torch.erf(x / math.sqrt(2))), "Φ(x)") + x * phi
+
+
+def sigmoid(x: Any) -> Any:
+    s = label(torch.sigmoid(x), "σ")
+    return s * (number(1) - s)
+
+
+def tanh(x: Any) -> Any:
+    t = label(torch.tanh(x), "tanh")
+    return number(1) - t * t
+
+
+def silu(x: Any) -> Any:
+    s = label(torch.sigmoid(x), "σ(x)")
+    return s + x * s * (number(1) - s)
+
+
+def silu_by_y(x: Any) -> Any:
+    s = label(torch.sigmoid(x), "σ(x)")
+    y = label(x * s, "y")
+    return y + s * (number(1) - y)
+
+
+def softplus_by_y(x: Any, beta: float = 1, threshold: float = 20) -> Any:
+    y = label(aten.softplus(x, beta, threshold), "y")
+    return number(1) - torch.exp(-y if beta == 1 else -beta * y)
+
+
+def mish(x: Any) -> Any:
+    t, s = label(torch.tanh(aten.softplus(x)), "tanh(softplus(x))"), label(torch.sigmoid(x), "σ(x)")
+    return t + x * s * (number(1) - t * t)
+
+
+def elu(x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
+    return torch.where(x > 0, number(scale), scale * (alpha * torch.exp(x)))
+
+
+def elu_by_y(x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
+    y = label(aten.elu(x, alpha, scale, input_scale), "y")
+    return torch.where(x > 0, number(scale), y + scale * alpha)
+
+
+# Of functions of one number: δ is multiplied with each.
+SLOPES: dict[Any, tuple[Callable[..., Any], ...]] = {
     aten.gelu.default: (gelu,),
     aten.sigmoid.default: (sigmoid,),
     aten.tanh.default: (tanh,),
     aten.silu.default: (silu, silu_by_y),
-    aten.softplus.default: (softplus, softplus_by_y),
+    aten.softplus.default: (
+        lambda x, beta=1, threshold=20: torch.sigmoid(x if beta == 1 else beta * x),
+        softplus_by_y,
+    ),
     aten.mish.default: (mish,),
     aten.elu.default: (elu, elu_by_y),
-    aten.celu.default: (celu, celu_by_y),
-    aten.leaky_relu.default: (leaky_relu,),
-    aten.hardswish.default: (hardswish,),
-    aten.hardsigmoid.default: (hardsigmoid,),
+    aten.celu.default: (
+        lambda x, alpha=1: torch.where(x > 0, number(1), torch.exp(x / alpha)),
+        lambda x, alpha=1: torch.where(x > 0, number(1), label(aten.celu(x, alpha), "y") / alpha + 1),
+    ),
+    aten.leaky_relu.default: (lambda x, slope=0.01: torch.where(x > 0, number(1), number(slope)),),
+    aten.hardswish.default: (lambda x: torch.where(x < -3, number(0), torch.where(x > 3, number(1), x / 3 + 0.5)),),
+    aten.hardsigmoid.default: (lambda x: torch.where(x.abs() < 3, number(1 / 6), number(0)),),
+}
+
+
+def _times_up(slope: Callable[..., Any], dy: Any, *args: Any, **kwargs: Any) -> Any:
+    return dy * slope(*args, **kwargs)
+
+
+DERIVATIVES: dict[Any, tuple[Callable[..., Any], ...]] = {
+    **{op: tuple(partial(_times_up, slope) for slope in slopes) for op, slopes in SLOPES.items()},
+    aten.logsumexp.default: (logsumexp, logsumexp_shifted),
     aten.prod.dim_int: (product,),
     aten.std.correction: (deviation,),
     aten.linalg_vector_norm.default: (normed,),

@@ -109,63 +109,34 @@ def _elementwise(weight: Any, z: Any) -> Any:
     return quantity(weight.to(z.dtype).expand(z.shape).clone(), "w")
 
 
-def _of_probabilities(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    g = (z - t) / (z * (number(1) - z))
-    return _reduced(dy, g if o["weight"] is None else _elementwise(o["weight"], z) * g, o["reduction"], z.numel())
-
-
-def _mse(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    return _reduced(dy, 2 * (z - t), o["reduction"], z.numel())
-
-
-def _absolute(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    return _reduced(dy, torch.sign(z - t), o["reduction"], z.numel())
-
-
-def _huber(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    r, d = z - t, o["delta"]
-    return _reduced(dy, torch.where(r.abs() < d, r, d * torch.sign(r)), o["reduction"], z.numel())
-
-
-def _smooth_l1(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    r = z - t
-    return _reduced(dy, torch.where(r.abs() < o["beta"], r / o["beta"], torch.sign(r)), o["reduction"], z.numel())
-
-
 def _kl(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
     g = -(torch.exp(t) if o["log_target"] else t)
     return dy * (g / z.shape[0]) if o["reduction"] == "batchmean" else _reduced(dy, g, o["reduction"], z.numel())
 
 
-def _poisson(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    if o["log_input"]:
-        return _reduced(dy, torch.exp(z) - t, o["reduction"], z.numel())
-    return _reduced(dy, number(1) - t / (z + o["eps"]), o["reduction"], z.numel())
+def _of_every_number(slope: Callable[..., Any], dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
+    g, weight = slope(z, t, o), o.get("weight")
+    return _reduced(dy, g if weight is None else _elementwise(weight, z) * g, o["reduction"], z.numel())
 
 
-def _soft_margin(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    return _reduced(dy, -(t * torch.sigmoid(-(t * z))), o["reduction"], z.numel())
-
-
-def _multilabel(dy: Any, z: Any, t: Any, /, **o: Any) -> Any:
-    g = torch.sigmoid(z) - t
-    return _reduced(dy, g if o["weight"] is None else _elementwise(o["weight"], z) * g, o["reduction"], z.numel())
-
-
+# Of losses that are a sum over all numbers: (the output z, the target t, the options o).
+SLOPES: dict[str, Callable[..., Any]] = {
+    "binary_cross_entropy": lambda z, t, o: (z - t) / (z * (number(1) - z)),
+    "mse_loss": lambda z, t, o: 2 * (z - t),
+    "l1_loss": lambda z, t, o: torch.sign(z - t),
+    "huber_loss": lambda z, t, o: torch.where((r := z - t).abs() < o["delta"], r, o["delta"] * torch.sign(r)),
+    "smooth_l1_loss": lambda z, t, o: torch.where((r := z - t).abs() < o["beta"], r / o["beta"], torch.sign(r)),
+    "poisson_nll_loss": lambda z, t, o: torch.exp(z) - t if o["log_input"] else number(1) - t / (z + o["eps"]),
+    "soft_margin_loss": lambda z, t, o: -(t * torch.sigmoid(-(t * z))),
+    "multilabel_soft_margin_loss": lambda z, t, o: torch.sigmoid(z) - t,
+}
 GRADIENTS: dict[str, tuple[Callable[..., Any], ...]] = {
+    **{name: (partial(_of_every_number, slope),) for name, slope in SLOPES.items()},
     "cross_entropy": (partial(_cross_entropy, False), partial(_cross_entropy, True)),
     "nll_loss": (_nll,),
     "multi_margin_loss": (_multi_margin,),
     "binary_cross_entropy_with_logits": (partial(_logistic, False), partial(_logistic, True)),
-    "binary_cross_entropy": (_of_probabilities,),
-    "mse_loss": (_mse,),
-    "l1_loss": (_absolute,),
-    "huber_loss": (_huber,),
-    "smooth_l1_loss": (_smooth_l1,),
     "kl_div": (_kl,),
-    "poisson_nll_loss": (_poisson,),
-    "soft_margin_loss": (_soft_margin,),
-    "multilabel_soft_margin_loss": (_multilabel,),
 }
 
 
@@ -179,6 +150,6 @@ def loss_gradients(trace: Trace, call: Call, up: Tensor) -> Iterator[tuple[int, 
     name = called(trace, t.index) if is_ref(t) else "target"
     leaves = {UP: up.detach(), called(trace, z.index): trace.nodes[z.index].value.detach(), name: target.detach()}
     for formula in GRADIENTS[call.loss] if len(leaves) == 3 else ():
-        made = recorded(partial(formula, *leaves.values(), **options), leaves)
+        made = recorded(partial(formula, *leaves.values(), **options), leaves, leaves)
         if made is not None:
             yield z.index, made

@@ -107,7 +107,7 @@ def normalisations(
             scale = [beside[known.scale]] if known.scale else []
             formula = partial(known.derivative, *own.values(), *scale, list(axes))
             if torch.allclose(formula(), right, 1e-9, 1e-12):
-                made = recorded(formula, own, {**beside, **ups, **others}, CENTRED_UP, *ups)
+                made = recorded(formula, {**own, **beside, **ups, **others}, own, (CENTRED_UP, *ups))
                 if made is not None:
                     yield made
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -25,10 +25,14 @@ BESIDE = 4  # other quantities that may stand in a closed form
 
 
 class Form(NamedTuple):
-    """A recorded formula of a derivative: its own quantities, and those that are a δ."""
+    """A recorded formula of a derivative.
+
+    Quantities that are `free` may stand for any other; the others that are given only for one that is given as well, a δ
+    (`ups`) for a δ.
+    """
 
     trace: Trace
-    own: frozenset[int]
+    free: frozenset[int]
     ups: frozenset[int]
 
     def gives(self, right: Tensor | None) -> bool:
@@ -38,29 +42,26 @@ class Form(NamedTuple):
 
 
 def recorded(
-    formula: Callable[[], Any], own: Mapping[str, Tensor], beside: Mapping[str, Tensor] | None = None, *ups: str
+    formula: Callable[[], Any], given: Mapping[str, Tensor], free: Iterable[str], ups: Iterable[str] = ()
 ) -> Form | None:
-    """What a formula does with its own quantities; None where it is none for these arguments.
-
-    What stands beside may be taken for what it is given; `ups` are those of them that are another δ.
-    """
+    """What a formula does with what it is given, by its names; None where it is no formula for that."""
     try:
-        trace = record(formula, {**own, **(beside or {})}, 0)
+        trace = record(formula, dict(given), 0)
     except (*DOES_NOT_FIT, KeyError):
         return None
     if trace is None:
         return None
     at = trace.inputs
-    return Form(trace, frozenset(at[n] for n in own), frozenset(at[n] for n in (UP, *ups) if n in at))
+    return Form(trace, frozenset(at[n] for n in free), frozenset(at[n] for n in (UP, *ups) if n in at))
 
 
 def closed_forms(trace: Trace, node: Node, up: Tensor) -> Iterator[Form]:
     """The closed forms of the derivative of an operation by its first argument."""
     name, (x, *rest) = called(trace, node.sources()[0]), [trace.nodes[s].value.detach() for s in node.sources()]
     for formula in DERIVATIVES.get(node.op, ()):
-        own = {**({} if rest else _beside(trace, node)), UP: up.detach(), name: x}
+        given, beside = {UP: up.detach(), name: x}, {} if rest else _beside(trace, node)
         args, kwargs = filled(node, [x, *rest])
-        made = recorded(partial(formula, own[UP], *args, **kwargs), own)
+        made = recorded(partial(formula, given[UP], *args, **kwargs), {**beside, **given}, beside or given)
         if made is not None:
             yield made
 
@@ -98,7 +99,7 @@ def _of_its_kind(form: Form, edit: ReferenceEdit) -> bool:
     """Whether a quantity from beside stands for one that is given as well, another δ for δ."""
     for other in edit.reads:
         right = form.trace.source(form.trace.nodes[edit.at], detail(edit.key, "argument"))
-        if form.trace.nodes[other].op is None and other not in form.own:
+        if form.trace.nodes[other].op is None and other not in form.free:
             return right.op is None and (right.index in form.ups) == (other in form.ups)
     return True
 

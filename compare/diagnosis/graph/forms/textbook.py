@@ -14,6 +14,7 @@ import torch
 from handgrad.compare.diagnosis.graph.forms.parts import exponentials
 from handgrad.compare.diagnosis.graph.forms.textbook_losses import LOSSES
 from handgrad.compare.diagnosis.graph.record.labels import label, number
+from handgrad.compare.foundation import torch_parts
 
 aten = torch.ops.aten
 
@@ -24,22 +25,10 @@ def gelu(x: Any, *, approximate: str = "none") -> Any:
     return x * (0.5 * (number(1) + torch.erf(x * math.sqrt(0.5))))
 
 
-def silu(x: Any) -> Any:
-    return x * torch.sigmoid(x)
-
-
-def mish(x: Any) -> Any:
-    return x * torch.tanh(aten.softplus(x))
-
-
 def softplus(x: Any, beta: float = 1, threshold: float = 20) -> Any:
     if beta == 1:
         return torch.log1p(torch.exp(x))
     return torch.log1p(torch.exp(x * beta)) / beta
-
-
-def log_sigmoid(x: Any) -> Any:
-    return -aten.softplus(-x), x
 
 
 def elu(x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
@@ -49,33 +38,9 @@ def elu(x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> A
     return y if scale == 1 else scale * y
 
 
-def celu(x: Any, alpha: float = 1) -> Any:
-    return torch.where(x > 0, x, alpha * (torch.exp(x / alpha) - 1))
-
-
-def hardswish(x: Any) -> Any:
-    return x * aten.hardtanh(x + 3, 0.0, 6.0) / 6
-
-
-def hardsigmoid(x: Any) -> Any:
-    return aten.hardtanh(x + 3, 0.0, 6.0) / 6
-
-
 def glu(x: Any, dim: int = -1) -> Any:
     a, b = x.chunk(2, dim)
     return a * torch.sigmoid(b)
-
-
-def softmax(x: Any, dim: int, half_to_float: bool) -> Any:
-    return exponentials(x, dim)
-
-
-def log_softmax(x: Any, dim: int, half_to_float: bool) -> Any:
-    return x - aten.logsumexp(x, [dim], True)
-
-
-def logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
-    return torch.log(torch.exp(x).sum(dim, keepdim=keepdim))
 
 
 def _normalized(x: Any, axes: Any, eps: float) -> tuple[Any, Any, Any]:
@@ -121,10 +86,6 @@ def variance(x: Any, dim: Any = None, *, correction: float | None = None, keepdi
     return (centred * centred).sum(axes, keepdim=keepdim) / (size - (1 if correction is None else correction))
 
 
-def deviation(x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
-    return torch.sqrt(label(variance(x, dim, correction=correction, keepdim=keepdim), "the variance"))
-
-
 def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     axes = tuple(range(x.dim())) if dim is None else dim
     if ord == 2:
@@ -140,32 +101,16 @@ def weight_norm(v: Any, g: Any, dim: int = 0) -> Any:
     return g * label(v / norm, "v / ‖v‖"), norm
 
 
-def addmm(b: Any, x: Any, w: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    return (b if beta == 1 else beta * b) + (torch.matmul(x, w) if alpha == 1 else alpha * torch.matmul(x, w))
-
-
-def addcmul(a: Any, b: Any, c: Any, *, value: float = 1) -> Any:
-    return a + (b * c if value == 1 else value * (b * c))
-
-
-def addcdiv(a: Any, b: Any, c: Any, *, value: float = 1) -> Any:
-    return a + (b / c if value == 1 else value * (b / c))
-
-
-def lerp(a: Any, b: Any, weight: Any) -> Any:
-    return a + weight * (b - a)
-
-
 def attention(
     q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, *,
     attn_mask: Any = None, scale: float | None = None,
 ) -> Any:  # fmt: skip
-    scores = torch.matmul(q, k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        scores = torch.where(torch.ones_like(scores).tril().bool(), scores, torch.full_like(scores, -math.inf))
-    if attn_mask is not None:
-        scores = scores + attn_mask
+    scores = torch_parts.attention_scores(q, k, is_causal, attn_mask, scale)
     return torch.matmul(torch.softmax(scores, -1), v), scores
+
+
+def addmm(b: Any, x: Any, w: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    return (b if beta == 1 else beta * b) + (torch.matmul(x, w) if alpha == 1 else alpha * torch.matmul(x, w))
 
 
 def trilinear(a: Any, b: Any, c: Any, of_a: Any, of_b: Any, of_c: Any, summed: Any, unroll: int = 1) -> Any:
@@ -177,52 +122,38 @@ def trilinear(a: Any, b: Any, c: Any, of_a: Any, of_b: Any, of_c: Any, summed: A
     return (wide(a, of_a) * wide(b, of_b) * wide(c, of_c)).sum(summed)
 
 
-def rsub(x: Any, other: Any, alpha: float = 1) -> Any:
-    return number(other) - x
-
-
-def prelu(x: Any, weight: Any) -> Any:
-    return torch.where(x > 0, x, weight * x)
-
-
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
-    return torch.where(x > 0, x, negative_slope * x)
-
-
 TEXTBOOK: dict[Any, Callable[..., Any]] = {
     **LOSSES,
     aten.gelu.default: gelu,
-    aten.silu.default: silu,
-    aten.mish.default: mish,
+    aten.silu.default: lambda x: x * torch.sigmoid(x),
+    aten.mish.default: lambda x: x * torch.tanh(aten.softplus(x)),
     aten.softplus.default: softplus,
-    aten.log_sigmoid_forward.default: log_sigmoid,
+    aten.log_sigmoid_forward.default: lambda x: (-aten.softplus(-x), x),
     aten.elu.default: elu,
-    aten.celu.default: celu,
-    aten.hardswish.default: hardswish,
-    aten.hardsigmoid.default: hardsigmoid,
+    aten.celu.default: lambda x, alpha=1: torch.where(x > 0, x, alpha * (torch.exp(x / alpha) - 1)),
+    aten.leaky_relu.default: lambda x, slope=0.01: torch.where(x > 0, x, slope * x),
+    aten._prelu_kernel.default: lambda x, weight: torch.where(x > 0, x, weight * x),
+    aten.hardswish.default: lambda x: x * aten.hardtanh(x + 3, 0.0, 6.0) / 6,
+    aten.hardsigmoid.default: lambda x: aten.hardtanh(x + 3, 0.0, 6.0) / 6,
     aten.glu.default: glu,
-    aten._softmax.default: softmax,
-    aten._log_softmax.default: log_softmax,
-    aten.logsumexp.default: logsumexp,
+    aten._softmax.default: lambda x, dim, half_to_float: exponentials(x, dim),
+    aten._log_softmax.default: lambda x, dim, half_to_float: x - aten.logsumexp(x, [dim], True),
+    aten.logsumexp.default: lambda x, dim, keepdim=False: torch.log(torch.exp(x).sum(dim, keepdim=keepdim)),
     aten.native_layer_norm.default: layer_norm,
     aten.native_batch_norm.default: batch_norm,
-    aten._native_batch_norm_legit.no_stats: lambda x, w, b, training, m, eps: batch_norm(
-        x, w, b, None, None, training, m, eps
-    ),
+    aten._native_batch_norm_legit.no_stats: lambda x, w, b, *rest: batch_norm(x, w, b, None, None, *rest),
     aten.native_group_norm.default: group_norm,
     aten.var.correction: variance,
-    aten.std.correction: deviation,
+    aten.std.correction: lambda x, dim=None, **o: torch.sqrt(label(variance(x, dim, **o), "the variance")),
     aten.linalg_vector_norm.default: vector_norm,
     aten._weight_norm_interface.default: weight_norm,
     aten.addmm.default: addmm,
     aten.baddbmm.default: addmm,
-    aten.addcmul.default: addcmul,
-    aten.addcdiv.default: addcdiv,
-    aten.lerp.Scalar: lerp,
-    aten.lerp.Tensor: lerp,
+    aten.addcmul.default: torch_parts.addcmul,
+    aten.addcdiv.default: torch_parts.addcdiv,
+    aten.lerp.Scalar: torch_parts.lerp,
+    aten.lerp.Tensor: torch_parts.lerp,
     aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
     aten._trilinear.default: trilinear,
-    aten.rsub.Scalar: rsub,
-    aten._prelu_kernel.default: prelu,
-    aten.leaky_relu.default: leaky_relu,
+    aten.rsub.Scalar: lambda x, other, alpha=1: number(other) - x,
 }

@@ -230,7 +230,7 @@ def _argument(trace: Trace, a: Any, depth: int, tight: int) -> str:
 
 def role(node: Node, place: int) -> str:
     """What an argument is called by its operation, where it has several and they are not written beside a sign."""
-    if node.op is None or node.operation in INFIX or len(node.sources()) < 2:
+    if node.op is None or node.operation in INFIX or len(node.sources()) < 2 or place < 0:
         return ""
     names = [a.name for a, given in zip(arguments(node.op), node.args, strict=False) if is_ref(given)]
     return f", its {names[place]}," if place < len(names) and names[place] not in ("self", "other") else ""

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms import textbook
+from handgrad.compare.diagnosis.graph.forms import parts, textbook
 from handgrad.compare.diagnosis.graph.forms.textbook import TEXTBOOK
 from handgrad.compare.diagnosis.graph.record.labels import DECOY, LABEL, QUANTITY, label
 from handgrad.compare.diagnosis.graph.record.losses import Losses, moved
 from handgrad.compare.diagnosis.graph.record.node import Call, Node, Ref, Tensor, is_ref
 from handgrad.compare.diagnosis.graph.record.notation import constant
 from handgrad.compare.diagnosis.graph.record.trace import Trace
+from handgrad.compare.foundation import torch_parts
 from handgrad.compare.foundation.torch_internals import (
     DispatchMode,
     is_composite,
@@ -24,7 +25,7 @@ from handgrad.compare.foundation.torch_internals import (
     tree_map,
 )
 
-TEXTBOOK_FILE = textbook.__file__
+BOOKS = {__file__, parts.__file__, textbook.__file__, torch_parts.__file__}  # what they call a tensor is no name of it
 LONGEST = 400  # operations of a reference that is looked at
 # Operations that make a table of constants, or a mask, from nothing but numbers.
 FORMULAS = {
@@ -170,7 +171,7 @@ def _variable(x: Tensor) -> str:
     """What the reference's own code calls a tensor; empty where it has no name there."""
     frame: Any = sys._getframe(2)
     while frame is not None and frame.f_code.co_name != "_recorded":
-        if frame.f_code.co_filename not in (__file__, TEXTBOOK_FILE):
+        if frame.f_code.co_filename not in BOOKS:
             names = [*frame.f_locals.items(), *((k, frame.f_globals.get(k)) for k in frame.f_code.co_names)]
             for name, value in names if "torch" not in frame.f_globals.get("__name__", "").split(".")[0] else ():
                 if value is x and not name.startswith("_"):

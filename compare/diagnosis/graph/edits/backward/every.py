@@ -28,7 +28,6 @@ from handgrad.compare.diagnosis.graph.edits.backward.places import (
     of_quantities,
     of_upstream,
 )
-from handgrad.compare.diagnosis.graph.edits.backward.pools import of_a_maximum, of_an_average
 from handgrad.compare.diagnosis.graph.edits.backward.products import of_a_product
 from handgrad.compare.diagnosis.graph.edits.backward.recomputed import of_recomputing
 from handgrad.compare.diagnosis.graph.edits.backward.step import Step
@@ -39,7 +38,12 @@ from handgrad.compare.diagnosis.graph.edits.backward.sums import (
     of_a_sum,
     of_an_extreme,
 )
-from handgrad.compare.diagnosis.graph.edits.backward.windows import of_a_convolution, of_an_enlargement
+from handgrad.compare.diagnosis.graph.edits.backward.windows import (
+    of_a_convolution,
+    of_a_maximum,
+    of_an_average,
+    of_an_enlargement,
+)
 from handgrad.compare.diagnosis.graph.edits.edit import RIGHT, StepEdit
 from handgrad.compare.diagnosis.graph.record.node import Tensor, is_float
 from handgrad.compare.diagnosis.graph.record.operations import (
