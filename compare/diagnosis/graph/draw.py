@@ -63,7 +63,7 @@ class Draw:
         found = self._edits[edge[0]].get((edge, key))
         if found is None and key[0] == "another δ":
             return Step(self.trace, self.flows, edge).another_upstream(**dict(key[1]))
-        if found is None and key[0] == "other weights":
+        if found is None and key[0] == "weights of a mixture":
             return other_weights(Step(self.trace, self.flows, edge), **dict(key[1]))
         return found
 

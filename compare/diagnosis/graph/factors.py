@@ -10,10 +10,11 @@ import numpy as np
 
 from handgrad.compare.diagnosis.causes import constants
 from handgrad.compare.diagnosis.graph.edits.edit import Details
+from handgrad.compare.diagnosis.graph.factor_kinds import FACTORS
 from handgrad.compare.diagnosis.graph.record.node import Node, Tensor
 from handgrad.compare.diagnosis.graph.record.operations import AVERAGE_POOLS, MOVES, PRODUCTS, UPSAMPLED
 from handgrad.compare.diagnosis.graph.record.trace import Trace
-from handgrad.compare.diagnosis.likelihood import AND_SIGN, Tier, kinds
+from handgrad.compare.diagnosis.likelihood import AND_SIGN
 from handgrad.compare.judge.case import Case
 
 
@@ -25,58 +26,6 @@ class Name(NamedTuple):
     signed: bool = False
 
 
-# A factor of a path, or of the whole gradient. General ones come with their likelihood.
-FACTORS = kinds({
-    Tier.NONE: {
-        "sign": "the sign is flipped",
-        "general": "{text}",
-    },
-    Tier.OWN: {
-        "constant left out": "the {constant} {number} is left out",
-        "window not divided": "not divided by {whole}, {of_what}, in {here}",
-        "window divided twice": "divided by {whole}, {of_what}, once too often, in {here}",
-        "window divided in part": "divided by {part} only, not by {whole}, {of_what}, in {here}",
-        "enlargement averaged": "averaged over the {whole} numbers that {here} makes of one, where their sum belongs",
-        "own left out": "the {constant} {number} of {here} is left out",
-        "own twice": "the {constant} {number} of {here} is applied twice",
-        "own misplaced": "the {constant} {number} of {here} is applied here too, where it does not belong",
-    },
-    Tier.LOST: {
-        "constant twice": "the {constant} {number} is applied twice",
-        "another constant": "{other} stands for {number}",
-    },
-    Tier.KNOWN: {
-        "constant misplaced": "{multiplied} {number}, which does not belong there",
-        "one minus a constant": "1 − {number} stands for {number}",
-        "own of another size": "the {constant} {number} of {here} is {other} here",
-    },
-    Tier.RARE: {
-        "size": "{size} times too {large}: {divided} {size}, the size of an axis",
-        "constant of another size": "the {constant} {number} is {other}",
-    },
-    Tier.ODD: {
-        "round": "a factor {text} too much{lost}",
-    },
-    Tier.FAR: {
-        "root of a size": "√{size} times too {large}: {divided} the root of {size}, the size of an axis",
-    },
-})  # fmt: skip
-# A quantity of the reference as a factor of the whole gradient.
-WHOLES = kinds({
-    Tier.RARE: {
-        "whole too much": "a factor {quantity} too much",
-        "whole lacking": "a factor {quantity} is missing",
-    },
-    Tier.FAR: {
-        "whole lacking twice": "a factor {quantity} is missing twice",
-        "multiplied too late": (
-            "it is multiplied with {quantity} at the end, after the rest of the derivative, where it belongs before it"
-        ),
-        "divided too late": (
-            "it is divided by {quantity} at the end, after the rest of the derivative, where it belongs before it"
-        ),
-    },
-})  # fmt: skip
 NONE, MISSING, FITTED, SIGN = Name("none"), Name("missing"), Name("fitted"), Name("sign")
 # Round numbers, with what is missing where they are too small; the 2 and the ½ are among the general ones.
 ROUND = {
@@ -171,7 +120,8 @@ def own_factors(trace: Trace, target: str) -> Iterator[Named]:
         for a in _plain_numbers(trace, node, node.args) if divides or node.operation == "mul" else ():
             if not np.isfinite(a) or a in (0.0, 1.0, -1.0):
                 continue
-            factor, what = 1 / a if divides else a, {"number": a, "divides": divides, "node": node.index}
+            factor = 1 / a if divides else a
+            what: dict[str, Any] = {"number": a, "divides": divides, "node": node.index}
             if node.index in leading:
                 yield _of("own left out", 1 / factor, **what)
                 yield _of("own twice", factor, **what)

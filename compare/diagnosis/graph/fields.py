@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from handgrad.compare.diagnosis.graph import paths
 from handgrad.compare.diagnosis.graph.edits.backward.sums import sums_to_one
 from handgrad.compare.diagnosis.graph.forms.elementwise import FORMULAS
-from handgrad.compare.diagnosis.graph.record.node import Edge, Node, is_ref
-from handgrad.compare.diagnosis.graph.record.notation import beside, called, constant, formula, number, spoken
+from handgrad.compare.diagnosis.graph.place import Fields, Place
+from handgrad.compare.diagnosis.graph.record.node import Node, is_ref
+from handgrad.compare.diagnosis.graph.record.notation import constant, formula, number, spoken
 from handgrad.compare.diagnosis.graph.record.operations import COMPARED
-from handgrad.compare.diagnosis.graph.record.trace import Trace
 from handgrad.compare.foundation.torch_internals import arguments
 
 CALLED = {"eps": "ε", "negative_slope": "the negative slope", "self": "", "other": "", "value": "the constant"}
@@ -20,73 +18,6 @@ NEAR = 3  # operations from a part of a loss's output to what tells its scale
 # How a part of the output may have been meant, by what is done with it.
 AS_A_LOGARITHM = {"2 · {}": " (as where log σ is read for log σ²)", "½ · {}": " (as where log σ² is read for log σ)"}
 AS_A_SCALE = {"({})²": " (as where σ is read for σ²)", "√({})": " (as where σ² is read for σ)"}
-
-
-@dataclass
-class Place:
-    """Where an edit is: an operation, and for a step of the derivation its edge. Its details are fields, too."""
-
-    trace: Trace
-    node: Node
-    details: Mapping[str, Any]
-    edge: Edge = (0, 0, 0)
-    inside: str = ""  # of an edit of a formula of the derivative, what is changed there
-    changed: list[int] = field(default_factory=list)  # the operations of an edit of several
-
-    def filled(self, phrase: str, fields: Fields) -> str:
-        """A phrase with its fields."""
-        return phrase.format_map(_Filled(self, {**COMMON, **fields}))
-
-    @property
-    def here(self) -> str:
-        """The operation as a formula."""
-        return formula(self.trace, self.node.index)
-
-    @property
-    def source(self) -> int:
-        """The operation that the argument in question is; of a step, otherwise the one that δ flows to."""
-        p = self.details.get("argument")
-        return self.edge[2] if p is None else self.node.sources()[p]
-
-    @property
-    def what(self) -> str:
-        """What it is called."""
-        return self.called(self.source)
-
-    @property
-    def at(self) -> str:
-        """What δ flows to."""
-        return self.called(self.edge[2])
-
-    def called(self, index: int) -> str:
-        """What an operation is called."""
-        return called(self.trace, index)
-
-    def argument(self, place: int) -> str:
-        """What one of the operation's arguments is called."""
-        return self.called(self.node.sources()[place])
-
-
-Fields = Mapping[str, Callable[[Place], Any]]
-
-
-class _Filled:
-    """The fields, and the details, by name."""
-
-    def __init__(self, place: Place, fields: Fields) -> None:
-        self.place, self.fields = place, fields
-
-    def __getitem__(self, name: str) -> Any:
-        return self.fields[name](self.place) if name in self.fields else self.place.details[name]
-
-
-COMMON: Fields = {
-    "here": lambda p: p.here,
-    "f": lambda p: spoken(p.node),
-    "what": lambda p: p.what,
-    "other": lambda p: beside(p.trace, p.details["other"], p.source),
-    "quantity": lambda p: p.called(p.details["other"]),
-}
 
 
 def _of(p: Place) -> str:
@@ -231,8 +162,7 @@ OPERATION: Fields = {
     "one_larger": lambda p: _one_off(p, "large", "+ 1"),
     "one_smaller": lambda p: _one_off(p, "small", "− 1"),
     "argument_name": _argument_name,
-    "value": lambda p: v if isinstance(v := _plain(p), bool) else number(v),
-    "not_value": lambda p: not _plain(p),
+    "value": lambda p: number(_plain(p)),
     "number": lambda p: number(p.details["number"]),
     "constant": lambda p: p.trace.nodes[p.source].name or constant(p.trace.nodes[p.source].value),
     "axes": _axes,

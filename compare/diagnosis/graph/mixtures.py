@@ -41,7 +41,7 @@ def mixtures(draw: Draw, made: Projected) -> Iterator[Hypothesis]:
 
 
 def _with_weights(draw: Draw, signs: dict[Edge, int], late: int, other: int) -> list[StepEdit]:
-    keys = {e: ("other weights", (("late", late), ("other", other), ("sign", sign))) for e, sign in signs.items()}
+    keys = {e: ("weights of a mixture", (("late", late), ("other", other), ("sign", sign))) for e, sign in signs.items()}
     found = [draw.edit(edge, key) for edge, key in keys.items()]
     return [edit for edit in found if edit is not None]
 

@@ -8,9 +8,11 @@ from handgrad.compare.diagnosis.graph.draw import Draw
 from handgrad.compare.diagnosis.graph.edits.backward.kinds import STEPS
 from handgrad.compare.diagnosis.graph.edits.edit import InForm, Key, ReferenceEdit
 from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
-from handgrad.compare.diagnosis.graph.factors import FACTORS, FITTED, MISSING, NONE, SIGN, WHOLES, Name
-from handgrad.compare.diagnosis.graph.fields import OPERATION, STEP, Fields, Place
+from handgrad.compare.diagnosis.graph.factor_kinds import FACTORS, WHOLES
+from handgrad.compare.diagnosis.graph.factors import FITTED, MISSING, NONE, SIGN, Name
+from handgrad.compare.diagnosis.graph.fields import OPERATION, STEP
 from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit
+from handgrad.compare.diagnosis.graph.place import Fields, Place
 from handgrad.compare.diagnosis.graph.record.node import Edge
 from handgrad.compare.diagnosis.graph.record.notation import called, formula, number
 from handgrad.compare.diagnosis.graph.record.operations import AVERAGE_POOLS
@@ -31,7 +33,7 @@ def of_an_edit(draw: Draw, part: FactoredEdit, fitted: float, either: bool, resi
         text = paths.with_factor(trace, edge, factor, either, often)
     else:
         edit = None if part.key[0] in TOGETHER else draw.edit(edge, part.keys[0])
-        text = f"{_step(trace, edge, part.key, None if edit is None else edit.inside)}{often}"
+        text = f"{step_in_words(trace, edge, part.key, None if edit is None else edit.inside)}{often}"
     constant = ""
     if factor == FITTED:
         constant = f"a constant factor of {near_one(fitted)}"
@@ -41,12 +43,14 @@ def of_an_edit(draw: Draw, part: FactoredEdit, fitted: float, either: bool, resi
     return Cause(part.key[0], phrase, formula(trace, edge[0]), constant, residual)
 
 
-def _step(trace: Trace, edge: Edge, key: Key, inside: InForm | None) -> str:
-    said = "" if inside is None else " and ".join(_operation(inside.form, edit) for edit in inside.edits)
+def step_in_words(trace: Trace, edge: Edge, key: Key, inside: InForm | None) -> str:
+    """An edit of a step, by its kind and details."""
+    said = "" if inside is None else " and ".join(operation_in_words(inside.form, edit) for edit in inside.edits)
     return Place(trace, trace.nodes[edge[0]], dict(key[1]), edge, said).filled(STEPS[key[0]].phrase, STEP)
 
 
-def _operation(trace: Trace, edit: ReferenceEdit) -> str:
+def operation_in_words(trace: Trace, edit: ReferenceEdit) -> str:
+    """An edit of an operation, or of several."""
     place = Place(trace, trace.nodes[edit.at], dict(edit.details), changed=list(edit.changes))
     return place.filled(OPERATIONS[edit.kind].phrase, OPERATION)
 
@@ -64,7 +68,7 @@ def _of_the_reference(trace: Trace, edit: ReferenceEdit, often: bool, fitted: fl
     if fitted is not None and edit.number is not None:
         details = {**dict(edit.details), "fitted": f"{fitted:.10g}", "right": f"{edit.number[1]:.10g}"}
         return Place(trace, trace.nodes[edit.at], details).filled(OPERATIONS["fitted number"].phrase, OPERATION)
-    return _operation(trace, edit) + (IN_EVERY_TURN if often else "")
+    return operation_in_words(trace, edit) + (IN_EVERY_TURN if often else "")
 
 
 def of_a_carried_one(

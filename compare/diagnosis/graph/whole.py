@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from handgrad.compare.diagnosis.graph.draw import Draw
-from handgrad.compare.diagnosis.graph.factors import WHOLES
+from handgrad.compare.diagnosis.graph.factor_kinds import WHOLES
 from handgrad.compare.diagnosis.graph.proof import Explanation, residual
 from handgrad.compare.diagnosis.graph.record.node import Edge, fits_into, is_float
 from handgrad.compare.diagnosis.graph.sentences import of_the_whole

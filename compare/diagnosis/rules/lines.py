@@ -97,10 +97,13 @@ def _throughout(recipe: Recipe, i: int, line: Line) -> Iterator[LineEdit]:
     for a in averages:
         for b in averages:
             if a != b and repr(a) in right:
-                weights = {a: b, rest[a]: rest[b]}
-                text = re.sub(r"\d*\.\d+", lambda m, w=weights: repr(w.get(float(m[0]), float(m[0]))), right)
+                text = re.sub(r"\d*\.\d+", partial(_weight, {a: b, rest[a]: rest[b]}), right)
                 shares = {"a": f"{a:g}", "rest": f"{1 - a:g}", "b": f"{b:g}", "other_rest": f"{1 - b:g}"}
                 yield rewritten("other weights", {i: f"{left} = {text}"}, **shares, line=line)
+
+
+def _weight(instead: dict[float, float], number: re.Match[str]) -> str:
+    return repr(instead.get(float(number[0]), float(number[0])))
 
 
 def _meet(a: Line, b: Line) -> bool:

@@ -27,8 +27,8 @@ BESIDE = 4  # other quantities that may stand in a closed form
 class Form(NamedTuple):
     """A recorded formula of a derivative.
 
-    Quantities that are `free` may stand for any other; the others that are given only for one that is given as well, a δ
-    (`ups`) for a δ.
+    Quantities that are `free` may stand for any other; the others that are given only for one that is given as well,
+    and a δ (`ups`) for a δ.
     """
 
     trace: Trace

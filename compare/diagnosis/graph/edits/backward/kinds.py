@@ -12,7 +12,6 @@ STEPS = kinds({
         "form of a loss": "in the derivative of {loss} by {at}: {inside}",
         "recomputed": "{of}, {what} is worked out wrongly: {inside}",
         "arriving recomputed": "{path}: what arrives there is worked out wrongly: {inside}",
-        "weights of a mixture": "in the derivative of {late}, {weights} stands for the softmax of its terms{kept}",
     },
     Tier.KNOWN: {
         "detach ignored": "δ flows to {at}, which is detached there: the reference holds it constant",
@@ -64,6 +63,7 @@ STEPS = kinds({
         "not reversed": "δ is put through {f} as it is, not reversed",
         "taps flipped": "the derivative of {here} by {at} is flipped (reversed along its taps)",
         "formula not transposed": "δ is put through {here} as in the forward pass, where its transpose belongs",
+        "weights of a mixture": "in the derivative of {late}, {weights} stands for the softmax of its terms{kept}",
         "softmax for its logarithm": (
             "in the derivative of {here} by {at}: p · (δ − sum(δ · p)), that of the softmax, stands for δ − p · sum(δ)"
         ),

@@ -98,7 +98,7 @@ def other_weights(step: Step, late: int, other: int, sign: int) -> StepEdit | No
         return None
     up = step.flows[late]
     weighed = sign * (up if up.dim() == found.dim() else up.unsqueeze(-1)) * found
-    return step.edit("other weights", step.before(lambda up: weighed), late=late, other=other, sign=sign)
+    return step.edit("weights of a mixture", step.before(lambda up: weighed), late=late, other=other, sign=sign)
 
 
 def weights_like(node: Node, x: Node) -> Tensor | None:

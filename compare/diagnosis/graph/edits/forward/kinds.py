@@ -22,7 +22,6 @@ OPERATIONS = kinds({
         "mask true": "{constant} is left out (true throughout) in {here}",
         "mask false": "{constant} is left out (false throughout) in {here}",
         "mask inverted": "{constant} is inverted in {here}",
-        "switch": "{argument_name} is {not_value} in {here}, not {value}",
         "wrong axis": "{f} runs over axis {axes}, the wrong axis, in {here}",
         "axis too many": "{f} runs over axis {axes}, one axis too many, in {here}",
         "begins late": "{here} begins one too late",

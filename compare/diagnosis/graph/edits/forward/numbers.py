@@ -19,8 +19,7 @@ from handgrad.compare.foundation.torch_internals import arguments
 
 AXES = {"dim", "dims", "axis"}
 MAY_DIFFER = {"float", "number", "Scalar", "Tensor"}  # types of arguments that may have any value, if they are numbers
-SWITCHES = {"diagonal", "correction", "unbiased", "is_causal"}  # and names of some that may, too
-INNER = {"keepdim", "half_to_float", "unsafe", "inplace"}  # switches that nobody thinks of
+WHOLE = {"diagonal", "correction"}  # and names of whole numbers that may, too
 HUGE = 1e300
 # What may stand for a number, and for a constant of the reference's own.
 OF_A_NUMBER: dict[str, Callable[[float], float | None]] = {
@@ -58,7 +57,7 @@ def plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
         place: Any = a.name if a.kwarg_only else k
         value = node.kwargs.get(a.name) if a.kwarg_only else node.args[k] if k < len(node.args) else None
         kind = str(a.type).removeprefix("Optional[").removesuffix("]")
-        free = kind == "float" if fused else kind in MAY_DIFFER or a.name in AXES | SWITCHES
+        free = kind == "float" if fused else kind in MAY_DIFFER or a.name in AXES | WHOLE
         if value is not None and not is_ref(value) and free:
             yield place, a.name, value
 
@@ -66,12 +65,9 @@ def plain(node: Node) -> Iterator[tuple[Any, str, Any]]:
 def of_numbers(trace: Trace, node: Node) -> Iterator[ReferenceEdit]:
     """Numbers, axes and switches."""
     for place, name, value in plain(node):
-        if isinstance(value, bool):
-            if name not in INNER:
-                yield ReferenceEdit.of(node, "switch", with_number(node, place, not value), place=place)
-        elif name in AXES and isinstance(value, (int, list, tuple)) and node.sources():
+        if name in AXES and isinstance(value, (int, list, tuple)) and node.sources():
             yield from _of_axes(trace, node, place, value)
-        elif isinstance(value, (int, float)):
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
             if node.operation in BOUNDED:
                 none = -HUGE if name in ("min", "min_val") else HUGE
                 yield ReferenceEdit.of(node, "bound left out", with_number(node, place, none), place=place)
