@@ -44,6 +44,17 @@ class Explanation(NamedTuple):
 
     complexity: int
     causes: tuple[Cause, ...]
+    residual: float | None = None  # what they leave together
+
+    @classmethod
+    def of(cls, complexity: int, causes: Sequence[Cause], residual: float) -> Explanation:
+        """Causes that were found together."""
+        return cls(complexity, tuple(causes), residual)
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Its causes as a person reads them: two that read alike are the same one."""
+        return tuple(cause.phrase for cause in self.causes)
 
 
 def joined(causes: Sequence[Cause]) -> Cause:

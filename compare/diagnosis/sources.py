@@ -11,7 +11,6 @@ import numpy as np
 
 from handgrad.compare.diagnosis import noise
 from handgrad.compare.diagnosis.cause import Cause, Diagnosis, Explanation, best, least
-from handgrad.compare.diagnosis.graph.proof import Found
 from handgrad.compare.diagnosis.graph.search import Clues, TheReference
 from handgrad.compare.diagnosis.regions import Region, ratio_facts, region, region_name, single_element
 from handgrad.compare.diagnosis.whole.explanations import FEW, FITTED, SIMPLE, explanations
@@ -81,7 +80,7 @@ class Sources:
         found = self._whole(FIRST)
         # what changes the output is looked for all the same: its gradients may be of that function
         if self.single is None and (least(found) > OBVIOUS or self.first.output == "output"):
-            found += self._of(lambda: self.reference.one_slip())
+            found += _guarded(lambda: self.reference.one_edit())
         if least(found) > LIKELY:
             found += self._whole(THEN)
         if least(found) <= FITTED + PART:
@@ -100,11 +99,11 @@ class Sources:
 
     def wrong_values(self) -> Diagnosis | None:
         """The values of a wrong forward pass, put into the reference's own derivative."""
-        return best(self._of(lambda: self.reference.forward_slip()))
+        return best(_guarded(lambda: self.reference.wrong_values()))
 
     def two_edits(self) -> Diagnosis | None:
         """Two edits of the reference's operations."""
-        return best(self._of(lambda: self.reference.two_slips()))
+        return best(_guarded(lambda: self.reference.two_edits()))
 
     def nothing(self) -> Diagnosis:
         """What is known of a difference without a cause."""
@@ -113,11 +112,6 @@ class Sources:
 
     def _whole(self, sources: tuple[Source, ...]) -> list[Explanation]:
         return explanations(self.cases, hypotheses(sources, self.sides, self.first), self.factors)
-
-    def _of(self, look: Callable[[], list[Found]]) -> list[Explanation]:
-        """What was found in the reference, which has words only, so far."""
-        found = _guarded(look)
-        return [Explanation(f.complexity, tuple(Cause("edit", w, residual=f.residual) for w in f.words)) for f in found]
 
     def _part(self) -> tuple[list[Explanation], str]:
         """The simple explanations of the part that differs, where that is an orderly one; and where it is."""

@@ -12,6 +12,7 @@ from handgrad.compare.diagnosis.noise import lower_precision
 from handgrad.compare.diagnosis.regions import ratio_facts, region_name, single_element
 from handgrad.compare.diagnosis.rules.search import wrong_lines
 from handgrad.compare.judge.case import Case, Output
+from handgrad.compare.judge.names import THETA, theta_after
 from handgrad.compare.judge.sides import OptimizerSides, TrajectorySides
 
 
@@ -47,6 +48,6 @@ def _as_trajectory(case: Case) -> Case:
     if "grads" in case.inputs:
         return case
     inputs = {**case.inputs, "grads": case.inputs["grad"][np.newaxis], "previous": case.previous}
-    output = "theta after step 1" if case.output == "theta" else case.output
+    output = theta_after(1) if case.output == THETA else case.output
     beside = {output: Output(case.manual, case.torch, case.allowed)}
     return replace(case, output=output, inputs=inputs, beside=beside)
