@@ -1,7 +1,7 @@
 """How likely an edit is: the tiers by which explanations are preferred.
 
-Which kind of edit is of which tier stands in the tables of kinds: `graph/edits/backward/kinds`,
-`graph/edits/forward/kinds`, `graph/factor_kinds`, `rules/kinds`.
+Which kind of edit is of which tier stands in the tables of kinds: `graph/edits/kinds_of_steps`,
+`graph/edits/kinds_of_operations`, `graph/factor_kinds`, `rules/kinds`.
 
 An edit's complexity is its tier. Complexities of several edits add up, and the explanation with the lowest is named
 first; so two edits are less likely than any one.

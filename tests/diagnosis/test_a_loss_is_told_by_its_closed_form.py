@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from handgrad.compare.diagnosis.graph.forms.loss_gradients import GRADIENTS, loss_gradients
+from handgrad.compare.diagnosis.graph.edits.forms.loss_gradients import GRADIENTS, loss_gradients
 from handgrad.compare.diagnosis.graph.record.losses import CALLED
 from handgrad.compare.diagnosis.graph.record.recorder import record
 from tests.diagnosis.diagnosed import LossOf, causes_of

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from handgrad.compare.diagnosis.graph.another_function import EditableDraw
 from handgrad.compare.diagnosis.graph.draw import Draw
-from handgrad.compare.diagnosis.graph.edits.backward.kinds import STEPS
 from handgrad.compare.diagnosis.graph.edits.edit import RIGHT, ReferenceEdit, StepEdit
-from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.kinds_of_operations import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.kinds_of_steps import STEPS
 from handgrad.compare.diagnosis.graph.factor_kinds import FACTORS
 from handgrad.compare.diagnosis.graph.factors import factors, own_factors
 from handgrad.compare.diagnosis.graph.record.recorder import record
@@ -159,6 +159,7 @@ def test_every_factor_is_said_without_a_gap(made: Any) -> None:
 
 RULES: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
     ("Adam", {"weight_decay": 0.1}),
     ("Adam", {"amsgrad": True}),
     ("AdamW", {}),

@@ -10,13 +10,14 @@ import numpy as np
 
 from handgrad.compare.diagnosis.bisection import crossing
 from handgrad.compare.diagnosis.cause import Explanation
+from handgrad.compare.diagnosis.graph.details import Key
 from handgrad.compare.diagnosis.graph.draw import most_telling
-from handgrad.compare.diagnosis.graph.edits.edit import OTHER, Key, ReferenceEdit
-from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.edit import OTHER, ReferenceEdit
 from handgrad.compare.diagnosis.graph.edits.forward.losses import of_losses
 from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
 from handgrad.compare.diagnosis.graph.edits.forward.others import of_forms
 from handgrad.compare.diagnosis.graph.edits.forward.several import of_inputs, of_numbers_everywhere, several
+from handgrad.compare.diagnosis.graph.edits.kinds_of_operations import OPERATIONS
 from handgrad.compare.diagnosis.graph.proof import SPARE, residual
 from handgrad.compare.diagnosis.graph.record.notation import called
 from handgrad.compare.diagnosis.graph.record.rerun import Changed, Rerun, with_number

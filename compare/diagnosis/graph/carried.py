@@ -22,7 +22,7 @@ from handgrad.compare.diagnosis.graph.draw import Draw, most_telling
 from handgrad.compare.diagnosis.graph.edits.edit import ReferenceEdit
 from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
 from handgrad.compare.diagnosis.graph.factors import factors
-from handgrad.compare.diagnosis.graph.forms.parts import softmax_derivative
+from handgrad.compare.diagnosis.graph.formulas.parts import softmax_derivative
 from handgrad.compare.diagnosis.graph.hypotheses import Budget, Projected, singles
 from handgrad.compare.diagnosis.graph.proof import prove, residual
 from handgrad.compare.diagnosis.graph.record.rerun import DOES_NOT_FIT, Changed, Made, Rerun

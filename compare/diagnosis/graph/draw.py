@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
+from handgrad.compare.diagnosis.graph.details import Key
 from handgrad.compare.diagnosis.graph.edits.backward.every import steps
 from handgrad.compare.diagnosis.graph.edits.backward.step import Step
 from handgrad.compare.diagnosis.graph.edits.backward.sums import other_weights
-from handgrad.compare.diagnosis.graph.edits.edit import Key, StepEdit
+from handgrad.compare.diagnosis.graph.edits.edit import StepEdit
 from handgrad.compare.diagnosis.graph.factors import MISSING, NONE, Factor, Name, scaling
 from handgrad.compare.diagnosis.graph.record.node import Edge, Replacement, Tensor
 from handgrad.compare.diagnosis.graph.record.rerun import DOES_NOT_FIT

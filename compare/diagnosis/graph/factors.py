@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.compare.diagnosis.graph.edits.edit import Details
+from handgrad.compare.diagnosis.graph.details import Details
 from handgrad.compare.diagnosis.graph.factor_kinds import FACTORS
 from handgrad.compare.diagnosis.graph.record.node import Node, Tensor
 from handgrad.compare.diagnosis.graph.record.operations import AVERAGE_POOLS, MOVES, PRODUCTS, UPSAMPLED

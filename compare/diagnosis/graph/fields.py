@@ -6,7 +6,7 @@ from typing import Any
 
 from handgrad.compare.diagnosis.graph import paths
 from handgrad.compare.diagnosis.graph.edits.backward.sums import sums_to_one
-from handgrad.compare.diagnosis.graph.forms.elementwise import FORMULAS
+from handgrad.compare.diagnosis.graph.formulas.elementwise import FORMULAS
 from handgrad.compare.diagnosis.graph.place import Fields, Place
 from handgrad.compare.diagnosis.graph.record.node import Node, is_ref
 from handgrad.compare.diagnosis.graph.record.notation import constant, formula, number, spoken

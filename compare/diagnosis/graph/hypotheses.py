@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.diagnosis.graph.details import Key
 from handgrad.compare.diagnosis.graph.draw import Draw
-from handgrad.compare.diagnosis.graph.edits.backward.kinds import STEPS
-from handgrad.compare.diagnosis.graph.edits.edit import RIGHT, Key, StepEdit
+from handgrad.compare.diagnosis.graph.edits.edit import RIGHT, StepEdit
+from handgrad.compare.diagnosis.graph.edits.kinds_of_steps import STEPS
 from handgrad.compare.diagnosis.graph.factors import FITTED, MISSING, NONE
 from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit, Hypothesis
 from handgrad.compare.diagnosis.graph.record.node import Edge, Node, Tensor

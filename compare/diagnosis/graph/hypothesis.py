@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from handgrad.compare.diagnosis.graph.edits.edit import RIGHT, Key, StepEdit
+from handgrad.compare.diagnosis.graph.details import Key
+from handgrad.compare.diagnosis.graph.edits.edit import RIGHT, StepEdit
 from handgrad.compare.diagnosis.graph.factors import FITTED, MISSING, NONE, SIGN, Name
 from handgrad.compare.diagnosis.graph.record.node import Edge
 from handgrad.compare.diagnosis.likelihood import ALONG_A_PATH, Tier

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from handgrad.compare.diagnosis.graph.details import Key, detail
 from handgrad.compare.diagnosis.graph.draw import Draw
-from handgrad.compare.diagnosis.graph.edits.backward.kinds import STEPS
-from handgrad.compare.diagnosis.graph.edits.edit import OTHER, RIGHT, Key, StepEdit, detail
+from handgrad.compare.diagnosis.graph.edits.edit import OTHER, RIGHT, StepEdit
+from handgrad.compare.diagnosis.graph.edits.kinds_of_steps import STEPS
 from handgrad.compare.diagnosis.graph.factors import MISSING, NONE, SIGN, Name
 from handgrad.compare.diagnosis.graph.hypotheses import LIKELY, Budget, Projected
 from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit, Hypothesis

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.diagnosis.graph import paths
+from handgrad.compare.diagnosis.graph.details import Key
 from handgrad.compare.diagnosis.graph.draw import Draw
-from handgrad.compare.diagnosis.graph.edits.backward.kinds import STEPS
-from handgrad.compare.diagnosis.graph.edits.edit import InForm, Key, ReferenceEdit
-from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.edit import InForm, ReferenceEdit
+from handgrad.compare.diagnosis.graph.edits.kinds_of_operations import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.kinds_of_steps import STEPS
 from handgrad.compare.diagnosis.graph.factor_kinds import FACTORS, WHOLES
 from handgrad.compare.diagnosis.graph.factors import FITTED, MISSING, NONE, SIGN, Name
 from handgrad.compare.diagnosis.graph.fields import OPERATION, STEP

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
+from handgrad.compare.diagnosis.graph.details import Details, Key
+from handgrad.compare.diagnosis.graph.edits.kinds_of_operations import OPERATIONS
 from handgrad.compare.diagnosis.graph.record.node import Edge, Node, Replacement, Rule, Tensor
 from handgrad.compare.diagnosis.graph.record.rerun import Changed, Made
 from handgrad.compare.diagnosis.graph.record.trace import Trace
 
-Details = tuple[tuple[str, Any], ...]
-Key = tuple[str, Details]
 OTHER = "other"  # the detail that is another operation, whose result stands for a right one
 RIGHT = "right"  # the kind of the right rule, which a factor is put before
 
@@ -75,8 +74,3 @@ class StepEdit(NamedTuple):
     def with_factor(self, factor: float) -> Replacement:
         """In the place of the right rule."""
         return Replacement(self.rule, factor, self.borrowed)
-
-
-def detail(key: Key, name: str) -> Any:
-    """One of the details; None where there is none of this name."""
-    return dict(key[1]).get(name)

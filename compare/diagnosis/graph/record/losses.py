@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from handgrad.compare.diagnosis.graph.forms.textbook_losses import smoothed_cross_entropy
+from handgrad.compare.diagnosis.graph.formulas.textbook_losses import smoothed_cross_entropy
 from handgrad.compare.diagnosis.graph.record.node import Call, Node, Ref, is_ref
 
 LOSSES = (

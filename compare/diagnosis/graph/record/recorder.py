@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms import parts, textbook
-from handgrad.compare.diagnosis.graph.forms.textbook import TEXTBOOK
-from handgrad.compare.diagnosis.graph.record.labels import DECOY, LABEL, QUANTITY, label
+from handgrad.compare.diagnosis.graph.formulas import parts, textbook
+from handgrad.compare.diagnosis.graph.formulas.textbook import TEXTBOOK
+from handgrad.compare.diagnosis.graph.labels import DECOY, LABEL, QUANTITY, label
 from handgrad.compare.diagnosis.graph.record.losses import Losses, moved
 from handgrad.compare.diagnosis.graph.record.node import Call, Node, Ref, Tensor, is_ref
 from handgrad.compare.diagnosis.graph.record.notation import constant

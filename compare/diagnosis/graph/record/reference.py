@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from handgrad.compare.diagnosis.graph.record.labels import label
+from handgrad.compare.diagnosis.graph.labels import label
 from handgrad.compare.diagnosis.graph.record.node import Tensor
 from handgrad.compare.diagnosis.graph.record.recorder import record
 from handgrad.compare.diagnosis.graph.record.trace import Trace

@@ -11,10 +11,10 @@ import torch
 
 from handgrad.compare.diagnosis.graph.edits.backward.step import Step
 from handgrad.compare.diagnosis.graph.edits.edit import RIGHT, StepEdit
-from handgrad.compare.diagnosis.graph.forms.loss_gradients import loss_gradients
-from handgrad.compare.diagnosis.graph.forms.normalisations import as_of_a_softmax, normalisations
-from handgrad.compare.diagnosis.graph.forms.recorded import Form, closed_forms, edits_of
-from handgrad.compare.diagnosis.graph.record.labels import UP
+from handgrad.compare.diagnosis.graph.edits.forms.loss_gradients import loss_gradients
+from handgrad.compare.diagnosis.graph.edits.forms.normalisations import as_of_a_softmax, normalisations
+from handgrad.compare.diagnosis.graph.edits.forms.recorded import Form, closed_forms, edits_of
+from handgrad.compare.diagnosis.graph.labels import UP
 from handgrad.compare.diagnosis.graph.record.node import JUMP, Node, Tensor, is_like
 from handgrad.compare.diagnosis.graph.record.notation import called, formula
 from handgrad.compare.diagnosis.graph.record.operations import RESHAPES

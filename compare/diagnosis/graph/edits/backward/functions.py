@@ -9,7 +9,7 @@ import torch
 
 from handgrad.compare.diagnosis.graph.edits.backward.step import Step
 from handgrad.compare.diagnosis.graph.edits.edit import StepEdit
-from handgrad.compare.diagnosis.graph.forms.elementwise import FORMULAS
+from handgrad.compare.diagnosis.graph.formulas.elementwise import FORMULAS
 from handgrad.compare.diagnosis.graph.record.operations import MASKS
 
 

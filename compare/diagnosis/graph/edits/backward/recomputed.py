@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from handgrad.compare.diagnosis.graph.details import Key
 from handgrad.compare.diagnosis.graph.edits.backward.step import Step
-from handgrad.compare.diagnosis.graph.edits.edit import InForm, Key, ReferenceEdit, StepEdit
+from handgrad.compare.diagnosis.graph.edits.edit import InForm, ReferenceEdit, StepEdit
 from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
 from handgrad.compare.diagnosis.graph.record.node import Tensor
 from handgrad.compare.diagnosis.graph.record.rerun import DOES_NOT_FIT, Rerun

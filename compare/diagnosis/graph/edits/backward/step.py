@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.edits.backward.kinds import STEPS
 from handgrad.compare.diagnosis.graph.edits.edit import InForm, StepEdit
+from handgrad.compare.diagnosis.graph.edits.kinds_of_steps import STEPS
 from handgrad.compare.diagnosis.graph.record.node import Edge, Node, Rule, Tensor, is_float
 from handgrad.compare.diagnosis.graph.record.operations import MADE, MOVES
 from handgrad.compare.diagnosis.graph.record.trace import Trace

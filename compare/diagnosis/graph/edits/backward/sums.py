@@ -10,7 +10,7 @@ import torch
 
 from handgrad.compare.diagnosis.graph.edits.backward.step import Step
 from handgrad.compare.diagnosis.graph.edits.edit import StepEdit
-from handgrad.compare.diagnosis.graph.forms.parts import widened
+from handgrad.compare.diagnosis.graph.formulas.parts import widened
 from handgrad.compare.diagnosis.graph.record.node import Node, Tensor, is_float, is_like
 
 

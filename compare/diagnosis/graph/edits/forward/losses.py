@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from handgrad.compare.diagnosis.graph.edits.edit import ReferenceEdit
-from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
+from handgrad.compare.diagnosis.graph.edits.kinds_of_operations import OPERATIONS
 from handgrad.compare.diagnosis.graph.record.node import Node, Tensor, is_float
 from handgrad.compare.diagnosis.graph.record.rerun import Changed, Made, node_value, with_argument
 from handgrad.compare.diagnosis.graph.record.trace import Trace

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from handgrad.compare.diagnosis.graph.edits.edit import ReferenceEdit
-from handgrad.compare.diagnosis.graph.record.labels import UP
+from handgrad.compare.diagnosis.graph.labels import UP
 from handgrad.compare.diagnosis.graph.record.node import Node, Tensor, is_float, is_like
 from handgrad.compare.diagnosis.graph.record.notation import called
 from handgrad.compare.diagnosis.graph.record.operations import COMPARED, MADE, MOVES, TURNS

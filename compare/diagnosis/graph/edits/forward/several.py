@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from handgrad.compare.diagnosis.graph.edits.edit import ReferenceEdit
-from handgrad.compare.diagnosis.graph.edits.forward.kinds import OPERATIONS
 from handgrad.compare.diagnosis.graph.edits.forward.numbers import AXES, plain
 from handgrad.compare.diagnosis.graph.edits.forward.operations import SHAPES
+from handgrad.compare.diagnosis.graph.edits.kinds_of_operations import OPERATIONS
 from handgrad.compare.diagnosis.graph.record.node import Node, is_like
 from handgrad.compare.diagnosis.graph.record.operations import MOVES
 from handgrad.compare.diagnosis.graph.record.rerun import Changed, Made, node_value, with_argument, with_number

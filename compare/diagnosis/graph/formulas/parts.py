@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.record.labels import label
+from handgrad.compare.diagnosis.graph.labels import label
 
 
 def exponentials(x: Any, axes: Any) -> Any:

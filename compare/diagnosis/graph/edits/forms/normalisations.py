@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms.parts import exponentials, softmax_derivative
-from handgrad.compare.diagnosis.graph.forms.recorded import Form, recorded
-from handgrad.compare.diagnosis.graph.record.labels import UP
+from handgrad.compare.diagnosis.graph.edits.forms.recorded import Form, recorded
+from handgrad.compare.diagnosis.graph.formulas.parts import exponentials, softmax_derivative
+from handgrad.compare.diagnosis.graph.labels import UP
 from handgrad.compare.diagnosis.graph.record.node import Rule, Tensor
 
 Axes = tuple[int, ...]

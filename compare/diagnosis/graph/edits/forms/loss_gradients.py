@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms.parts import exponentials
-from handgrad.compare.diagnosis.graph.forms.recorded import Form, recorded
-from handgrad.compare.diagnosis.graph.forms.textbook_losses import one_hot, smoothed_target
-from handgrad.compare.diagnosis.graph.record.labels import UP, decoy, label, number, quantity, weights
+from handgrad.compare.diagnosis.graph.edits.forms.recorded import Form, recorded
+from handgrad.compare.diagnosis.graph.formulas.parts import exponentials
+from handgrad.compare.diagnosis.graph.formulas.textbook_losses import one_hot, smoothed_target
+from handgrad.compare.diagnosis.graph.labels import UP, decoy, label, number, quantity, weights
 from handgrad.compare.diagnosis.graph.record.node import Call, Tensor, is_ref
 from handgrad.compare.diagnosis.graph.record.notation import called
 from handgrad.compare.diagnosis.graph.record.trace import Trace

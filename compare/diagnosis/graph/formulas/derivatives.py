@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms.parts import exponentials, widened
-from handgrad.compare.diagnosis.graph.forms.textbook import aten
-from handgrad.compare.diagnosis.graph.record.labels import label, number
+from handgrad.compare.diagnosis.graph.formulas.parts import exponentials, widened
+from handgrad.compare.diagnosis.graph.formulas.textbook import aten
+from handgrad.compare.diagnosis.graph.labels import label, number
 
 ROOT_2PI = math.sqrt(2 * math.pi)
 

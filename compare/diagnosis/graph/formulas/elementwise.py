@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-
-from handgrad.compare.diagnosis.graph.record.node import Tensor
+from torch import Tensor
 
 
 class Formula(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.record.labels import decoy, label, number, quantity, weights
+from handgrad.compare.diagnosis.graph.labels import decoy, label, number, quantity, weights
 
 aten = torch.ops.aten
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.graph.forms.parts import exponentials
-from handgrad.compare.diagnosis.graph.forms.textbook_losses import LOSSES
-from handgrad.compare.diagnosis.graph.record.labels import label, number
+from handgrad.compare.diagnosis.graph.formulas.parts import exponentials
+from handgrad.compare.diagnosis.graph.formulas.textbook_losses import LOSSES
+from handgrad.compare.diagnosis.graph.labels import label, number
 from handgrad.compare.foundation import torch_parts
 
 aten = torch.ops.aten

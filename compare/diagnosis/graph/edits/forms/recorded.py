@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from handgrad.compare.diagnosis.graph.edits.edit import InForm, ReferenceEdit, detail
+from handgrad.compare.diagnosis.graph.details import detail
+from handgrad.compare.diagnosis.graph.edits.edit import InForm, ReferenceEdit
 from handgrad.compare.diagnosis.graph.edits.forward.operations import of_operations
-from handgrad.compare.diagnosis.graph.forms.derivatives import DERIVATIVES
-from handgrad.compare.diagnosis.graph.record.labels import UP
+from handgrad.compare.diagnosis.graph.formulas.derivatives import DERIVATIVES
+from handgrad.compare.diagnosis.graph.labels import UP
 from handgrad.compare.diagnosis.graph.record.node import Node, Rule, Tensor, is_like
 from handgrad.compare.diagnosis.graph.record.notation import called
 from handgrad.compare.diagnosis.graph.record.operations import MADE
