@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.causes import Labelled, constants
 from handgrad.compare.diagnosis.graph.trace import Node, Trace
 from handgrad.compare.diagnosis.graph.words import formula, number, operation, silent
+from handgrad.compare.diagnosis.whole.factors import Labelled, constants
 from handgrad.compare.judge.case import Case
 
 PRODUCTS = {"mul", "div", "mm", "bmm", "matmul", "convolution", "dot", "mv"}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.diagnosis.bisection import crossing
 from handgrad.compare.diagnosis.graph.mutants import mutants, with_number
 from handgrad.compare.diagnosis.graph.mutants_of_forms import of_forms
 from handgrad.compare.diagnosis.graph.proof import Found, gap
@@ -191,20 +192,23 @@ def _fitted(room: Changeable, m: Mutant) -> Change | None:
         return None
     spread = np.max([np.abs(a - here) for _, a in made], axis=0)
     k = int(spread.argmax())
+
+    def over(v: float) -> float | None:
+        found = at(v)
+        return None if found is None else float(found.flat[k] - manual.flat[k])
+
     points = sorted([(value, here), *made], key=lambda p: p[0])
     for (low, a), (high, b) in pairwise(points):
         if (a.flat[k] - manual.flat[k]) * (b.flat[k] - manual.flat[k]) > 0:
             continue
-        rising = b.flat[k] > a.flat[k]
-        for _ in range(50):
-            middle = (low + high) / 2
-            found = at(middle)
-            if found is None:
-                return None
-            low, high = (low, middle) if (found.flat[k] > manual.flat[k]) == rising else (middle, high)
+        crossed = crossing(over, low, high)
+        if crossed is None:
+            return None
         # what a person types has few digits: the fewest that are this number
         digits = range(2, DIGITS[manual.dtype] + 1)
-        snapped = next((v for d in digits if abs((v := float(f"{high:.{d}g}")) - high) <= NEAR * abs(high)), 0.0)
+        snapped = next(
+            (v for d in digits if abs((v := float(f"{crossed:.{d}g}")) - crossed) <= NEAR * abs(crossed)), 0.0
+        )
         if not snapped or abs(snapped - value) <= 1e-3 * abs(value):
             continue
         what, inside = m.words.partition(" is ")[0].removesuffix(f" {number(value)}"), m.words.rpartition(" in ")[2]

@@ -16,6 +16,7 @@ from handgrad.compare.diagnosis.graph.slips_of_mixtures import other_weights
 from handgrad.compare.diagnosis.graph.trace import Edge, Rule, Trace
 from handgrad.compare.diagnosis.graph.words import called, formula
 from handgrad.compare.diagnosis.regions import near_one
+from handgrad.compare.diagnosis.residual import gap
 from handgrad.compare.judge.case import Case
 
 FITTED = "a constant factor"  # one without a name, the same in every case
@@ -232,23 +233,6 @@ def _made(room: Room, wrong: Mapping[Edge, tuple[Rule, str]], fitted: float) -> 
 
     with np.errstate(all="ignore"):
         return room.result({edge: scaled(rule, factor(label)) for edge, (rule, label) in wrong.items()})
-
-
-def gap(
-    case: Case, made: np.ndarray, factor: float = 1.0, fitted: np.ndarray | None = None, spread: float = 0.0
-) -> float:
-    """The largest remaining difference as a fraction of the bound.
-
-    The bound is that of the manual result; what is made here rounds a little too.
-    """
-    kind = np.finfo(np.float64)
-    size = max(float(np.abs(case.torch).max()), float(np.abs(made).max()))
-    room = np.broadcast_to(case.allowed, made.shape) * factor + 64 * kind.eps * size + kind.tiny
-    if case.torch.dtype == np.float32:
-        room = room + 4 * float(np.finfo(np.float32).eps) * np.abs(case.torch)
-    if fitted is not None:
-        room = room + spread * np.abs(fitted)
-    return float((np.abs(case.manual - made) / room).max())
 
 
 def _words(trace: Trace, part: Part, factor: float) -> str:

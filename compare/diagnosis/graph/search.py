@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.causes import Labelled
 from handgrad.compare.diagnosis.graph.constants import constants_of, own_constants
 from handgrad.compare.diagnosis.graph.functions import Change, another_function, as_the_output
 from handgrad.compare.diagnosis.graph.loops import loops
@@ -21,6 +20,7 @@ from handgrad.compare.diagnosis.graph.record import traces
 from handgrad.compare.diagnosis.graph.theories import Budget, Made, nested, pairs, singles, swaps
 from handgrad.compare.diagnosis.graph.trace import Trace
 from handgrad.compare.diagnosis.graph.words import called, operation, silent
+from handgrad.compare.diagnosis.whole.factors import Labelled
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import LossSides, Sides
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 Units = list[Any]  # the compiled lines of a rule; None for one that is left out
@@ -27,6 +28,7 @@ def starting(state: str) -> str:
     return f"the start of {state}"
 
 
+@lru_cache(4096)
 def compiled(text: str) -> Any:
     """A line, ready to be run."""
     return compile(text, "<recipe>", "exec")

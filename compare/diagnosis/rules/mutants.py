@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from handgrad.compare.diagnosis.rules.change import Change, Units, compiled
 from handgrad.compare.diagnosis.rules.expressions import literals, of_expression, target
 from handgrad.compare.diagnosis.rules.mutants_of_several import of_several
+from handgrad.compare.diagnosis.rules.other_rules import of_another_rule
 from handgrad.compare.diagnosis.rules.recipes import Line, Recipe
 
 LETTERS = {
@@ -36,8 +37,17 @@ def units(recipe: Recipe) -> Units:
     return [compiled(line.text) for line in recipe.lines]
 
 
+def changed(recipe: Recipe, together: Iterable[Change]) -> tuple[Units, dict[str, Any]]:
+    """The lines and the hyperparameters with some changes."""
+    lines, hyper = units(recipe), dict(recipe.hyper)
+    for change in together:
+        change.apply(lines, hyper)
+    return lines, hyper
+
+
 def changes(recipe: Recipe) -> Iterator[Change]:
-    """All of them."""
+    """All of them; of several that are as likely, the first is named."""
+    yield from of_another_rule(recipe)
     for i, line in enumerate(recipe.lines):
         for complexity, words, text in of_expression(recipe, line.text):
             words = f"{words} in {line.text!r} ({line.purpose})"
@@ -140,7 +150,7 @@ def _of_numbers(recipe: Recipe) -> Iterator[Change]:
             (10, "doubled", 2 * v),
             (10, "halved", v / 2),
             (11, "squared: applied twice", v * v),
-            (11, "one minus itself", 1 - v),
+            (11, f"one minus itself: {k} and 1 − {k} are swapped", 1 - v),
             (10, "of the wrong sign", -v),
             (12, "multiplied by the learning rate, which does not belong", v * recipe.hyper.get("lr", 1.0)),
             (12, "divided by the learning rate, which does not belong", v / (recipe.hyper.get("lr") or 1.0)),

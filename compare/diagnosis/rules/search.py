@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 
+from handgrad.compare.diagnosis.bisection import crossing
 from handgrad.compare.diagnosis.cause import Cause
+from handgrad.compare.diagnosis.residual import gap
 from handgrad.compare.diagnosis.rules.change import Change, Units, earlier, starting
-from handgrad.compare.diagnosis.rules.mutants import changes, numbers, units, worded
+from handgrad.compare.diagnosis.rules.mutants import changed, changes, numbers, units, worded
 from handgrad.compare.diagnosis.rules.read_off import read_off
 from handgrad.compare.diagnosis.rules.recipes import Recipe, narrowed, recipe_of
 from handgrad.compare.foundation.debug import swallowed
@@ -27,6 +30,8 @@ LINE, STATE = "line of the rule", "precision of the state"
 MIXING = {"sum", "mean", "size"}  # a line with one of these is another one for a few of the elements
 ALSO = 1  # other names for the same numbers are listed up to so much more complexity
 PAIRED = 40000  # pairs that are tried
+Changes = tuple[Change, ...]
+Fitting = tuple[int, float, Changes]  # the complexity, what is left, and what is changed
 
 
 class Trajectory:
@@ -34,33 +39,41 @@ class Trajectory:
 
     def __init__(self, recipe: Recipe, case: Case) -> None:
         self.inputs: Arrays = case.inputs
-        names = {torch_name: k for k, torch_name in recipe.state.items() if torch_name}
+        self.names = {torch_name: k for k, torch_name in recipe.state.items() if torch_name}
         self.wanted = [
-            (name, names.get(name, ""), out)
+            (name, out)
             for name, out in {**case.beside, case.output: case.beside.get(case.output, case)}.items()
-            if name.startswith("theta after") or name in names
+            if name.startswith("theta after") or name in self.names
         ]
-        self.state = recipe.starts
+        self.state = {name: case.inputs.get(recipe.state.get(name, ""), v) for name, v in recipe.starts.items()}
+        self.done = int(case.inputs.get("step", case.inputs.get("previous") is not None))  # steps before the first
 
     def run(self, lines: Units, hyper: dict[str, Any], steps: int | None = None, few: Any = slice(None)) -> Any:
         """θ after every step, and the state at the end; of a few elements only, if so asked."""
         starts = {name: hyper.get(starting(name), v) for name, v in self.state.items()}
-        space: dict[str, Any] = {**FUNCTIONS, **hyper, **starts, "theta": self.inputs["theta"][few]}
+        starts = {name: v[few] if isinstance(v, np.ndarray) else v for name, v in starts.items()}
+        before = {} if self.inputs.get("previous") is None else {"total": self.inputs["previous"][few]}
+        space: dict[str, Any] = {**FUNCTIONS, **hyper, **starts, "theta": self.inputs["theta"][few], **before}
+        space["last"] = before.get("total")
         code = [line for line in lines if line is not None]
         thetas = []
-        for t, g in enumerate(self.inputs["grads"][:steps, few], 1):
+        for t, g in enumerate(self.inputs["grads"][:steps, few], self.done + 1):
             space |= {"g": g, "t": t, **{earlier(name): space[name] for name in starts}}
             for line in code:
                 exec(line, space)
             thetas.append(space["theta"])
         return thetas, space
 
+    def output(self, name: str, thetas: list[Any], space: dict[str, Any]) -> Any:
+        """One output of a run."""
+        return space.get(self.names[name]) if name in self.names else thetas[int(name.split()[-1]) - 1]
+
     def may_be(self, lines: Units, hyper: dict[str, Any]) -> bool:
         """Whether the first two steps of a few elements are about the manual side's, which rules most changes out."""
         mixed = any(line is not None and MIXING & set(line.co_names) for line in lines)
         few = slice(None) if mixed else slice(0, 6)
         for steps in (1, 2):
-            out = next((out for name, _, out in self.wanted if name == f"theta after step {steps}"), None)
+            out = next((out for name, out in self.wanted if name == f"theta after step {steps}"), None)
             if out is not None:
                 made = self.run(lines, hyper, steps, few)[0][-1]
                 if np.shape(made) != out.manual[few].shape:
@@ -73,18 +86,15 @@ class Trajectory:
         """The largest difference that is left, as a fraction of the bound."""
         thetas, space = self.run(lines, hyper)
         worst = 0.0 if self.wanted else np.inf
-        for name, variable, out in self.wanted:
-            made = space.get(variable) if variable else thetas[int(name.split()[-1]) - 1]
+        for name, out in self.wanted:
+            made = self.output(name, thetas, space)
             if made is not None and np.ndim(made) == 0:  # a state that no line changes
                 made = np.full(out.manual.shape, made)
             if made is None or np.shape(made) != out.manual.shape:
                 return np.inf
-            size = np.abs(self.inputs["theta"]) if not variable else np.abs(made)
-            room = 2 * out.allowed + 64 * np.finfo(out.manual.dtype).eps * np.maximum(size, np.abs(made))
-            gap = float((np.abs(made - out.manual) / room).max())
-            if not gap <= 1:  # NaN included
+            worst = max(worst, gap(out, made, 2.0))  # the change of the rule rounds as much as the manual side
+            if worst > 1:
                 return np.inf
-            worst = max(worst, gap)
         return worst
 
 
@@ -101,39 +111,60 @@ def wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ..
             found = _wrong_lines(sides, cases, most)
         except Exception as error:  # a rule that a recipe does not fit costs a name, not the check
             swallowed(error, "the search for a wrong line")
-            found = ()
+            found = _nothing
         _seen[key] = ([case.beside for case in cases], found)
-    causes: tuple[Cause, ...] = _seen[key][1]
+    causes: tuple[Cause, ...] = _seen[key][1](cases[0])
     return causes
 
 
-def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> tuple[Cause, ...]:
+def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> Callable[[Case], tuple[Cause, ...]]:
     optimizer = sides.optimizer([torch.nn.Parameter(torch.zeros(1))], cases[0].inputs["learning rate"])
     recipe = recipe_of(optimizer)
-    if "grads" not in cases[0].inputs or cases[0].inputs.get("behind"):
-        return ()
     if recipe is None and not type(optimizer).__module__.startswith("torch.optim"):
         recipe = read_off(sides.optimizer, cases[0].inputs["theta"], cases[0].inputs["learning rate"])
     if recipe is None:
-        return ()
+        return _nothing
     with np.errstate(all="ignore"):
         if not _sound(recipe, cases):
-            return ()
+            return _nothing
         right = [Trajectory(recipe, case).left(units(recipe), recipe.hyper) for case in cases]
         if max(right) <= 1:  # nothing is wrong with any line; a change that does nothing would fit as well
-            return tuple(
+            narrow = tuple(
                 Cause(STATE, f"torch keeps {name} in float32; this rule keeps it in float64", name, residual=max(right))
                 for name in _narrow_state(sides, cases[0])
                 if cases[0].manual.dtype == np.float64
             )
-        found = next((f for r in _versions(recipe) if (f := _changed(r, cases, most))), None)
-    if not found:
-        return ()
-    found.sort(key=lambda f: f[0])
-    complexity, residual, words = found[0]
-    others = [(" and ".join(w), r) for c, r, w in found[1:] if c <= complexity + ALSO and w != words]
-    also = tuple(Cause(LINE, phrase, residual=r) for phrase, r in dict(others).items())[:3]
-    return tuple(Cause(LINE, w, residual=residual, alternatives=also) for w in words)
+            return lambda case: narrow
+        for version in _versions(recipe):
+            if found := _changed(version, cases, most):
+                return partial(_causes, version, sorted(found, key=lambda f: f[0]))
+    return _nothing
+
+
+def _nothing(case: Case) -> tuple[Cause, ...]:
+    return ()
+
+
+def _causes(recipe: Recipe, found: list[Fitting], case: Case) -> tuple[Cause, ...]:
+    """The likeliest changes, as causes of one output, and others that give the same numbers."""
+    complexity, residual, together = found[0]
+    named = [(c, r, " and ".join(worded(change, recipe) for change in changes)) for c, r, changes in found]
+    others = {phrase: r for c, r, phrase in named[1:] if c <= complexity + ALSO and phrase != named[0][2]}
+    also = tuple(Cause(LINE, phrase, residual=r) for phrase, r in others.items())[:3]
+    felt = _felt(recipe, Trajectory(recipe, case), case.output, together)
+    return tuple(Cause(LINE, worded(c, recipe), residual=residual, alternatives=also) for c in felt)
+
+
+def _felt(recipe: Recipe, draw: Trajectory, output: str, together: Changes) -> Changes:
+    """Those of the changes without which this output would be another one."""
+
+    def made(changes: Changes) -> Any:
+        lines, hyper = changed(recipe, changes)
+        return draw.output(output, *draw.run(lines, hyper))
+
+    whole = made(together)
+    kept = tuple(c for c in together if not np.array_equal(made(tuple(o for o in together if o is not c)), whole))
+    return kept or together
 
 
 def _sound(recipe: Recipe, cases: Sequence[Case]) -> bool:
@@ -153,7 +184,7 @@ def _versions(recipe: Recipe) -> list[Recipe]:
     return [recipe] if narrow.lines == recipe.lines else [recipe, narrow]
 
 
-def _changed(recipe: Recipe, cases: Sequence[Case], most: int) -> list[tuple[int, float, tuple[str, ...]]]:
+def _changed(recipe: Recipe, cases: Sequence[Case], most: int) -> list[Fitting]:
     """One change of the recipe that gives the manual numbers, or one hyperparameter, or with most = 2 two changes."""
     draws = [Trajectory(recipe, case) for case in cases]
     singles = list(changes(recipe))
@@ -182,13 +213,11 @@ def _narrow_state(sides: Any, case: Case) -> list[str]:
 
 def _fitting(
     recipe: Recipe, draws: list[Trajectory], tried: Iterable[tuple[Change, ...]], screened: bool = True
-) -> list[tuple[int, float, tuple[str, ...]]]:
+) -> list[Fitting]:
     found = []
-    right = units(recipe)
     for together in tried:
-        lines, hyper, worst = list(right), dict(recipe.hyper), 0.0
-        for change in together:
-            change.apply(lines, hyper)
+        worst = 0.0
+        lines, hyper = changed(recipe, together)
         try:
             if screened and not draws[0].may_be(lines, hyper):
                 continue
@@ -199,7 +228,7 @@ def _fitting(
         except (NameError, ValueError, ArithmeticError, TypeError, AttributeError):
             continue
         if worst <= 1:
-            found.append((sum(c.complexity for c in together), worst, tuple(worded(c, recipe) for c in together)))
+            found.append((sum(c.complexity for c in together), worst, together))
     return found
 
 
@@ -207,10 +236,10 @@ def _fitted(recipe: Recipe, draw: Trajectory) -> list[Change]:
     """Every hyperparameter with the round value, if there is one, that gives the manual numbers of the last step."""
     found = []
     code = units(recipe)
-    name, _, out = next(w for w in reversed(draw.wanted) if w[0].startswith("theta after"))
+    name, out = next(w for w in reversed(draw.wanted) if w[0].startswith("theta after"))
     step = int(name.split()[-1])
 
-    def gap(hyper: str, value: float, k: int) -> float:
+    def over(hyper: str, k: int, value: float) -> float:
         return float(draw.run(code, {**recipe.hyper, hyper: value}, step)[0][-1].flat[k] - out.manual.flat[k])
 
     for hyper, change in numbers(recipe):
@@ -228,14 +257,11 @@ def _fitted(recipe: Recipe, draw: Trajectory) -> list[Change]:
         if not np.isfinite(ends).any():
             continue
         k = int(np.nan_to_num(np.abs(ends)).argmax())
-        values = [gap(hyper, v, k) for v in grid]
+        values = [over(hyper, k, v) for v in grid]
         for a, b, low, high in zip(values, values[1:], grid, grid[1:], strict=False):
             if not (np.isfinite(a) and np.isfinite(b)) or a * b > 0 or a == b:
                 continue
-            for _ in range(50):
-                middle = (low + high) / 2
-                low, high = (low, middle) if (gap(hyper, middle, k) > 0) == (b > 0) else (middle, high)
-            snapped = float(f"{high:.5g}")
+            snapped = float(f"{crossing(partial(over, hyper, k), low, high):.5g}")
             if abs(snapped - right) > 1e-3 * abs(right):
                 found.append(change(snapped))
     return found
