@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.compare.judge.names import differentiated, parameter_behind
+from handgrad.compare.judge.names import differentiated, parameter_of
 from handgrad.compare.judge.sides import Arrays
 
 
@@ -67,7 +67,7 @@ class Case:
     @property
     def parameter(self) -> str:
         """The parameter that the output is the gradient of; empty for any other output."""
-        return parameter_behind(self.output) or ""
+        return parameter_of(self.output)
 
     @property
     def batch(self) -> int:

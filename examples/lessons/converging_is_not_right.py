@@ -125,7 +125,7 @@ def main(folder: Path) -> None:
     for name, published, right, reference, shapes in pairs():
         wrong, good = verdict(published, reference, **shapes), verdict(right, reference, **shapes)
         print(f"\n--- {name} ---\n{wrong}")
-        (cause,) = (cause for finding in wrong.findings for cause in finding.causes)
+        (cause,) = (cause for finding in wrong.findings for cause in finding.phrases)
         rows.append((name, cause, good))
         assert not wrong.agrees
         assert good.agrees

@@ -95,10 +95,10 @@ def sign_flipped() -> None:
     report = verdict(Climbing(), optim.SGD, theta=(6,))
     print("\n2. A sign flipped: w ← w + η∇J climbs.")
     print(f"   the loss in {len(up)} steps, from {down[0]:.3f}: {down[-1]:.3f} downhill, {up[-1]:.3f} uphill")
-    print(f"   check says: {report.findings[0].causes[0]}")
+    print(f"   check says: {report.findings[0].phrases[0]}")
     assert sorted(down, reverse=True) == down
     assert sorted(up) == up
-    assert report.findings[0].causes == ("the sign is flipped: the step climbs",)
+    assert report.findings[0].phrases == ("the sign is flipped: the step climbs",)
 
 
 def no_bias() -> None:
