@@ -136,18 +136,19 @@ def main(folder: Path) -> None:
         print(f"{disagreement.stage}, {disagreement.tensor}: {', '.join(disagreement.causes)}")
     right_judge = judged(manual.Linear, manual.ReLU, manual.MeanSquaredError(), step)
 
+    width = 2 + max(len(cause) for _, cause, _ in rows)
     print("\nSide by side:")
-    print(f"{'':<14}{'the published derivation':<76}the right one")
+    print(f"{'':<14}{'the published derivation':<{width}}the right one")
     for name, cause, good in rows:
-        print(f"{name:<14}{cause:<76}agrees, closest call {good.closest_call:.3f} of its bound")
+        print(f"{name:<14}{cause:<{width}}agrees, closest call {good.closest_call:.3f} of its bound")
     stage = "2 · PublishedLinear · input gradient"
     (cause,) = next(d.causes for d in step_judge.disagreements if d.stage == stage)
-    print(f"{'the order':<14}{cause:<76}{agreement(right_judge)}")
+    print(f"{'the order':<14}{cause:<{width}}{agreement(right_judge)}")
     assert [*(cause for _, cause, _ in rows), cause] == [
         "a factor ½ too much (a 2 is missing)",
-        "g'(z) is missing: the derivative is taken as 1, also where the ReLU is off",
-        "the input x is left out (taken as 1)",
-        "the batch is summed before the product: errors, activations apart",
+        "the derivative of relu(x) is missing: relu' is taken as 1",
+        "in the derivative of x @ weightᵀ by weightᵀ, the factor x is left out (taken as 1)",
+        "in the derivative of x @ weightᵀ by weightᵀ, the sum of δ over axis 0 stands for δ",
         "weight was updated before it was used to propagate",
     ]
     assert len(step_judge.disagreements) == 5

@@ -47,7 +47,7 @@ def code_of(text: str) -> list[str]:
 
 CODE = [line for text in TEXTS.values() for line in code_of(text)]
 COMMANDS = sorted({m[1] for line in CODE if (m := re.match(r"(?:\$ )?(?:[A-Z]+=\S+ )?(handgrad .*)", line))})
-PROGRAMS = sorted({m[1] for line in CODE if (m := re.match(r"python (?:-m )?([\w./]+)", line))})
+PROGRAMS = sorted({m[1] for line in CODE if (m := re.match(r"python (?:-m )?([\w./]+)", line))} - {"build"})
 
 
 def shown_by(command: str) -> list[str]:
