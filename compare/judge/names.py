@@ -42,9 +42,9 @@ def parameters_among(inputs: dict[str, Any]) -> dict[str, Any]:
     return {k.removeprefix(_PARAMETER): v for k, v in inputs.items() if k.startswith(_PARAMETER)}
 
 
-def parameter_behind(output: str) -> str | None:
-    """The parameter whose gradient this output is; None for any other output."""
-    return output.removeprefix(_GRADIENT) if output.startswith(_GRADIENT) else None
+def parameter_of(output: str) -> str:
+    """The parameter whose gradient an output is; empty for any other output."""
+    return output.removeprefix(_GRADIENT) if output.startswith(_GRADIENT) else ""
 
 
 def is_forward(output: str) -> bool:
@@ -59,8 +59,7 @@ def is_theta(output: str) -> bool:
 
 def differentiated(output: str) -> tuple[str, str] | None:
     """(input, output) where this output is ∂ output / ∂ input of the other two; None where it is no gradient."""
-    name = parameter_behind(output)
-    if name is not None:
+    if name := parameter_of(output):
         return parameter(name), OUTPUT
     return {INPUT_GRADIENT: (X, OUTPUT), LOSS_GRADIENT: (OUTPUT, LOSS)}.get(output)
 

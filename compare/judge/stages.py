@@ -203,8 +203,8 @@ class StepJudge:
             return None
         if asked.output == names.THETA:
             return record.grad
-        name = names.parameter_behind(asked.output)
-        if name is None or asked.layer is None:
+        name = names.parameter_of(asked.output)
+        if not name or asked.layer is None:
             return None
         return self.network.views(record.grad)[asked.layer][name]
 

@@ -17,8 +17,8 @@ FILES = sorted(file for room in ROOMS for file in (COMPARE / room).rglob("*.py")
 
 def test_a_parameter_and_its_gradient() -> None:
     assert names.parameters_among({names.parameter("weight"): 1, "x": 2, "parameters": 3}) == {"weight": 1}
-    assert names.parameter_behind(names.gradient_of("weight")) == "weight"
-    assert [names.parameter_behind(name) for name in ("input gradient", "output", "weight", "theta")] == [None] * 4
+    assert names.parameter_of(names.gradient_of("weight")) == "weight"
+    assert [names.parameter_of(name) for name in ("input gradient", "output", "weight", "theta")] == [""] * 4
 
 
 def test_what_an_output_is() -> None:
