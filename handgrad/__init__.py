@@ -44,17 +44,17 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
     if name in ROOMS:
-        return load(f"handgrad.{name}")
+        return _load(f"handgrad.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'handgrad' has no attribute {name!r}")
-    return getattr(load(_HOME[name]), name)
+    return getattr(_load(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
     return [*__all__, *ROOMS]
 
 
-def load(module: str) -> Any:
+def _load(module: str) -> Any:
     """Import one of our modules. In a checkout that is not installed there is `handgrad/` alone, without its rooms."""
     try:
         return import_module(module)

@@ -2,7 +2,7 @@
 
 import sys
 
-from handgrad import load
+from handgrad import _load
 
 if __name__ == "__main__":
-    sys.exit(load("handgrad.compare.commands.main").main())
+    sys.exit(_load("handgrad.compare.commands.main").main())

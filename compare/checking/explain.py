@@ -10,11 +10,9 @@ from handgrad.compare.checking import referee
 from handgrad.compare.checking.evaluate import evaluate
 from handgrad.compare.checking.referee import Side
 from handgrad.compare.diagnosis.cause import Cause, Diagnosis
-from handgrad.compare.diagnosis.diagnose import diagnose, ratio_facts
+from handgrad.compare.diagnosis.diagnose import diagnose
 from handgrad.compare.diagnosis.graph.search import Clues
-from handgrad.compare.diagnosis.noise import lower_precision
-from handgrad.compare.diagnosis.of_update_rules import explain_update
-from handgrad.compare.diagnosis.regions import region_name, single_element
+from handgrad.compare.diagnosis.update_rule import diagnose_update
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import torch_threads
@@ -61,7 +59,7 @@ def explain(
     if forward_differs is False and opinion is not None and opinion.side() is Side.MANUAL:
         return Diagnosis((), facts=(NOT_OF_TORCH,)), [NOT_OF_TORCH, *said]
     if isinstance(sides, (TrajectorySides, OptimizerSides)):
-        diagnosis = _of_update(sides, cases)
+        diagnosis = diagnose_update(sides, cases)
         return diagnosis, diagnosis.lines()
     narrower = next((c.manual.dtype for c in cases if c.manual.dtype.itemsize < c.torch.dtype.itemsize), None)
     if narrower is not None:
@@ -157,23 +155,6 @@ def _no_number_by_rounding(sides: Sides, case: Case) -> Cause | None:
         f"or down at random, {numbers} give a number"
     )
     return Cause("rounding of the reference", phrase)
-
-
-def _of_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -> Diagnosis:
-    """The diagnosis of an update rule's output."""
-    cases = [case for case in cases if case.differs()]
-    found = explain_update(sides, cases)
-    if found or not cases:
-        return Diagnosis(found)
-    single = single_element(list(cases))
-    beside = [out for case in cases for out in case.beside.values() if out.manual.shape == out.torch.shape]
-    one = all(np.count_nonzero(~(np.abs(out.manual - out.torch) <= out.allowed)) <= 1 for out in beside)
-    if single is not None and one:
-        return Diagnosis((single,), pattern=single.where)
-    lower = lower_precision(sides, cases)
-    if lower:
-        return Diagnosis((lower,))
-    return Diagnosis((), pattern=region_name(cases[0]), facts=(ratio_facts(cases[0]),))
 
 
 def second_opinion(sides: Sides, case: Case, at: tuple[int, ...] | None = None) -> referee.Opinion | None:

@@ -6,7 +6,11 @@ Its sentence is made last, for people; no logic reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+ALSO = 4  # other names for the same numbers are listed up to so much more complexity
+LISTED = 3  # and so many of them at most
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,24 @@ class Cause:
         if self.residual is None:
             return self.phrase
         return f"{self.phrase} (applying it leaves {self.residual:.2g} of the bound)"
+
+
+class Explanation(NamedTuple):
+    """Edits that together give the manual numbers in every case, and how unlikely they are, in tens for each."""
+
+    complexity: int
+    causes: tuple[Cause, ...]
+    residual: float | None = None  # what they leave together
+
+    @classmethod
+    def of(cls, complexity: int, causes: Sequence[Cause], residual: float) -> Explanation:
+        """Causes that were found together."""
+        return cls(complexity, tuple(causes), residual)
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Its causes as a person reads them: two that read alike are the same one."""
+        return tuple(cause.phrase for cause in self.causes)
 
 
 def joined(causes: Sequence[Cause]) -> Cause:
@@ -63,3 +85,24 @@ class Diagnosis:
         if not self.causes:
             out.append("cause: none of the known ones makes these numbers")
         return [*out, *self.facts]
+
+
+def least(found: Sequence[Explanation]) -> int:
+    """The complexity of the likeliest; a large number where there is none."""
+    return min((e.complexity for e in found), default=99)
+
+
+def best(found: Sequence[Explanation], where: str = "") -> Diagnosis | None:
+    """The causes of the likeliest explanation, and those that are about as likely; None where there is none."""
+    if not found:
+        return None
+    likeliest, *others = sorted(found, key=lambda e: e.complexity)
+    said = joined(likeliest.causes).phrase
+    also: dict[str, Cause] = {}
+    for e in others:
+        if e.complexity <= likeliest.complexity + ALSO and len(e.causes) <= len(likeliest.causes):
+            other = joined(e.causes)
+            also.setdefault(other.phrase, other)
+    also.pop(said, None)
+    alternatives = tuple(also.values())[:LISTED]
+    return Diagnosis(tuple(replace(cause, alternatives=alternatives) for cause in likeliest.causes), where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,14 @@ class Region(NamedTuple):
     def single(self) -> bool:
         """Whether it is one element."""
         return bool(self.mask.sum() == 1)
+
+    def of(self, case: Case) -> Case:
+        """The case with the numbers of this part alone."""
+        allowed = np.broadcast_to(case.allowed, self.mask.shape)[self.mask]
+        fits = case.previous is not None and case.previous.shape == self.mask.shape
+        previous = case.previous[self.mask] if fits and case.previous is not None else None
+        manual, torch = case.manual[self.mask], case.torch[self.mask]
+        return replace(case, manual=manual, torch=torch, allowed=allowed, previous=previous)
 
 
 def region(case: Case) -> Region | None:
@@ -71,15 +80,13 @@ def region_name(case: Case) -> str:
 
 def single_element(cases: list[Case]) -> Cause | None:
     """The same single element of every case, which alone differs; None where there is none."""
-    regions = [region(case) for case in cases]
-    if not regions or any(r is None or not r.single for r in regions) or len({r.name for r in regions if r}) > 1:
+    regions = [r for case in cases if (r := region(case)) is not None and r.single]
+    if not regions or len(regions) < len(cases) or len({tuple(np.argwhere(r.mask)[0]) for r in regions}) > 1:
         return None
     factors = set()
     for case, r in zip(cases, regions, strict=True):
-        assert r is not None
         m, t = float(case.manual[r.mask][0]), float(case.torch[r.mask][0])
         factors.add(near_one(m / t) if t else f"{m:.6g} beside 0")
-    assert regions[0] is not None
     where, one = regions[0].name, "a single element is off"
     if len(factors) == 1:
         factor = factors.pop()
@@ -91,3 +98,19 @@ def near_one(factor: float) -> str:
     """A factor, by what it has more than 1 where that is little."""
     more = factor - 1
     return f"{factor:.6g}" if abs(more) > 1e-2 else f"(1 {'+' if more > 0 else '−'} {abs(more):.2g})"
+
+
+def ratio_facts(case: Case) -> str:
+    """How the ratio manual / torch is distributed."""
+    if case.manual.shape != case.torch.shape:
+        return f"the shapes differ: manual {case.manual.shape}, torch {case.torch.shape}"
+    with np.errstate(all="ignore"):
+        ratio = (case.manual / case.torch)[np.asarray(case.torch != 0)]
+    ratio = ratio[np.isfinite(ratio)]
+    if ratio.size == 0:
+        return "torch's result is zero throughout"
+    low, quarter, middle, three, high = np.quantile(ratio, (0, 0.25, 0.5, 0.75, 1))
+    return (
+        f"ratio manual / torch: smallest {low:.4g}, quartiles {quarter:.4g}, {middle:.4g}, {three:.4g}, "
+        f"largest {high:.4g} over {ratio.size:,} elements"
+    )

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.judge.names import differentiated, parameter_of
 from handgrad.compare.judge.sides import Arrays
+
+
+def differing(manual: np.ndarray, torch: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """The elements that differ by more than the bound."""
+    with np.errstate(all="ignore"):
+        mask: np.ndarray = ~(np.abs(manual - torch) <= allowed)
+    return mask
 
 
 class Output(NamedTuple):
@@ -16,6 +24,14 @@ class Output(NamedTuple):
     manual: np.ndarray
     torch: np.ndarray
     allowed: np.ndarray
+
+    def agrees(self) -> bool:
+        """Whether the two sides differ by no more than the bound."""
+        return not self.where().any()
+
+    def where(self) -> np.ndarray:
+        """The elements that differ by more than the bound."""
+        return differing(self.manual, self.torch, self.allowed)
 
 
 @dataclass(frozen=True)
@@ -41,9 +57,17 @@ class Case:
 
     def where(self) -> np.ndarray:
         """The elements that differ by more than the bound; the shapes must be equal."""
-        with np.errstate(all="ignore"):
-            mask: np.ndarray = ~(np.abs(self.manual - self.torch) <= self.allowed)
-        return mask
+        return differing(self.manual, self.torch, self.allowed)
+
+    @property
+    def gradients(self) -> list[str]:
+        """The outputs that are gradients."""
+        return [name for name in self.results if differentiated(name)]
+
+    @property
+    def parameter(self) -> str:
+        """The parameter that the output is the gradient of; empty for any other output."""
+        return parameter_of(self.output)
 
     @property
     def batch(self) -> int:

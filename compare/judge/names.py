@@ -37,6 +37,11 @@ def theta_after(steps: int) -> str:
     return f"{_THETA_AFTER}{steps}"
 
 
+def steps_of(output: str) -> int | None:
+    """After how many steps this output is θ; None for any other output."""
+    return int(output.removeprefix(_THETA_AFTER)) if output.startswith(_THETA_AFTER) else None
+
+
 def parameters_among(inputs: dict[str, Any]) -> dict[str, Any]:
     """The parameters among the inputs, by their own names."""
     return {k.removeprefix(_PARAMETER): v for k, v in inputs.items() if k.startswith(_PARAMETER)}

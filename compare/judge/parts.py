@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from handgrad.compare.foundation.torch_internals import decomposition_table, is_in_place
+from handgrad.compare.foundation.torch_parts import addcdiv, addcmul, attention_scores, lerp
 
 SIMPLE = ("add", "sub", "mul", "div", "sqrt")  # one rounding each, in place too
 # The core operations of torch are one step each, but for these.
@@ -20,18 +21,14 @@ def _attention(q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool =
     the logarithm of the sum.
     """
     output, _ = decomposition_table[ATTENTION](q, k, v, dropout_p, is_causal, **rest)
-    scale, mask = rest.get("scale"), rest.get("attn_mask")
-    scores = torch.matmul(q, k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        scores = scores.masked_fill(torch.ones_like(scores).tril() == 0, -torch.inf)
-    return output, torch.logsumexp(scores if mask is None else scores + mask, -1)
+    return output, torch.logsumexp(attention_scores(q, k, is_causal, **rest), -1)
 
 
 # What optimizers are made of; torch takes these apart too, but ten times as slowly.
 PARTS: dict[str, Callable[..., Any]] = {
-    "lerp": lambda a, b, weight: a + weight * (b - a),
-    "addcmul": lambda a, b, c, value=1: a + value * (b * c),
-    "addcdiv": lambda a, b, c, value=1: a + value * (b / c),
+    "lerp": lerp,
+    "addcmul": addcmul,
+    "addcdiv": addcdiv,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
     "sigmoid": lambda z: 1 / (1 + torch.exp(-z)),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import optim
 
 from handgrad import CheckFailed, check
-from handgrad.compare.diagnosis.rules.mutants import units
+from handgrad.compare.diagnosis.rules.lines import units
 from handgrad.compare.diagnosis.rules.recipes import RECIPES, recipe_of
 from handgrad.compare.diagnosis.rules.search import Trajectory
 from handgrad.compare.judge.case import Case, Output

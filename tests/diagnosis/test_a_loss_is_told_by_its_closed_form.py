@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from handgrad.compare.diagnosis.graph.calls import CALLED
-from handgrad.compare.diagnosis.graph.closed_losses import FORMS, closed_losses
-from handgrad.compare.diagnosis.graph.record import record
+from handgrad.compare.diagnosis.graph.edits.forms.loss_gradients import GRADIENTS, loss_gradients
+from handgrad.compare.diagnosis.graph.record.losses import CALLED
+from handgrad.compare.diagnosis.graph.record.recorder import record
 from tests.diagnosis.diagnosed import LossOf, causes_of
 
 Gradient = Callable[[Any, Any], Any]
@@ -138,7 +138,7 @@ CALLS: dict[str, list[Callable[[Any, Any], Any]]] = {
 
 
 def test_every_loss_that_is_written_down_has_a_closed_form_that_is_tried_here() -> None:
-    assert set(CALLED.values()) == set(FORMS) == set(CALLS)
+    assert set(CALLED.values()) == set(GRADIENTS) == set(CALLS)
 
 
 @pytest.mark.parametrize(("name", "call"), [(name, call) for name, calls in CALLS.items() for call in calls])
@@ -151,7 +151,7 @@ def test_a_closed_form_is_torchs_gradient(name: str, call: Callable[[Any, Any], 
     (seen,) = trace.calls
     assert seen.loss == name
     (right,) = torch.autograd.grad(call(z, t), z)
-    made = [form for _, form in closed_losses(trace, seen, torch.ones((), dtype=torch.float64))]
+    made = [form.trace for _, form in loss_gradients(trace, seen, torch.ones((), dtype=torch.float64))]
     assert made
     for form in made:
         torch.testing.assert_close(form.nodes[form.output].value, right, rtol=1e-12, atol=1e-14)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.graph.record import record
-from handgrad.compare.diagnosis.graph.trace import Trace
-from handgrad.compare.diagnosis.graph.words import formula
+from handgrad.compare.diagnosis.graph.record.notation import formula
+from handgrad.compare.diagnosis.graph.record.recorder import record
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 
 
 def recorded(function: Any, **shapes: tuple[int, ...]) -> Trace:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from handgrad import CheckFailed, check
-from handgrad.compare.diagnosis.graph.record import record
+from handgrad.compare.diagnosis.graph.record.recorder import record
 
 
 def sigmoid(z: Any) -> Any:

@@ -13,7 +13,8 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 FOLDERS = ("benchmarks", "compare", "data", "docs", "examples", "handgrad", "manual", "tests", "torch_ref", ".ci")
 GENERATED = ("__pycache__", "*-ubyte", ".download-*", "FashionMNIST", "KMNIST", ".*_cache", ".hypothesis")
 

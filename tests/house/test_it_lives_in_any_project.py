@@ -68,8 +68,8 @@ def make_project(folder: Path, environment: Environment, files: Iterable[str]) -
 
 # Importing torch takes seconds, so that this happens once; each way in each project is a fork of its own.
 FORKS = """
-import contextlib, io, json, os, runpy, sys, tempfile, traceback
-import numpy.random, pytest, sympy, torch, torch._decomp, torch.fx.experimental.symbolic_shapes
+import gc, json, os, runpy, sys, tempfile, traceback
+import hypothesis, numpy.random, pytest, sympy, torch, torch._decomp, torch.fx.experimental.symbolic_shapes
 
 def start(folder, way):
     sys.path[0] = {"script": folder, "python -c": "", "pytest": os.path.dirname(sys.executable)}.get(way, folder)
@@ -83,6 +83,7 @@ def start(folder, way):
         assert code == 0, code
 
 assert not {"handgrad", "data", "compare", "manual", "torch_ref"} & set(sys.modules)
+gc.freeze()  # at its end each session collects what is garbage; all that torch has made is none
 said = {}
 for folder, way in json.load(open(sys.argv[1])):
     with tempfile.TemporaryFile("w+") as file:

@@ -12,7 +12,8 @@ from zipfile import ZipFile
 import pytest
 
 import handgrad
-from tests.house.environments import ROOT, Environment, must_run, run, site_packages
+from tests import ROOT
+from tests.house.environments import Environment, must_run, run, site_packages
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("mnist", "--help"), ("no-such-command",), ()])
@@ -39,8 +40,8 @@ def test_what_it_offers() -> None:
         handgrad.chekc  # noqa: B018
 
 
-def test_its_help(environment: Environment, tmp_path: Path) -> None:
-    said = must_run(environment.python, "-c", "import handgrad; help(handgrad)", cwd=tmp_path)
+def test_its_help(wheel_environment: Environment, tmp_path: Path) -> None:
+    said = must_run(wheel_environment.python, "-c", "import handgrad; help(handgrad)", cwd=tmp_path)
     assert said.index("Is this hand-written gradient right") < said.index("check(MyLayer(8)") < said.index("CLASSES")
     for part in ("check(ours: ", "class CheckFailed(", "class Report(", "class UsageError(", "VERSION\n    0."):
         assert part in said

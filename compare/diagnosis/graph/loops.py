@@ -1,109 +1,127 @@
-"""The same slip in every turn of a loop."""
+"""The same edit in every turn of a loop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from handgrad.compare.diagnosis.graph.edge import Slip, scaled
-from handgrad.compare.diagnosis.graph.proof import ONE_TURN, Part, Room, Theory
-from handgrad.compare.diagnosis.graph.theories import LIKELY, Budget, Made
-from handgrad.compare.diagnosis.graph.trace import Edge, Node, Trace
-from handgrad.compare.diagnosis.graph.words import called
+from handgrad.compare.diagnosis.graph.details import Key, detail
+from handgrad.compare.diagnosis.graph.draw import Draw
+from handgrad.compare.diagnosis.graph.edits.edit import OTHER, RIGHT, StepEdit
+from handgrad.compare.diagnosis.graph.edits.kinds_of_steps import STEPS
+from handgrad.compare.diagnosis.graph.factors import MISSING, NONE, SIGN, Name
+from handgrad.compare.diagnosis.graph.hypotheses import LIKELY, Budget, Projected
+from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit, Hypothesis
+from handgrad.compare.diagnosis.graph.record.node import Edge, Node
+from handgrad.compare.diagnosis.graph.record.trace import Trace
 
-LOOPED = 150  # slips that are made in all turns at once, where a check has used up its share
+LOOPED = 150  # edits that are made in all turns at once, where a check has used up its share
+OF_ANOTHER = {"at another quantity", "another factor"}  # edits with another quantity in them
+ByKey = Mapping[Any, list[StepEdit]]
 
 
-def loops(room: Room, made: Made, budget: Budget) -> Iterator[Theory]:
-    """The same slip in every turn of a loop."""
-    turns: dict[Any, dict[Any, list[Slip]]] = {}
-    for slip in made.slips:
-        node = room.trace.nodes[slip.edge[0]]
-        key = _as_seen_from(room.trace, slip)
-        turns.setdefault((node.place, str(node.op), slip.edge[1]), {}).setdefault(key, []).append(slip)
+class Looped(NamedTuple):
+    """An edit in every turn: the first of its kind, its factor, and one edit for each turn."""
+
+    filled: bool  # with something else in the first turn
+    first: FactoredEdit
+    every: list[StepEdit]
+
+
+def loops(draw: Draw, made: Projected, budget: Budget) -> Iterator[Hypothesis]:
+    """The same edit in every turn of a loop."""
+    turns: dict[Any, dict[Any, list[StepEdit]]] = {}
+    for edit in made.edits:
+        node = draw.trace.nodes[edit.edge[0]]
+        place = node.place, str(node.op), edit.edge[1]
+        turns.setdefault(place, {}).setdefault(_as_seen_from(draw.trace, edit), []).append(edit)
     for by_key in turns.values():
-        yield from _one_turn(room, by_key.get("true", []))
-    waiting: list[tuple[int, int, str, list[Slip], list[Slip]]] = []
-    for by_key in turns.values():
-        if len(by_key.get("true", ())) < 2:
-            continue
-        for key, slips in by_key.items():
-            for label in ("missing", "the sign is flipped") if key == "true" else ("",):
-                if len(slips) >= 2 and slips[0].complexity <= LIKELY:
-                    for filled in (False, True):
-                        waiting += [
-                            (filled, Part.of(slips[0], label).complexity, label, slips, every)
-                            for every in _all_turns(room.trace, slips, by_key, filled)
-                        ]
-    for tried, (_, _, label, slips, every) in enumerate(sorted(waiting, key=lambda w: w[:2])):
+        yield from _one_turn(draw, by_key.get((RIGHT, ()), []))
+    waiting = [looped for by_key in turns.values() for looped in _looped(draw.trace, by_key)]
+    for tried, looped in enumerate(sorted(waiting, key=lambda w: (w.filled, w.first.complexity))):
         budget.left -= 1
         if tried >= LOOPED and budget.left <= 0:
             return
-        part = Part.of(slips[0], label)._replace(edges=tuple(s.edge for s in every), keys=tuple(s.key for s in every))
-        with np.errstate(all="ignore"):
-            numbers = room.result({s.edge: scaled(s.rule, room.value(label)) for s in every})
-        if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
-            yield Theory((part,))
+        value = draw.named[looped.first.factor].value
+        if _gives(draw, looped.every, value):
+            yield Hypothesis((looped.first.at(looped.every),))
 
 
-def _one_turn(room: Room, slips: list[Slip]) -> Iterator[Theory]:
+def _gives(draw: Draw, edits: list[StepEdit], factor: float) -> bool:
+    """Whether these edits together, with a factor, give about the manual numbers."""
+    made = draw.result({edit.edge: edit.with_factor(factor) for edit in edits})
+    return made is not None and np.allclose(made, draw.case.manual, 1e-6, 0)
+
+
+def _one_turn(draw: Draw, paths: list[StepEdit]) -> Iterator[Hypothesis]:
     """What the turns give to the same quantity, assigned where it should be added: only one turn is left."""
-    if len(slips) < 3 or len({s.edge[2] for s in slips}) > 1:
+    if len(paths) < 3 or len({path.edge[2] for path in paths}) > 1:
         return
-    ordered = sorted(slips, key=lambda s: s.edge[0])
-    what = called(room.trace, slips[0].edge[2])
+    ordered = sorted(paths, key=lambda path: path.edge[0])
     for which, others in (("first", ordered[1:]), ("last", ordered[:-1])):
-        numbers = room.result({s.edge: scaled(s.rule, 0.0) for s in others})
-        if numbers is not None and np.allclose(numbers, room.case.manual, 1e-6, 0):
-            words = f"the turns of the loop overwrite each other in the gradient of {what}: only the {which} one counts"
-            edges = tuple(s.edge for s in others)
-            yield Theory((Part(edges, ONE_TURN, "missing", 11, words, ("true",) * len(others)),))
+        if _gives(draw, others, 0.0):
+            key = "one turn only", (("which", which),)
+            edit = FactoredEdit((), (), key, STEPS[key[0]].tier, MISSING)
+            yield Hypothesis((edit.at(others),))
 
 
-def _all_turns(trace: Trace, slips: list[Slip], by_key: Mapping[Any, list[Slip]], filled: bool) -> Iterator[list[Slip]]:
-    """The slips, one a turn; where another quantity of the turn before has none before the first, what may be there."""
-    every = {s.edge: s for s in slips}
-    if not filled:
-        for edge in (s.edge for s in by_key["true"] if s.edge not in every):
-            if (same := _same_numbers(trace, slips[0], edge, by_key)) is not None:
-                every[edge] = same
-        yield list(every.values())
+def _looped(trace: Trace, by_key: ByKey) -> Iterator[Looped]:
+    """Every edit of one operation of a loop that is likely, in all turns."""
+    if len(by_key.get((RIGHT, ()), ())) < 2:
         return
-    without = [s.edge for s in by_key["true"] if s.edge not in every]
-    kind = slips[0].key[0] if isinstance(slips[0].key, tuple) else ""
-    if len(without) != 1 or kind not in ("at", "instead"):
-        return
-    for key, others in by_key.items():
-        if key == "one" or (isinstance(key, tuple) and key[0] == kind):
-            yield from ([*every.values(), s] for s in others if s.edge == without[0])
+    for edits in by_key.values():
+        factors: tuple[Name, ...] = (MISSING, SIGN) if edits[0].kind == RIGHT else (NONE,)
+        for factor in factors if len(edits) >= 2 and edits[0].complexity <= LIKELY else ():
+            first = FactoredEdit.of(edits[0], factor)
+            yield Looped(False, first, _all_turns(trace, edits, by_key))
+            yield from (Looped(True, first, every) for every in _with_another_first(edits, by_key))
 
 
-def _same_numbers(trace: Trace, like: Slip, edge: Edge, by_key: Mapping[Any, list[Slip]]) -> Slip | None:
-    """The slip of another turn that has the same numbers in it: at the beginning several quantities may be alike."""
-    if not (isinstance(like.key, tuple) and like.key[0] in ("at", "instead")):
-        return None
-    key: tuple[Any, ...] = like.key
-    here, other = trace.nodes[like.edge[0]], trace.nodes[key[-1]]
+def _all_turns(trace: Trace, edits: list[StepEdit], by_key: ByKey) -> list[StepEdit]:
+    """The edits, one a turn; where there is none in a turn, one that has the same numbers in it."""
+    every = {edit.edge: edit for edit in edits}
+    for edge in [path.edge for path in by_key[RIGHT, ()] if path.edge not in every]:
+        if edits[0].kind in OF_ANOTHER and (same := _same_numbers(trace, edits[0], edge, by_key)) is not None:
+            every[edge] = same
+    return list(every.values())
+
+
+def _with_another_first(edits: list[StepEdit], by_key: ByKey) -> Iterator[list[StepEdit]]:
+    """Where another quantity of the turn before has none before the first turn, what may be there."""
+    have = {edit.edge: edit for edit in edits}
+    without = [path.edge for path in by_key[RIGHT, ()] if path.edge not in have]
+    if len(without) == 1 and edits[0].kind in OF_ANOTHER:
+        for others in by_key.values():
+            if others[0].kind in ("derivative as 1", edits[0].kind):
+                yield from ([*have.values(), edit] for edit in others if edit.edge == without[0])
+
+
+def _same_numbers(trace: Trace, like: StepEdit, edge: Edge, by_key: ByKey) -> StepEdit | None:
+    """The edit of another turn that has the same numbers in it: at the beginning several quantities may be alike."""
+    here, other = trace.nodes[like.edge[0]], trace.nodes[detail(like.key, OTHER)]
     turn = _turn(trace, trace.nodes[edge[0]]) + _turn(trace, other) - _turn(trace, here)
     wanted = [n for n in trace.nodes if n.place == other.place and n.op is other.op and _turn(trace, n) == turn]
-    for slips in by_key.values():
-        for s in slips:
-            if not (wanted and isinstance(s.key, tuple) and s.key[:-1] == key[:-1] and s.edge == edge):
-                continue
-            if torch.equal(trace.nodes[s.key[-1]].value, wanted[0].value):
-                return s
+    for edit in (edit for edits in by_key.values() for edit in edits if edit.edge == edge and wanted):
+        alike = _but_for_the_other(edit.key) == _but_for_the_other(like.key)
+        if alike and torch.equal(trace.nodes[detail(edit.key, OTHER)].value, wanted[0].value):
+            return edit
     return None
 
 
-def _as_seen_from(trace: Trace, slip: Slip) -> Any:
-    """The key of a slip that has another quantity in it: where in the code that is, and how many turns away."""
-    if not (isinstance(slip.key, tuple) and slip.key[0] in ("at", "instead", "δ of")):
-        return slip.key
-    here, other = trace.nodes[slip.edge[0]], trace.nodes[slip.key[-1]]
-    return (*slip.key[:-1], other.place, str(other.op), _turn(trace, other) - _turn(trace, here))
+def _but_for_the_other(key: Key) -> Any:
+    return key[0], [d for d in key[1] if d[0] != OTHER]
+
+
+def _as_seen_from(trace: Trace, edit: StepEdit) -> Any:
+    """The key of an edit that has another quantity in it: where in the code that is, and how many turns away."""
+    if edit.kind not in OF_ANOTHER | {"another δ"}:
+        return edit.key
+    here, other = trace.nodes[edit.edge[0]], trace.nodes[detail(edit.key, OTHER)]
+    away = _turn(trace, other) - _turn(trace, here)
+    return edit.kind, tuple(edit.details[:-1]), other.place, str(other.op), away
 
 
 def _turn(trace: Trace, node: Node) -> int:

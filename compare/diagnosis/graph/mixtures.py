@@ -10,55 +10,48 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handgrad.compare.diagnosis.graph.proof import Part, Room, Theory
-from handgrad.compare.diagnosis.graph.slips_of_mixtures import sums_to_one, weights_like
-from handgrad.compare.diagnosis.graph.theories import Made
-from handgrad.compare.diagnosis.graph.trace import Edge, Node, Trace
-from handgrad.compare.diagnosis.graph.words import called, formula, operation
+from handgrad.compare.diagnosis.graph.draw import Draw
+from handgrad.compare.diagnosis.graph.edits.backward.sums import weights_like
+from handgrad.compare.diagnosis.graph.edits.edit import StepEdit
+from handgrad.compare.diagnosis.graph.hypotheses import Projected
+from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit, Hypothesis
+from handgrad.compare.diagnosis.graph.record.node import Edge, Node
 
-TERMS = {"add", "sub"}
+SUMS = {"add", "sub"}
+KIND = "weights of a mixture"
 
 
-def mixtures(room: Room, made: Made) -> Iterator[Theory]:
+def mixtures(draw: Draw, made: Projected) -> Iterator[Hypothesis]:
     """Other weights for the softmax of a logsumexp, on all paths below it or on all but that of these weights."""
-    trace, m = room.trace, room.case.manual
+    trace, m = draw.trace, draw.case.manual
     for node in trace.nodes:
-        if operation(node) != "logsumexp" or node.index not in room.leading:
+        if node.operation != "logsumexp" or node.index not in draw.leading:
             continue
-        x = trace.nodes[node.sources()[0]]
-        signs = dict(_terms(room, x))
-        edges = list(signs)
-        for other in trace.nodes[: x.index]:
-            if len(edges) < 2 or weights_like(other, x) is None:
+        x = trace.source(node)
+        signs = dict(_terms(draw, x))
+        for other in trace.nodes[: x.index] if len(signs) > 1 else ():
+            if weights_like(other, x) is None:
                 continue
-            own = [e for e in edges if other.index in _before(trace, e[2])]
-            for kept in {(), tuple(own)}:
-                some = tuple(e for e in edges if e not in kept)
-                keys = tuple(("weights", node.index, other.index, signs[e]) for e in some)
-                slips = [room.slip(e, k) for e, k in zip(some, keys, strict=True)]
-                result = room.result({s.edge: s.rule for s in slips if s is not None})
-                if result is None or not np.allclose(result, m, 1e-6, 1e-9 * float(np.abs(m).max())):
-                    continue
-                what = called(trace, other.index)
-                what = f"exp({what})" if not sums_to_one(other.value) else what
-                words = f"in the derivative of {formula(trace, node.index)}, {what} stands for the softmax of its terms"
-                words += "".join(f", but on the path through {called(trace, e[2])}" for e in kept)
-                yield Theory((Part(some, "weights", "", 11, words, keys),))
+            own = tuple(e for e in signs if other.index in trace.before(e[2]))
+            for kept in {(), own}:
+                edits = _with_weights(draw, {e: s for e, s in signs.items() if e not in kept}, node.index, other.index)
+                made_of = draw.result({edit.edge: edit.with_factor(1.0) for edit in edits})
+                if edits and made_of is not None and np.allclose(made_of, m, 1e-6, 1e-9 * float(np.abs(m).max())):
+                    key = KIND, (("late", node.index), ("other", other.index), ("kept", kept))
+                    yield Hypothesis((FactoredEdit.of(edits[0])._replace(key=key).at(edits),))
 
 
-def _terms(room: Room, node: Node, sign: int = 1) -> Iterator[tuple[Edge, int]]:
+def _with_weights(draw: Draw, signs: dict[Edge, int], late: int, other: int) -> list[StepEdit]:
+    of = ("late", late), ("other", other)
+    found = [draw.edit(edge, (KIND, (*of, ("sign", sign)))) for edge, sign in signs.items()]
+    return [edit for edit in found if edit is not None]
+
+
+def _terms(draw: Draw, node: Node, sign: int = 1) -> Iterator[tuple[Edge, int]]:
     """The edges to what a sum of several terms is made of, each with the sign of the sum that it leads from."""
     for place, source in enumerate(node.sources()):
-        inside = room.trace.nodes[source]
-        if source in room.leading and operation(inside) in TERMS:
-            yield from _terms(room, inside, -sign if operation(node) == "sub" and place == 1 else sign)
-        elif source in room.leading:
+        inside = draw.trace.nodes[source]
+        if source in draw.leading and inside.operation in SUMS:
+            yield from _terms(draw, inside, -sign if node.operation == "sub" and place == 1 else sign)
+        elif source in draw.leading:
             yield (node.index, place, source), sign
-
-
-def _before(trace: Trace, index: int) -> set[int]:
-    found = {index}
-    for node in reversed(trace.nodes[: index + 1]):
-        if node.index in found:
-            found.update(node.sources())
-    return found

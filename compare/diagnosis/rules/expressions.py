@@ -5,27 +5,28 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from handgrad.compare.diagnosis.rules.change import earlier
+from handgrad.compare.diagnosis.rules.edit import LineEdit, earlier, rewritten
 from handgrad.compare.diagnosis.rules.recipes import Line, Recipe
 
 MATH = {"sqrt", "abs", "sign", "maximum", "where", "clip", "tanh", "exp", "log", "minimum", "narrow"}
-Made = tuple[int, str, str]  # how unlikely, the words, and what stands there instead
+Made = tuple[str, dict[str, str], str]  # the kind of edit, its details, and what stands there instead
 
 
-def of_expression(recipe: Recipe, text: str) -> Iterator[Made]:
-    """(how unlikely, the words, the changed line) of every change."""
+def of_expressions(recipe: Recipe, i: int, line: Line) -> Iterator[LineEdit]:
+    """Every edit of one line."""
+    text = line.text
     statement = ast.parse(text).body[0]
     assert isinstance(statement, ast.Assign)
-    around = {id(inner): outer for outer in ast.walk(statement.value) for inner in ast.iter_child_nodes(outer)}
+    around = {inner: outer for outer in ast.walk(statement.value) for inner in ast.iter_child_nodes(outer)}
     names = [node.id for node in ast.walk(statement.value) if isinstance(node, ast.Name)]
     for node in ast.walk(statement.value):
         if isinstance(node, ast.expr):
             assert node.end_col_offset is not None
             before, after = text[: node.col_offset], text[node.end_col_offset :]
-            several = isinstance(node, ast.Name) and names.count(node.id) > 1 and id(node) in around
-            where = f" in {ast.unparse(around[id(node)])}," if several else ""  # which of its places
-            for complexity, words, instead in _of_node(recipe, node):
-                yield complexity, words + where, f"{before}({instead}){after}"
+            several = isinstance(node, ast.Name) and names.count(node.id) > 1 and node in around
+            where = ast.unparse(around[node]) if several else ""  # which of its places
+            for kind, details, instead in _of_node(recipe, node):
+                yield rewritten(kind, {i: f"{before}({instead}){after}"}, **details, where=where, line=line)
 
 
 def target(line: Line) -> str:
@@ -46,19 +47,22 @@ def _of_node(recipe: Recipe, node: ast.expr) -> Iterator[Made]:
         elif isinstance(node.op, ast.Pow):
             yield from _of_power(left, right)
     elif isinstance(node, ast.Call):
-        yield from _of_call(ast.unparse(node.func), node.args)
+        yield from _of_call(ast.unparse(node.func), [ast.unparse(a) for a in node.args])
     elif isinstance(node, ast.IfExp):
-        yield 11, f"the case {ast.unparse(node.test)} is left out", ast.unparse(node.orelse)
-        yield 12, f"the case {ast.unparse(node.test)} is taken always", ast.unparse(node.body)
-        yield from _of_a_case(ast.unparse(node.test), node.body, ast.unparse(node.orelse))
+        test, body, otherwise = (ast.unparse(part) for part in (node.test, node.body, node.orelse))
+        yield "case left out", {"a": test}, otherwise
+        yield "case always", {"a": test}, body
+        if isinstance(node.body, ast.BinOp) and isinstance(node.body.op, ast.Mult):
+            for factor in (ast.unparse(node.body.left), ast.unparse(node.body.right)):
+                yield "factor always", {"a": factor, "b": test}, f"{body} if {test} else ({otherwise}) * {factor}"
     elif isinstance(node, ast.Name) and node.id not in MATH:
         yield from _of_name(recipe, node.id)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         for other in (2 * node.value, node.value / 2, node.value + 1):
-            yield 13, f"{other:g} stands where {node.value:g} belongs", repr(other)
+            yield "other number", {"a": f"{node.value:g}", "b": f"{other:g}"}, repr(other)
         for other in literals(recipe):
             if other != node.value:
-                yield 12, f"{other:g} stands where {node.value:g} belongs", repr(other)
+                yield "number of the rule", {"a": f"{node.value:g}", "b": f"{other:g}"}, repr(other)
 
 
 def literals(recipe: Recipe) -> list[float]:
@@ -72,25 +76,26 @@ def literals(recipe: Recipe) -> list[float]:
 
 
 def _of_sum(node: ast.BinOp, left: str, right: str) -> Iterator[Made]:
-    plus = isinstance(node.op, ast.Add)
-    counts = not plus and left == "t" and right == "1"
-    words = f"the {'term' if plus else 'subtracted term'} {right} is left out"
-    yield 10, "the count of steps is one too large: t stands where t - 1 belongs" if counts else words, left
-    yield 11, f"the term {left} is left out", right if plus else f"-({right})"
+    plus, both = isinstance(node.op, ast.Add), {"a": left, "b": right}
+    if plus:
+        yield "last term left out", both, left
+    else:
+        yield "step count late" if (left, right) == ("t", "1") else "subtracted term left out", both, left
+    yield "first term left out", both, right if plus else f"-({right})"
     if not plus:
-        yield 11, f"{right} stands where {left} - {right} belongs", right
-    yield 10, f"the sign of {right} is wrong", f"{left} {'-' if plus else '+'} ({right})"
+        yield "difference left out", both, right
+    yield "wrong sign", both, f"{left} {'-' if plus else '+'} ({right})"
     root = node.left
     if plus and isinstance(root, ast.Call) and ast.unparse(root.func) == "sqrt":
-        yield 10, f"{right} stands inside the root", f"sqrt({ast.unparse(root.args[0])} + {right})"
+        yield "inside the root", both, f"sqrt({ast.unparse(root.args[0])} + {right})"
 
 
 def _of_product(left: str, right: str) -> Iterator[Made]:
-    yield 10, f"the factor {left} is left out", right
-    yield 10, f"the factor {right} is left out", left
-    yield 12, f"divided by {right}, not multiplied with it,", f"({left}) / ({right})"
-    yield 12, f"the factor {left} is applied twice", f"({left}) * ({left}) * ({right})"
-    yield 12, f"the factor {right} is applied twice", f"({left}) * ({right}) * ({right})"
+    yield "factor left out", {"a": left}, right
+    yield "factor left out", {"a": right}, left
+    yield "divided", {"a": right}, f"({left}) / ({right})"
+    yield "factor twice", {"a": left}, f"({left}) * ({left}) * ({right})"
+    yield "factor twice", {"a": right}, f"({left}) * ({right}) * ({right})"
 
 
 def _of_terms(node: ast.BinOp, left: str, right: str) -> Iterator[Made]:
@@ -99,77 +104,72 @@ def _of_terms(node: ast.BinOp, left: str, right: str) -> Iterator[Made]:
         if isinstance(sums, ast.BinOp) and isinstance(sums.op, (ast.Add, ast.Sub)):
             a, b = ast.unparse(sums.left), ast.unparse(sums.right)
             sign = "+" if isinstance(sums.op, ast.Add) else "-"
-            yield 11, f"the factor {factor} is left out before {b}", f"({a}) * ({factor}) {sign} ({b})"
-            yield 11, f"the factor {factor} is left out before {a}", f"({a}) {sign} ({b}) * ({factor})"
+            yield "factor of one term", {"a": factor, "b": b}, f"({a}) * ({factor}) {sign} ({b})"
+            yield "factor of one term", {"a": factor, "b": a}, f"({a}) {sign} ({b}) * ({factor})"
 
 
 def _of_quotient(left: str, right: str) -> Iterator[Made]:
-    yield 10, f"the division by {right} is left out", left
-    yield 11, f"multiplied with {right}, not divided by it,", f"({left}) * ({right})"
-    yield 12, f"the root of {right} stands where {right} belongs", f"({left}) / sqrt({right})"
-    yield 12, f"divided by {right} twice", f"({left}) / ({right}) / ({right})"
-    yield 12, f"{left} / {right} is inverted", f"({right}) / ({left})"
-    yield 12, f"1 / {right} stands where {left} / {right} belongs", f"1 / ({right})"
-
-
-def _of_a_case(test: str, body: ast.expr, otherwise: str) -> Iterator[Made]:
-    """A factor that one case has, in the other case too."""
-    if isinstance(body, ast.BinOp) and isinstance(body.op, ast.Mult):
-        for factor in (ast.unparse(body.left), ast.unparse(body.right)):
-            words = f"the factor {factor} is taken always, not only where {test},"
-            yield 11, words, f"{ast.unparse(body)} if {test} else ({otherwise}) * {factor}"
+    both = {"a": left, "b": right}
+    yield "division left out", both, left
+    yield "multiplied", both, f"({left}) * ({right})"
+    yield "divided by the root", both, f"({left}) / sqrt({right})"
+    yield "divided twice", both, f"({left}) / ({right}) / ({right})"
+    yield "quotient inverted", both, f"({right}) / ({left})"
+    yield "numerator left out", both, f"1 / ({right})"
 
 
 def _of_power(base: str, exponent: str) -> Iterator[Made]:
-    yield 11, f"{base} stands where {base} ** {exponent} belongs", base
+    both = {"a": base, "b": exponent}
+    yield "power left out", both, base
     if exponent == "2":
-        yield 11, f"|{base}|, not its square, stands", f"abs({base})"
+        yield "absolute for a square", both, f"abs({base})"
     elif exponent == "t":
         for by in ("- 1", "+ 1"):
-            words = f"the step count is off: {base} ** (t {by}) stands where {base} ** t belongs"
-            yield 11, words, f"{base} ** (t {by})"
-        yield 12, f"{base} * t stands where {base} ** t belongs", f"{base} * t"
-        yield 12, f"{base} / t stands where {base} ** t belongs", f"{base} / t"
+            yield "step count off", {**both, "by": by}, f"{base} ** (t {by})"
+        for sign in "*/":
+            yield "no power of the step count", {**both, "by": sign}, f"{base} {sign} t"
 
 
-def _of_call(name: str, arguments: list[ast.expr]) -> Iterator[Made]:
-    args = [ast.unparse(a) for a in arguments]
+def _of_call(name: str, args: list[str]) -> Iterator[Made]:
     if name == "sqrt":
-        yield 10, f"the root of {args[0]} is not taken", args[0]
+        yield "root left out", {"a": args[0]}, args[0]
         if args[0].endswith(" + eps"):
-            yield 10, "eps stands outside the root", f"sqrt({args[0].removesuffix(' + eps')}) + eps"
+            yield "eps outside the root", {}, f"sqrt({args[0].removesuffix(' + eps')}) + eps"
     elif name in ("abs", "sign"):
-        yield 11, f"{name} of {args[0]} is not taken", args[0]
+        yield "function left out", {"a": name, "b": args[0]}, args[0]
     elif name == "maximum":
         for a in args:
-            yield 11, f"the maximum is left out: {a} stands for it", a
-        yield 12, f"the sum of {args[0]} and {args[1]} stands for their maximum", f"{args[0]} + {args[1]}"
+            yield "choice left out", {"a": "the maximum", "b": a}, a
+        yield "sum for a maximum", {"a": args[0], "b": args[1]}, f"{args[0]} + {args[1]}"
     elif name in ("where", "clip"):
         for a in args[1:] if name == "where" else args[:1]:
-            yield 11, f"{name} is left out: {a} stands for it", a
+            yield "choice left out", {"a": name, "b": a}, a
 
 
 def _of_name(recipe: Recipe, name: str) -> Iterator[Made]:
     arrays = dict.fromkeys(["theta", "g", *recipe.state, *map(target, recipe.lines)])
-    if name in arrays:
-        for other in arrays:
-            if other != name:
-                yield 12, f"{other} stands where {name} belongs", other
-        if "lr" in recipe.hyper and name not in ("theta", "g"):
-            yield 13, f"{name} is multiplied by the learning rate before it stands", f"lr * {name}"
-        for state in recipe.state:
-            words = f"{state} of the step before stands where {name} belongs"
-            yield 12 if state == name else 13, words, earlier(state)
-        if name in recipe.state:
-            for beta in (k for k in recipe.hyper if k.startswith("beta")):
-                words = f"{name} is bias-corrected where it should not be: {name} / (1 - {beta} ** t) stands for it"
-                yield 12, words, f"{name} / (1 - {beta} ** t)"
-            yield 13, f"{name} / t stands where {name} belongs", f"{name} / t"
+    if name not in arrays:
+        yield from _of_a_hyperparameter(recipe, name)
         return
+    for other in arrays:
+        if other != name:
+            yield "other array", {"a": name, "b": other}, other
+    if "lr" in recipe.hyper and name not in ("theta", "g"):
+        yield "times the learning rate", {"a": name}, f"lr * {name}"
+    for state in recipe.state:
+        kind = "of the step before" if state == name else "state of the step before"
+        yield kind, {"a": name, "b": state}, earlier(state)
+    if name in recipe.state:
+        for beta in (k for k in recipe.hyper if k.startswith("beta")):
+            yield "bias-corrected", {"a": name, "b": beta}, f"{name} / (1 - {beta} ** t)"
+        yield "divided by the step count", {"a": name}, f"{name} / t"
+
+
+def _of_a_hyperparameter(recipe: Recipe, name: str) -> Iterator[Made]:
     for other in recipe.hyper:
         if other != name and recipe.hyper[other] not in (0.0, recipe.hyper.get(name)):
-            yield 12, f"{other} stands where {name} belongs", other
+            yield "other hyperparameter", {"a": name, "b": other}, other
     if name != "t":
-        yield 11, f"1 - {name} stands where {name} belongs", f"1 - {name}"
-        yield 12, f"{name} is squared", f"{name} ** 2"
-        yield 12, f"the root of {name} stands", f"sqrt({name})"
+        yield "one minus it", {"a": name}, f"1 - {name}"
+        yield "squared here", {"a": name}, f"{name} ** 2"
+        yield "its root", {"a": name}, f"sqrt({name})"

@@ -24,15 +24,14 @@ FORMULAS = {
     "mul": "({0}) * ({1})", "div": "({0}) / ({1})", "neg": "-({0})", "sqrt": "sqrt({0})", "rsqrt": "1 / sqrt({0})",
     "reciprocal": "1 / ({0})", "abs": "abs({0})", "sign": "sign({0})", "sgn": "sign({0})", "square": "({0}) ** 2",
     "pow": "({0}) ** ({1})", "maximum": "maximum({0}, {1})", "minimum": "minimum({0}, {1})", "tanh": "tanh({0})",
-    "exp": "exp({0})", "log": "log({0})", "clamp": "clip({0}, {1}, {2})", "clamp_min": "maximum({0}, {1})",
-    "clamp_max": "minimum({0}, {1})", "where": "where({0}, {1}, {2})", "gt": "({0}) > ({1})", "lt": "({0}) < ({1})",
-    "ge": "({0}) >= ({1})", "le": "({0}) <= ({1})", "linalg_vector_norm": "sqrt((({0}) ** 2).sum())",
-    "norm": "sqrt((({0}) ** 2).sum())", "sum": "({0}).sum()", "mean": "({0}).mean()",
-    "sigmoid": "1 / (1 + exp(-({0})))",
-    "addcmul": "({0}) + ({value}) * (({1}) * ({2}))", "addcdiv": "({0}) + ({value}) * (({1}) / ({2}))",
-    "add": "({0}) + ({alpha}) * ({1})", "sub": "({0}) - ({alpha}) * ({1})", "rsub": "({1}) - ({0})",
-    "lerp": "(1 - ({2})) * ({0}) + ({2}) * ({1})", "fill": "0 * ({0}) + ({1})",
-    "zero": "0 * ({0})", "zeros_like": "0 * ({0})", "ones_like": "0 * ({0}) + 1",
+    "sigmoid": "1 / (1 + exp(-({0})))", "exp": "exp({0})", "log": "log({0})", "clamp": "clip({0}, {1}, {2})",
+    "clamp_min": "maximum({0}, {1})", "clamp_max": "minimum({0}, {1})", "where": "where({0}, {1}, {2})",
+    "gt": "({0}) > ({1})", "lt": "({0}) < ({1})", "ge": "({0}) >= ({1})", "le": "({0}) <= ({1})",
+    "linalg_vector_norm": "sqrt((({0}) ** 2).sum())", "norm": "sqrt((({0}) ** 2).sum())", "sum": "({0}).sum()",
+    "mean": "({0}).mean()", "addcmul": "({0}) + ({value}) * (({1}) * ({2}))",
+    "addcdiv": "({0}) + ({value}) * (({1}) / ({2}))", "add": "({0}) + ({alpha}) * ({1})",
+    "sub": "({0}) - ({alpha}) * ({1})", "rsub": "({1}) - ({0})", "lerp": "(1 - ({2})) * ({0}) + ({2}) * ({1})",
+    "fill": "0 * ({0}) + ({1})", "zero": "0 * ({0})", "zeros_like": "0 * ({0})", "ones_like": "0 * ({0}) + 1",
 }  # fmt: skip
 APART = ("sign(", "tanh(", "clip(")  # what keeps a line of its own: a quantity with a meaning
 UNLIKE = 1.2345678912345  # times the learning rate: the one that the lines are read off at
@@ -49,8 +48,7 @@ def read_off(optimizer: Callable[[list[Any], float], Any], theta: np.ndarray, lr
     if len(made.param_groups) != 1:
         return None
     hyper = _hyperparameters(made.param_groups[0])
-    rng = np.random.default_rng(0)
-    steps = []
+    rng, steps = np.random.default_rng(0), list[_Recorder]()
     for t in (1, 2, 3):
         p.grad = torch.from_numpy(rng.normal(0, 1, theta.shape)).to(p.dtype)
         before = _arrays(made.state[p], p)
@@ -62,10 +60,9 @@ def read_off(optimizer: Callable[[list[Any], float], Any], theta: np.ndarray, lr
     lines = _agreed(steps[1], steps[2])
     if not lines:
         return None
-    tidy = [Line(text, _purpose(text, names)) for text in _tidied(lines, {"theta", *names})]
-    if hyper.get("lr") == odd:
-        hyper["lr"] = lr
-    return Recipe(tuple(tidy), hyper, names, dict.fromkeys(names, 0.0))
+    tidy = tuple(Line(text, _purpose(text, names)) for text in _tidied(lines, {"theta", *names}))
+    hyper |= {"lr": lr} if hyper.get("lr") == odd else {}
+    return Recipe(tidy, hyper, names, dict.fromkeys(names, 0.0))
 
 
 def _arrays(state: Any, p: Any) -> dict[str, Any]:
@@ -76,12 +73,10 @@ def _agreed(one: _Recorder, other: _Recorder) -> list[tuple[str, str]] | None:
     """The lines of two steps with what every number of theirs is in both."""
     if not (one.understood and other.understood and one.lines == other.lines):
         return None
-    numbers = []
-    for here, there in zip(one.numbers, other.numbers, strict=True):
-        both = [text for text in here if text in there]
-        if not both:
-            return None
-        numbers.append(both[0])
+    both = zip(one.numbers, other.numbers, strict=True)
+    numbers = [next((text for text in here if text in there), "") for here, there in both]
+    if "" in numbers:
+        return None
     lines = [(name, re.sub(r"NUMBER(\d+)_", lambda m: numbers[int(m[1])], right)) for name, right in one.lines]
     new = {right: f"new_{name}" for name, right in lines if re.fullmatch(r"a\d+", right)}  # kept for the next step
     return [(new.get(name, name), re.sub(r"\ba\d+\b", lambda m: new.get(m[0], m[0]), right)) for name, right in lines]
@@ -216,17 +211,14 @@ def _tidied(lines: list[tuple[str, str]], lasting: set[str]) -> list[str]:
     while k < len(work):
         name, right = work[k]
         later = next((j for j in range(k + 1, len(work)) if _uses(name, work[j][1]) or work[j][0] == name), None)
-        if later is None and name not in lasting:
-            work.pop(k)
-            k = 0
-            continue
+        gone = later is None and name not in lasting
         if later is not None and _may_move(work, k, later, lasting):
             there, text = work[later]
             work[later] = (there, ast.unparse(ast.parse(_simple(re.sub(rf"\b{name}\b", f"({right})", text)))))
+            gone = True
+        if gone:
             work.pop(k)
-            k = 0
-            continue
-        k += 1
+        k = 0 if gone else k + 1
     return [f"{name} = {right}" for name, right in work]
 
 

@@ -1,6 +1,6 @@
 """The update rules of torch.optim, each as the lines of its algorithm box, with what every line is for.
 
-A line is Python; `diagnosis/rules/mutants.py` changes one at a time. theta, g and t are given, everything else is a
+A line is Python; `lines` edits one at a time. theta, g and t are given, everything else is a
 hyperparameter of torch's by its own name, a state array that starts at 0 (or as STARTS says), or made by a line above.
 """
 
@@ -189,6 +189,7 @@ def adafactor(o: Group) -> list[Line]:
     ]
 
 
+ROUNDED = "narrow"  # the function of a recipe that rounds a number to float32
 # Torch keeps these numbers in float32, whatever the parameters are; a rule that does so, too, is told by these lines.
 NARROW = {
     "mu_product = mu_product * mu": "mu_product = narrow(narrow(mu_product) * narrow(mu))",

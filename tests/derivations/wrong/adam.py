@@ -68,29 +68,34 @@ def faults() -> Iterator[Derivation]:
             f"Adam: {name}", ours, torch_rule(optim.Adam, **options), dict.fromkeys(("theta", *tensors), (word,))
         )
 
-    yield adam("bias correction missing", Bent(correct_m=False, correct_v=False), "the bias correction is missing")
-    yield adam("bias correction of m missing", Bent(correct_m=False), "correction of m is missing")
-    yield adam("bias correction of v missing", Bent(correct_v=False), "correction of v is missing")
-    yield adam("β instead of βᵗ", Bent(beta_for_power=True), "β instead of βᵗ")
+    yield adam("bias correction missing", Bent(correct_m=False, correct_v=False), "the bias corrections are left out")
+    yield adam("bias correction of m missing", Bent(correct_m=False), "division by 1 - β₁ ** t is left out")
+    yield adam("bias correction of v missing", Bent(correct_v=False), "division by 1 - β₂ ** t is left out")
+    yield adam("β instead of βᵗ", Bent(beta_for_power=True), "β stands where β ** t belongs")
     yield adam("count one ahead", Bent(late_count=1), "one ahead")
     yield adam("ε inside the root", Bent(eps=1e-4, inside=True), "inside the root", eps=1e-4)
-    yield adam("ε missing", Adam(eps=0.0), "ε is missing", eps=1e-4)
-    yield adam("the square missing in v", Bent(squared=False), "square of the gradient", "exp_avg_sq")
-    yield adam("m is a sum", Summed(), "m is a sum", "exp_avg")
+    yield adam("ε missing", Adam(eps=0.0), "term ε is left out", eps=1e-4)
+    yield adam("the square missing in v", Bent(squared=False), "not its square, stands in 'v =", "exp_avg_sq")
+    yield adam("m is a sum", Summed(), "factor 1 - β₁ is left out in 'm =", "exp_avg")
     yield adam("β₁ and β₂ swapped", Adam(0.999, 0.9), "swapped", *moments)
-    yield adam("weight decay missing", Adam(), "weight decay is missing", *moments, weight_decay=0.1)
+    yield adam("weight decay missing", Adam(), "term weight decay * θ is left out", *moments, weight_decay=0.1)
     yield adam("weight decay doubled", Adam(weight_decay=0.2), "weight decay is doubled", *moments, weight_decay=0.1)
     yield fault(
         "Adam: bias correction of v missing, ε inside the root", Bent(eps=1e-4, inside=True, correct_v=False),
-        torch_rule(optim.Adam, eps=1e-4), {"theta": ("correction of v is missing", "inside the root")},
+        torch_rule(optim.Adam, eps=1e-4), {"theta": ("division by 1 - β₂ ** t is left out", "inside the root")},
     )  # fmt: skip
     yield fault("Adam: one weight 1e-11", BrokenRule(Adam(), nudged), right, {"theta": ("a single element",)}, "1e-11")
     every = dict.fromkeys(("theta", *moments), ("coupled (in the gradient) instead",))
     decay = torch_rule(optim.AdamW, weight_decay=0.3)
     yield fault("AdamW: weight decay coupled", Adam(weight_decay=0.3), decay, every)
-    yield fault("AdamW: weight decay missing", AdamW(weight_decay=0.0), decay, {"theta": ("weight decay is missing",)})
+    yield fault(
+        "AdamW: weight decay missing", AdamW(weight_decay=0.0), decay, {"theta": ("lr * weight decay * θ is left out",)}
+    )
     yield fault("AdamW: weight decay doubled", AdamW(weight_decay=0.6), decay, {"theta": ("weight decay is doubled",)})
     yield fault("AdamW: weight decay halved", AdamW(weight_decay=0.15), decay, {"theta": ("weight decay is halved",)})
     yield fault(
-        "AdamW: decay not times η", Undecayed(weight_decay=0.3), decay, {"theta": ("not multiplied by the lea",)}
+        "AdamW: decay not times η",
+        Undecayed(weight_decay=0.3),
+        decay,
+        {"theta": ("factor lr is left out in 'θ = θ - lr * weight decay",)},
     )

@@ -68,7 +68,7 @@ def first() -> list[Derivation]:
             BrokenRule(SGD(0.9), lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 10)),
             torch_rule(optim.SGD, momentum=0.9),
             rate,
-            {"theta": ("factor of 0.1",)},
+            {"theta": ("lr is 0.002, not 0.02",)},
         ),
         planted(
             "Adam: β₂ 0.99 for 0.999",
@@ -92,7 +92,7 @@ def first() -> list[Derivation]:
             RMSprop(0.9, 0.0),
             torch_rule(optim.RMSprop, alpha=0.9, eps=1e-3, momentum=0.9),
             rate,
-            {"theta": ("momentum", "ε is missing")},
+            {"theta": ("momentum", "ε is left out")},
         ),
         planted(
             "SGD: clipped gradients",

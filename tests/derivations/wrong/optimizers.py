@@ -60,18 +60,18 @@ def of_calls(
         return dict.fromkeys(tensors, words)
 
     rows: list[tuple[str, Wrapped, dict[str, tuple[str, ...]]]] = [
-        ("sign", lambda r, w, g, s, lr: r.right.update(w, g, s, -lr), {"theta": ("climbs",)}),
+        ("sign", lambda r, w, g, s, lr: r.right.update(w, g, s, -lr), {"theta": ("the sign of lr",)}),
         (
             "learning rate twice",
             lambda r, w, g, s, lr: r.right.update(w, g, s, lr * lr),
-            {"theta": ("rate is applied twice",)},
+            {"theta": ("lr is squared: applied twice",)},
         ),
         (
             "learning rate left out",
             lambda r, w, g, s, lr: r.right.update(w, g, s, 1.0),
-            {"theta": ("rate is left out",)},
+            {"theta": ("the factor lr is left out",)},
         ),
-        ("half the step", lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 2), {"theta": ("factor ½",)}),
+        ("half the step", lambda r, w, g, s, lr: r.right.update(w, g, s, lr / 2), {"theta": ("lr is halved",)}),
         (
             "the gradient of one step ago",
             lambda r, w, g, s, lr: r.right.update(w, (r.seen[-2] if len(r.seen) > 1 else g * 0), s, lr),
@@ -121,18 +121,20 @@ def faults() -> Iterator[Derivation]:
         return fault(f"SGD: {name}", ours, torch_rule(optim.SGD, **options), dict.fromkeys(tensors, (word,)))
 
     momentum, nesterov, decay = {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}
-    yield sgd("weight decay missing", SGD(), decay, "weight decay is missing")
+    yield sgd("weight decay missing", SGD(), decay, "term weight decay * θ is left out")
     yield sgd("weight decay doubled", SGD(weight_decay=0.2), decay, "weight decay is doubled")
-    yield sgd("weight decay of the wrong sign", _Undecaying(), decay, "wrong sign")
+    yield sgd("weight decay of the wrong sign", _Undecaying(), decay, "the sign of weight decay * θ is wrong")
     yield sgd("weight decay decoupled", _Decoupled(0.9), {**momentum, **decay}, "decoupled instead of coupled", buffer)
     yield fault(
         "SGD: momentum missing",
         SGD(),
         torch_rule(optim.SGD, **momentum),
-        {"theta": ("momentum is missing",)},
+        {"theta": ("momentum is left out (taken as 0)",)},
     )
-    yield sgd("dampening missing", SGD(0.9), {"momentum": 0.9, "dampening": 0.3}, "dampening is missing", buffer)
-    yield sgd("dampened by 1 − μ", SGD(0.9, 0.9), momentum, "dampened by 1 − μ", buffer)
+    yield sgd(
+        "dampening missing", SGD(0.9), {"momentum": 0.9, "dampening": 0.3}, "factor 1 - dampening is left out", buffer
+    )
+    yield sgd("dampened by 1 − μ", SGD(0.9, 0.9), momentum, "momentum stands where dampening belongs", buffer)
     yield sgd(
         "first gradient dampened", Dampened(0.9, 0.3), {"momentum": 0.9, "dampening": 0.3}, "first gradient", buffer
     )
@@ -143,8 +145,8 @@ def faults() -> Iterator[Derivation]:
         SGD(0.9),
         torch_rule(optim.SGD, **nesterov, **decay),
         {
-            "theta": ("look-ahead is missing", "weight decay is missing"),
-            "momentum_buffer": ("weight decay is missing",),
+            "theta": ("look-ahead is missing", "term weight decay * θ is left out"),
+            "momentum_buffer": ("term weight decay * θ is left out",),
         },
     )
     yield fault(
@@ -214,9 +216,9 @@ def of_rmsprop() -> Iterator[Derivation]:
         "RMSprop: ε missing",
         RMSprop(0.9, 0.0),
         torch_rule(optim.RMSprop, alpha=0.9, eps=1e-4),
-        {"theta": ("ε is missing",)},
+        {"theta": ("term ε is left out",)},
     )
-    yield fault("RMSprop: root missing", _Unrooted(0.9), right, {"theta": ("root of v is missing",)})
+    yield fault("RMSprop: root missing", _Unrooted(0.9), right, {"theta": ("root of v is not taken",)})
     yield fault("RMSprop: α and 1 − α swapped", RMSprop(1 - 0.9), right, dict.fromkeys(both, ("swapped",)))
     yield fault(
         "RMSprop: centring missing",
@@ -228,5 +230,5 @@ def of_rmsprop() -> Iterator[Derivation]:
         "RMSprop: weight decay missing",
         RMSprop(0.9),
         torch_rule(optim.RMSprop, alpha=0.9, weight_decay=0.1),
-        dict.fromkeys(both, ("weight decay is missing",)),
+        dict.fromkeys(both, ("term weight decay * θ is left out",)),
     )

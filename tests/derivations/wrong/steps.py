@@ -50,8 +50,8 @@ def faults() -> Iterator[Derivation]:
         {"theta": ("previous step is still in it|never zeroed",)},
     )
     yield _fault("gradient of one step ago", _late, {"theta": ("one step ago",)})
-    yield _fault("the step climbs", _climbing, {"theta": ("climbs",)})
-    yield _fault("1/N once more in the update", _averaging, {"theta": ("N times too small|factor",)})
+    yield _fault("the step climbs", _climbing, {"theta": ("the sign of lr",)})
+    yield _fault("1/N once more in the update", _averaging, {"theta": ("lr is 0.0125, not 0.1",)})
 
 
 def _fault(name: str, make: Callable[[], Any], causes: dict[str, tuple[str, ...]]) -> Derivation:

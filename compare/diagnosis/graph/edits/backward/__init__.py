@@ -1,0 +1,1 @@
+"""Edits of the derivation: another rule for one of its steps."""

@@ -1,0 +1,1 @@
+"""Edits of the reference: the right gradient of another function."""

@@ -1,0 +1,1 @@
+"""What books write: fused operations in their parts, and the derivatives that are known in closed form."""

@@ -1,0 +1,1 @@
+"""The reference written down: its operations, their formulas, and how it is run again."""
