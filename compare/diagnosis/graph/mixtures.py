@@ -18,6 +18,7 @@ from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit, Hypothesis
 from handgrad.compare.diagnosis.graph.record.node import Edge, Node
 
 SUMS = {"add", "sub"}
+KIND = "weights of a mixture"
 
 
 def mixtures(draw: Draw, made: Projected) -> Iterator[Hypothesis]:
@@ -36,13 +37,13 @@ def mixtures(draw: Draw, made: Projected) -> Iterator[Hypothesis]:
                 edits = _with_weights(draw, {e: s for e, s in signs.items() if e not in kept}, node.index, other.index)
                 made_of = draw.result({edit.edge: edit.with_factor(1.0) for edit in edits})
                 if edits and made_of is not None and np.allclose(made_of, m, 1e-6, 1e-9 * float(np.abs(m).max())):
-                    key = "weights of a mixture", (("late", node.index), ("other", other.index), ("kept", kept))
+                    key = KIND, (("late", node.index), ("other", other.index), ("kept", kept))
                     yield Hypothesis((FactoredEdit.of(edits[0])._replace(key=key).at(edits),))
 
 
 def _with_weights(draw: Draw, signs: dict[Edge, int], late: int, other: int) -> list[StepEdit]:
-    keys = {e: ("weights of a mixture", (("late", late), ("other", other), ("sign", sign))) for e, sign in signs.items()}
-    found = [draw.edit(edge, key) for edge, key in keys.items()]
+    of = ("late", late), ("other", other)
+    found = [draw.edit(edge, (KIND, (*of, ("sign", sign)))) for edge, sign in signs.items()]
     return [edit for edit in found if edit is not None]
 
 
