@@ -13,17 +13,23 @@ from handgrad.compare.judge.case import Case
 Change = Callable[[np.ndarray], np.ndarray]
 
 # How unlikely each edit is, in tens for each thing that went wrong.
-UNLIKELY = {
-    "zero": 5, "one": 6, "kept by torch": 6,
-    "never zeroed": 10, "one step late": 10, "updated too early": 10, "transposed": 10,
-    "reversed": 11, "rolled": 11, "outputs exchanged": 11, "not transposed": 11, "δ summed": 11, "input rounded": 11,
-    "input reversed": 11, "input rolled": 11,
-    "permuted": 12, "reshaped": 12, "other pairs": 12, "derivative twice": 12, "input transposed": 12,
-    "input negated": 12, "input doubled": 12, "input halved": 12, "input as 0": 12, "own input moved": 12,
-    "input as 1": 13, "added": 13,
-    "another output": 14, "its own output": 14,
-    "product summed": 15,
+EDITS: dict[int, tuple[str, ...]] = {
+    5: ("zero",),
+    6: ("one", "kept by torch"),
+    10: ("never zeroed", "one step late", "updated too early", "transposed", "target left out", "class terms"),
+    11: (
+        "reversed", "rolled", "outputs exchanged", "not transposed", "δ summed", "some examples", "clipped",
+        "input reversed", "input rolled", "input rounded", "other squashing", "sign of the error", "classes shifted",
+    ),
+    12: (
+        "permuted", "reshaped", "other pairs", "derivative twice", "derivative too much", "absolute value", "sign only",
+        "root", "input transposed", "input negated", "input doubled", "input halved", "input as 0", "own input moved",
+    ),
+    13: ("input as 1", "added"),
+    14: ("another output", "its own output", "power"),
+    15: ("product summed",),
 }  # fmt: skip
+UNLIKELY = {edit: complexity for complexity, edits in EDITS.items() for edit in edits}
 
 
 class Hypothesis(NamedTuple):

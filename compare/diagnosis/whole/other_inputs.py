@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -18,6 +18,15 @@ from handgrad.compare.judge.names import parameter, parameters_among
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 
 SOURCES = {"input gradient": "x", "loss gradient": "output"}  # of which input an output is the gradient
+EXAMPLES: tuple[tuple[str, Callable[[int], slice]], ...] = (
+    ("only the first example of the batch counts", lambda n: slice(0, 1)),
+    ("only the last example of the batch counts", lambda n: slice(n - 1, n)),
+    ("the first example of the batch is left out", lambda n: slice(1, n)),
+    ("the last example of the batch is left out", lambda n: slice(0, n - 1)),
+    ("only the first half of the examples counts", lambda n: slice(0, n // 2)),
+    ("only the last half of the examples counts", lambda n: slice(n // 2, n)),
+)
+NAMES = {"x": "x", "dy": "the upstream gradient", "output": "ŷ", "target": "the target"}
 FACTORS = (
     ("δ summed", "the upstream gradient", ""),
     ("product summed", "δ·x", "x"),
@@ -40,8 +49,7 @@ def _result(name: str, case: Case) -> np.ndarray | None:
 
 def of_other_inputs(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     """The reference at another input."""
-    names = {"x": "x", "dy": "the upstream gradient", "output": "ŷ", "target": "the target"}
-    names |= {parameter(name): name for name in parameters_among(case.inputs)}
+    names = {parameter(name): name for name in parameters_among(case.inputs)} | NAMES
     # where the output is right, the numbers are where they belong in the forward pass
     wrong = "output" in case.beside and not case.beside["output"].agrees()
     own = parameter(case.parameter) if case.parameter else SOURCES.get(case.output)
@@ -56,6 +64,19 @@ def of_other_inputs(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     for name in case.parameters_after:
         early = Cause("updated too early", f"{name} was updated before it was used to propagate", name)
         yield Hypothesis(early, partial(_with_parameter_after, sides, name))
+
+
+def of_some_examples(sides: Sides, case: Case) -> Iterator[Hypothesis]:
+    """A parameter's gradient of a part of the batch: the reference where δ of the others is 0."""
+    if case.parameter and case.inputs["dy"].ndim and case.batch == len(case.inputs["dy"]) > 1:
+        for words, rows in EXAMPLES:
+            yield Hypothesis(Cause("some examples", words), partial(_with_examples, sides, rows))
+
+
+def _with_examples(sides: Sides, rows: Callable[[int], slice], case: Case) -> np.ndarray | None:
+    kept = np.zeros_like(case.inputs["dy"])
+    kept[rows(case.batch)] = case.inputs["dy"][rows(case.batch)]
+    return rerun(sides, case, {"dy": kept})
 
 
 def _edits_of(value: np.ndarray, key: str) -> Iterator[Edit]:

@@ -14,6 +14,13 @@ from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.sides import Sides
 
 DISTINCT = 6  # different numbers that are more than chance in another order
+VALUES: tuple[tuple[str, str, Change], ...] = (
+    ("absolute value", "it is the absolute value of the right gradient", np.abs),
+    ("sign only", "only the sign of the right gradient is left", np.sign),
+    ("power", "it is the square of the right gradient", np.square),
+    ("power", "it is the cube of the right gradient", lambda v: v**3),
+)
+ROOT: tuple[str, str, Change] = ("root", "the root is taken", np.sqrt)
 SHORT = 4  # turned round, an axis of two or three is what many other edits make of it, too
 
 
@@ -70,6 +77,23 @@ def moves(axis: int, size: int) -> Iterator[Edit]:
     for by in (1, -1) if size > 2 else ():
         there, back = (partial(np.roll, shift=k, axis=axis) for k in (by, -by))
         yield Edit("rolled", f"rolled by {by} along axis {axis}", there, back)
+
+
+def of_its_values(sides: Sides, case: Case) -> Iterator[Hypothesis]:
+    """A function of the reference's gradient, number by number, or the root of its loss."""
+    if case.output == "output":
+        return
+    for edit, phrase, change in VALUES if case.output != "loss" else (ROOT,):
+        yield Hypothesis(Cause(edit, phrase), partial(_changed, change))
+    m, t = case.manual, case.torch
+    limit, norm, size = (float(v) for v in (np.abs(m).max(initial=0), np.linalg.norm(m), np.linalg.norm(t)))
+    if 0 < limit < np.abs(t).max(initial=0) and float(f"{limit:.4g}") == limit:
+        clip = partial(np.clip, a_min=-limit, a_max=limit)
+        yield Hypothesis(Cause("clipped", f"it is clipped to ±{limit:g}"), partial(_changed, clip))
+    rounded = float(f"{norm:.4g}")
+    if 0 < norm < size and abs(rounded - norm) < 1e-12 * norm:
+        cause = Cause("clipped", f"its norm is clipped, or scaled, to {rounded:g}")
+        yield Hypothesis(cause, lambda c: c.torch * (rounded / float(np.linalg.norm(c.torch))))
 
 
 def _reshaped(case: Case) -> np.ndarray | None:

@@ -65,16 +65,16 @@ def of_linear() -> Iterator[Derivation]:
     yield linear(
         "the batch summed before the outer product",
         {DW: lambda v, s: np.outer(s.dy.sum(axis=0), s.x.sum(axis=0))},
-        {DW: ("summed before the product",)},
+        {DW: ("the sum of δ over axis 0 stands for δ",)},
     )
     yield linear(
         "the batch averaged before the outer product",
         {DW: lambda v, s: np.outer(s.dy.mean(axis=0), s.x.mean(axis=0))},
-        {DW: ("averaged before the product",)},
+        {DW: ("the mean of δ over axis 0 stands for δ",)},
     )
     yield linear("dW transposed", {DW: lambda v, s: s.x.T @ s.dy}, {DW: ("it is transposed",)})
     yield linear("dW transposed, square", {DW: lambda v, s: s.x.T @ s.dy}, {DW: ("it is transposed",)}, square=True)
-    yield linear("dx by Wᵀ", {DX: lambda v, s: s.dy @ s.params["weight"].T}, {DX: ("weight is transposed",)}, True)
+    yield linear("dx by Wᵀ", {DX: lambda v, s: s.dy @ s.params["weight"].T}, {DX: ("put through the layer",)}, True)
     yield linear("dx without W", {DX: lambda v, s: s.dy * 1}, {DX: ("weightᵀ is left out",)}, True)
     yield linear("rows of dW permuted", {DW: lambda v, s: v[[2, 0, 4, 1, 3]]}, {DW: ("axis 0 are permuted",)})
     yield linear("dW rolled", {DW: lambda v, s: np.roll(v, 1, 1)}, {DW: ("rolled by 1 along axis 1",)})
@@ -83,9 +83,9 @@ def of_linear() -> Iterator[Derivation]:
     yield linear(
         "the last example left out", {DW: lambda v, s: s.dy[:-1].T @ s.x[:-1]}, {DW: ("last example .* left out",)}
     )
-    yield linear("upstream ignored in dx", {DX: lambda v, s: (s.dy * 0 + 1) @ s.params["weight"]}, {DX: ("upstream",)})
-    yield linear("upstream ignored in dW", {DW: lambda v, s: (s.dy * 0 + 1).T @ s.x}, {DW: ("upstream",)})
-    yield linear("the output in dW", {DW: lambda v, s: s.dy.T @ s.y}, {DW: ("own output",)}, square=True)
+    yield linear("upstream ignored in dx", {DX: lambda v, s: (s.dy * 0 + 1) @ s.params["weight"]}, {DX: ("δ is left",)})
+    yield linear("upstream ignored in dW", {DW: lambda v, s: (s.dy * 0 + 1).T @ s.x}, {DW: ("δ is left out",)})
+    yield linear("the output in dW", {DW: lambda v, s: s.dy.T @ s.y}, {DW: ("stands where x belongs",)}, square=True)
     yield linear("dW without x", {DW: lambda v, s: s.dy.T @ (s.x * 0 + 1)}, {DW: ("x is left out",)})
     yield linear("the examples of x in another order", {DW: lambda v, s: s.dy.T @ s.x[::-1]}, {DW: ("x is reversed",)})
 
@@ -93,11 +93,11 @@ def of_linear() -> Iterator[Derivation]:
 def of_linear_forward() -> Iterator[Derivation]:
     """A forward pass that is wrong while the gradients are right for the right function, and the reverse."""
     yield linear("bias left out", {OUT: lambda v, s: s.x @ s.params["weight"].T}, {OUT: ("bias is left out",)})
-    yield linear("bias subtracted", {OUT: lambda v, s: v - 2 * s.params["bias"]}, {OUT: ("bias is subtracted",)})
+    yield linear("bias subtracted", {OUT: lambda v, s: v - 2 * s.params["bias"]}, {OUT: ("−bias stands for bias",)})
     yield linear("bias twice", {OUT: lambda v, s: v + s.params["bias"]}, {OUT: ("bias is doubled",)})
     yield linear(
         "W transposed in forward", {OUT: lambda v, s: s.x @ s.params["weight"] + s.params["bias"]},
-        {OUT: ("weight is transposed",)}, square=True,
+        {OUT: ("weight: its axes are only reshaped",)}, square=True,
     )  # fmt: skip
     yield linear("forward negated", {OUT: lambda v, s: -v}, {OUT: ("sign is flipped",)})
     slope = planted(
@@ -111,7 +111,7 @@ def of_linear_forward() -> Iterator[Derivation]:
     )  # fmt: skip
     yield planted(
         "Linear: the whole layer without its bias's sign", LAYER, _Negated(5, 3), nn.Linear(5, 3), {"x": (4, 5)},
-        {OUT: ("bias is subtracted",), DB: ("sign is flipped",)},
+        {OUT: ("−bias stands for bias",), DB: ("sign is flipped",)},
     )  # fmt: skip
 
 
@@ -172,21 +172,21 @@ def of_activations() -> Iterator[Derivation]:
     leaky = partial(activation, LeakyReLU(0.1), nn.LeakyReLU(0.1))
     sigmoid = partial(activation, Sigmoid(), nn.Sigmoid())
     tanh = partial(activation, Tanh(), nn.Tanh())
-    missing = "g'(z) is missing"
-    yield relu("derivative 1 where it is off", lambda v, s: s.dy * 1, "also where the ReLU is off")
-    yield relu("mask inverted", lambda v, s: s.dy * (s.x < 0), "mask is inverted")
+    missing = "' is taken as 1"
+    yield relu("derivative 1 where it is off", lambda v, s: s.dy * 1, "relu' is taken as 1")
+    yield relu("mask inverted", lambda v, s: s.dy * (s.x < 0), "mask of relu(x) is inverted")
     yield relu("times z", lambda v, s: v * s.x, "a factor x too much")
-    yield relu("mask from the upstream", lambda v, s: s.dy * (s.dy > 0), "mask is taken from the upstream")
-    yield leaky("slope lost", lambda v, s: s.dy * (s.x > 0), "that of ReLU")
+    yield relu("mask from the upstream", lambda v, s: s.dy * (s.dy > 0), "the mask of relu(x) is taken from δ")
+    yield leaky("slope lost", lambda v, s: s.dy * (s.x > 0), "0.1 is left out (taken as 0)")
     yield leaky(
         "slope everywhere",
         lambda v, s: s.dy * 0.1,
         "x · 0.1 stands for x|x · 0.1 is taken everywhere|0.1 stands for 1 in where(x > 0, 1, 0.1)",
     )
-    yield leaky("slope squared", lambda v, s: np.where(s.x > 0, s.dy, 0.01 * s.dy), "g'(z) is applied twice|of 0.1")
+    yield leaky("slope squared", lambda v, s: np.where(s.x > 0, s.dy, 0.01 * s.dy), "the constant 0.1 is applied twice")
     yield sigmoid("g' missing", lambda v, s: s.dy * 1, missing)
     yield sigmoid("z(1 − z)", lambda v, s: s.dy * s.x * (1 - s.x), "z(1 − z) stands for")
-    yield sigmoid("g' at the activation", lambda v, s: s.dy * _slope(_sigma(s.x)), "at the activation instead of z")
+    yield sigmoid("g' at the activation", lambda v, s: s.dy * _slope(_sigma(s.x)), "itself, where x belongs")
     yield sigmoid("1 − a left out", lambda v, s: s.dy * s.y, "y stands for")
     yield sigmoid("a left out", lambda v, s: s.dy * (1 - s.y), "a factor sigmoid(x) is missing")
     yield sigmoid("tanh's formula", lambda v, s: s.dy * (1 - s.y * s.y), "1 − y² stands")
@@ -194,7 +194,7 @@ def of_activations() -> Iterator[Derivation]:
     yield sigmoid("g' missing and 1/N", lambda v, s: s.dy / len(s.x), missing, "N times too small")
     yield tanh("g' missing", lambda v, s: s.dy * 1, missing)
     yield tanh("1 − z²", lambda v, s: s.dy * (1 - s.x * s.x), "1 − z² stands for")
-    yield tanh("g' at the activation", lambda v, s: s.dy * (1 - np.tanh(s.y) ** 2), "at the activation instead of z")
+    yield tanh("g' at the activation", lambda v, s: s.dy * (1 - np.tanh(s.y) ** 2), "itself, where x belongs")
     yield tanh("1 − a", lambda v, s: s.dy * (1 - s.y), "1 − y stands for")
     yield tanh("sigmoid's formula", lambda v, s: s.dy * s.y * (1 - s.y), "y(1 − y) stands")
     yield tanh(
@@ -203,7 +203,7 @@ def of_activations() -> Iterator[Derivation]:
         "1 + y² stands|the sign between 1 and tanh · tanh is wrong in 1 − tanh · tanh",
     )
     yield tanh("a² only", lambda v, s: s.dy * s.y * s.y, "y² stands")
-    yield tanh("upstream ignored", lambda v, s: 1 - s.y * s.y, "upstream gradient is left out")
+    yield tanh("upstream ignored", lambda v, s: 1 - s.y * s.y, "δ is left out")
     yield tanh("float32 result", lambda v, s: v.astype(np.float32).astype(np.float64), "float32")
 
 
@@ -225,7 +225,7 @@ def of_two() -> Iterator[Derivation]:
     yield linear(
         "dx by Wᵀ and 1/N",
         {DX: lambda v, s: s.dy @ s.params["weight"].T / len(s.x)},
-        {DX: ("weight is transposed", "N times too small")},
+        {DX: ("put through the layer as in the forward pass", "N times too small")},
         square=True,
     )
     yield linear(

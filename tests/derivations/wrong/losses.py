@@ -74,7 +74,7 @@ def faults() -> Iterator[Derivation]:
     yield broken("MSE", "sum in the value", {J: lambda v, z, y: v * z.size}, {J: ("NK times too large",)})
     yield broken("MSE", "target − output", {G: lambda g, z, y: 2 * (y - z) / z.size}, {G: ("sign is flipped",)})
     yield broken("MSE", "absolute error in the gradient", {G: lambda g, z, y: np.abs(g)}, {G: ("absolute value",)})
-    yield broken("MSE", "target ignored", {G: lambda g, z, y: 2 * z / z.size}, {G: ("target is not subtracted",)})
+    yield broken("MSE", "target ignored", {G: lambda g, z, y: 2 * z / z.size}, {G: ("target is left out of ŷ",)})
     yield broken(
         "MSE", "sign of the error only", {G: lambda g, z, y: np.sign(z - y) / z.size}, {G: ("sign of the error",)}
     )
@@ -88,7 +88,10 @@ def faults() -> Iterator[Derivation]:
     yield broken("cross-entropy", "1/N twice", {G: lambda g, z, y: g / len(z)}, {G: ("N times too small",)})
     yield broken("cross-entropy", "divided by NK", {G: lambda g, z, y: g / z.shape[1]}, {G: ("K times too small",)})
     yield broken(
-        "cross-entropy", "softmax missing", {G: lambda g, z, y: (z - hot(z, y)) / len(z)}, {G: ("softmax is missing",)}
+        "cross-entropy",
+        "softmax missing",
+        {G: lambda g, z, y: (z - hot(z, y)) / len(z)},
+        {G: ("ŷ stands for p in",)},
     )
     yield broken(
         "cross-entropy",
@@ -128,7 +131,7 @@ def faults() -> Iterator[Derivation]:
         {G: lambda g, z, y: (softmax(z) - hot(z, (y + 1) % z.shape[1])) / len(z)},
         {G: ("classes are shifted by 1",)},
     )
-    yield broken("BCE", "p(1 − p) missing", {G: lambda g, p, y: (p - y) / p.size}, {G: ("missing in the denominator",)})
+    yield broken("BCE", "p(1 − p) missing", {G: lambda g, p, y: (p - y) / p.size}, {G: ("(1 − ŷ) is left out",)})
     yield broken("BCE", "1/K missing", {G: lambda g, p, y: g * 5}, {G: ("K times too large",)})
     yield broken(
         "BCE",
@@ -140,10 +143,10 @@ def faults() -> Iterator[Derivation]:
         "BCE",
         "the gradient of the first logarithm only",
         {G: lambda g, p, y: -y / p / p.size},
-        {G: ("the term with y is left",)},
+        {G: ("(1 − target) · log(1 − ŷ) in .* is missing",)},
     )
     yield broken(
-        "BCE with logits", "sigmoid missing", {G: lambda g, z, y: (z - y) / z.size}, {G: ("sigmoid is missing",)}
+        "BCE with logits", "sigmoid missing", {G: lambda g, z, y: (z - y) / z.size}, {G: ("sigmoid is left out",)}
     )
     yield broken(
         "BCE with logits", "σ' too much", {G: lambda g, z, y: g * logistic(z) * (1 - logistic(z))}, {G: ("factor σ'",)}

@@ -31,7 +31,7 @@ def faults() -> Iterator[Derivation]:
 
 def of_softmax() -> Iterator[Derivation]:
     """Faults in y ⊙ (δ − Σ δ y)."""
-    diagonal, projection = ("diagonal",), ("projection term",)
+    diagonal, projection = ("δ · p stands for sum(δ · p, axis 1)",), ("projection term|the path through sum(exp(x)",)
     yield broken("softmax", "only the diagonal", {DX: lambda v, s: s.dy * s.y * (1 - s.y)}, {DX: diagonal})
     yield broken("softmax", "projection missing", {DX: lambda v, s: s.dy * s.y}, {DX: projection})
     yield broken("softmax", "projection added", {DX: lambda v, s: 2 * s.dy * s.y - v}, {DX: projection})
@@ -97,7 +97,11 @@ def of_normalizations() -> Iterator[Derivation]:
         RMSNorm(6, eps=0.0),
         RIGHT["RMSNorm"][1],
         {"x": (4, 6)},
-        {OUT: ("ε",), DX: ("ε",), "gradient of weight": ("ε",)},
+        {
+            OUT: ("1e-06 is left out",),
+            DX: ("1e-06 is left out",),
+            "gradient of weight": ("1e-06 is left out",),
+        },
         "1e-6",
     )
     for layer in ("LayerNorm", "BatchNorm"):
@@ -136,7 +140,7 @@ def of_normalizations() -> Iterator[Derivation]:
             layer,
             "weight gradient without x̂",
             {"gradient of weight": lambda v, s: s.dy.sum(axis=0)},
-            {"gradient of weight": ("upstream gradient, summed over axis 0",)},
+            {"gradient of weight": ("x̂ is left out of x̂ · weight",)},
         )
     yield planted(
         "LayerNorm: ε 1e-6 for 1e-5",
@@ -152,9 +156,9 @@ def of_normalizations() -> Iterator[Derivation]:
 def of_gates() -> Iterator[Derivation]:
     """Faults in GELU, SiLU and softplus."""
     gelu, silu = GELU(), SiLU()
-    at = ("at the activation instead of z",)
+    at = ("itself, where x belongs",)
     yield broken("GELU", "g' at the activation", {DX: lambda v, s: s.dy * gelu.slope(s.y)}, {DX: at})
-    yield broken("GELU", "g' missing", {DX: lambda v, s: s.dy * 1}, {DX: ("g'(z) is missing",)})
+    yield broken("GELU", "g' missing", {DX: lambda v, s: s.dy * 1}, {DX: ("gelu' is taken as 1",)})
     yield broken(
         "GELU",
         "only Φ(z)",
@@ -193,7 +197,7 @@ def of_others() -> Iterator[Derivation]:
         "Conv1d",
         "kernel flipped in dx",
         {DX: lambda v, s: conv.input_gradient(flipped(s), s.x, s.dy)},
-        {DX: ("weight is reversed along axis 2",)},
+        {DX: ("weight is flipped (reversed along its taps)",)},
     )
     yield broken("Conv1d", "dW reversed", {W: lambda v, s: v[:, :, ::-1]}, {W: ("reversed along axis 2",)})
     yield broken("Conv1d", "dW with its channels swapped", {W: lambda v, s: v.transpose(1, 0, 2)}, {W: ("transposed",)})
