@@ -98,7 +98,7 @@ def sign_flipped() -> None:
     print(f"   check says: {report.findings[0].phrases[0]}")
     assert sorted(down, reverse=True) == down
     assert sorted(up) == up
-    assert report.findings[0].phrases == ("the sign is flipped: the step climbs",)
+    assert report.findings[0].phrases == ("the sign of lr * g is wrong in 'θ = θ - lr * g' (step)",)
 
 
 def no_bias() -> None:

@@ -20,9 +20,9 @@ FACTS = {
     "converging_is_not_right": [
         "9.99988047; 3.87498172 and 2.58052067, output 99.9947",
         "cause: a factor ½ too much (a 2 is missing)",
-        "cause: g'(z) is missing: the derivative is taken as 1, also where the ReLU is off",
-        "cause: the input x is left out (taken as 1)",
-        "cause: the batch is summed before the product: errors, activations apart",
+        "cause: the derivative of relu(x) is missing: relu' is taken as 1",
+        "cause: in the derivative of x @ weightᵀ by weightᵀ, the factor x is left out (taken as 1)",
+        "cause: in the derivative of x @ weightᵀ by weightᵀ, the sum of δ over axis 0 stands for δ",
         "∂J/∂2.input: weight was updated before it was used to propagate",
     ],
     "perceptron_and_adaline": ["20 corrections", "it says ½ to everything", "two layers  mistakes: 0"],
@@ -32,7 +32,7 @@ FACTS = {
     "learning_rate": ["1/h = 0.25, 2/h = 0.5", "η = 0.25  arrives in one step", "is 2.298"],
     "why_activations": ["equal bit for bit", "leaky-relu", "layer 9"],
     "one_image_epoch_by_epoch": ["the first test digit, a 7", "η        1e-01   1e-02   1e-03   1e-04   1e-05"],
-    "traps": ["(zero_grad() is missing)", "the sign is flipped: the step climbs", "together    13,002"],
+    "traps": ["(zero_grad() is missing)", "the sign of lr * g is wrong in", "together    13,002"],
 }
 
 
