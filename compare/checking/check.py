@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from handgrad.compare.checking import schedules as rate
 from handgrad.compare.checking.findings import CheckFailed, Report
 from handgrad.compare.checking.gather import run
@@ -19,6 +21,8 @@ from handgrad.compare.foundation.validation import DTYPES, choose, require_seed
 
 
 @torch_threads()
+@torch.inference_mode(False)
+@torch.enable_grad()  # whatever the caller has turned off: the reference is differentiated here
 def check(
     ours: Any,
     reference: Any,

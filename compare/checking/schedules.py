@@ -101,6 +101,12 @@ def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: i
         if worst is None or verdict.fraction > worst.fraction:
             worst, at = verdict, step
         optimizer.step()
-        scheduler.step()
+        try:
+            scheduler.step()
+        except Exception as error:
+            raise UsageError(
+                f"the torch reference must make a scheduler that takes {steps} steps, but after {step + 1} it raised "
+                f"{type(error).__name__}: {' '.join(str(error).split())}: give fewer steps=, or a longer schedule"
+            ) from error
     assert worst is not None
     return Report(name, (Finding("learning rate", worst, f"step {at}", steps),))

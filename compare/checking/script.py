@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -79,9 +80,16 @@ def _reference(thing: Any) -> tuple[str, list[str]] | None:
             return f"{prefix}.{name}", []
     if isinstance(thing, nn.Module):
         kind = type(thing)
+        if kind is nn.Sequential:
+            inside = [_reference(module) for module in thing.children()]
+            known = [reference for reference in inside if reference is not None]
+            shown = f"torch.nn.Sequential({', '.join(expression for expression, _ in known)})"
+            return (shown, [line for _, lines in known for line in lines]) if len(known) == len(inside) else None
         if kind.__module__.startswith("torch.nn"):
-            return f"torch.nn.{_one_line(repr(thing))}", []
-        return _imported(kind, _one_line(repr(thing)))
+            shown = f"torch.nn.{_one_line(repr(thing))}"
+            return (shown, []) if _is_python(shown) else None
+        # with which arguments a class of one's own was made, its instance does not tell
+        return None if inspect.signature(kind).parameters else _imported(kind, f"{kind.__name__}()")
     if isinstance(thing, type) or (callable(thing) and not dataclasses.is_dataclass(thing)):
         if (getattr(thing, "__module__", "") or "").startswith("torch.optim"):
             return f"torch.optim.{thing.__name__}", []
@@ -138,6 +146,15 @@ def _source_file(thing: Any) -> str | None:
     functions = [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
     code = next((f.__code__ for f in functions if hasattr(f, "__code__")), None)
     return None if code is None or code.co_filename.startswith("<") else code.co_filename
+
+
+def _is_python(text: str) -> bool:
+    """Whether it can be written in a script; the text of a module made of others cannot."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _one_line(text: str) -> str:

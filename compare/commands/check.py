@@ -84,7 +84,7 @@ def _run_file(file: Path) -> int:
         namespace = runpy.run_path(str(file), run_name="__main__")
     except SystemExit:
         return 0
-    except UsageError:
+    except (UsageError, BrokenPipeError):  # the latter is of whoever reads the output
         raise
     except Exception as problem:
         raise UsageError(f"{file} must run, but it raises {_last_line(problem)}") from problem
@@ -93,7 +93,7 @@ def _run_file(file: Path) -> int:
         if name.startswith(("check_", "test_")) and callable(thing) and thing.__module__ == "__main__":
             try:
                 thing()
-            except UsageError:
+            except (UsageError, BrokenPipeError):
                 raise
             except Exception as problem:
                 swallowed(problem, name)

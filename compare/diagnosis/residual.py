@@ -33,7 +33,8 @@ def gap(
         size = max(float(np.abs(seen.torch).max(initial=0)), float(np.abs(made).max(initial=0)))
         room = np.broadcast_to(seen.allowed, made.shape) * max(1.0, abs(factor)) + 64 * kind.eps * size + kind.tiny
         if seen.torch.dtype == np.float32:
-            room = room + 4 * float(np.finfo(np.float32).eps) * np.abs(seen.torch)
+            theirs = seen.torch if seen.torch.shape == made.shape else made  # of another shape: it is none of this
+            room = room + 4 * float(np.finfo(np.float32).eps) * np.abs(theirs)
         if fitted is not None:
             room = room + spread * np.abs(fitted)
         left = np.abs(np.subtract(seen.manual, made, dtype=np.float64)) / room

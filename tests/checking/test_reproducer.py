@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from handgrad import CheckFailed, check, manual
 
@@ -15,6 +16,7 @@ LAYER = """
 from dataclasses import dataclass
 import numpy as np
 import torch
+from torch import nn
 from handgrad import manual
 from handgrad import check
 
@@ -132,3 +134,27 @@ def test_a_method_is_named_by_its_owner() -> None:
     text = script((same, Negative().backward), torch.nn.Identity())
     assert "check((same, Negative().backward), torch.nn.Identity(), " in text
     assert "..." not in text
+
+
+class Scaled(nn.Module):
+    """A module of one's own, whose instance does not tell with what it was made."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+def test_a_module_made_with_unknown_arguments_is_not_made_up() -> None:
+    with pytest.raises(CheckFailed) as caught:
+        check((lambda x: 3 * x, lambda dy, x: 2 * dy), Scaled(3.0), x=(2, 3))
+    assert "Scaled()" not in caught.value.report.reproducer
+    assert "a Scaled, which cannot be imported, or was made with arguments" in caught.value.report.reproducer
+
+
+def test_modules_in_a_row_are_written_as_python() -> None:
+    with pytest.raises(CheckFailed) as caught:
+        check((lambda x: np.tanh(np.tanh(x)), lambda dy, x: dy), nn.Sequential(nn.Tanh(), nn.Tanh()), x=(2, 3))
+    assert "torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Tanh())" in caught.value.report.reproducer

@@ -25,6 +25,7 @@ from handgrad.compare.diagnosis.graph.record.node import Edge, Node, Tensor
 from handgrad.compare.diagnosis.graph.record.rerun import DOES_NOT_FIT
 from handgrad.compare.diagnosis.likelihood import STANDS, Tier
 
+OF_A_CONSTANT = {"constant left out", "constant twice", "constant of another size"}  # kinds of factors
 PROBES = 6  # random directions; two of them are used up by constants
 ALMOST = 1e-7  # what the search lets through, relative; the proof in full is by the bound
 PAIRED = 600  # edits that are tried in pairs
@@ -129,7 +130,9 @@ def _with_factor(draw: Draw, edit: StepEdit, value: float) -> Iterator[Hypothesi
     else:
         for name in draw.names(value, ALMOST, edit.edge):
             factor = draw.named[name]
-            stands = factor.inside and edit.edge[0] in factor.at
+            node = draw.trace.nodes[edit.edge[0]]
+            in_it = factor.inside and name.kind in OF_A_CONSTANT and bool(factor.at & draw.trace.before(node.index))
+            stands = in_it and node.operation in ("mul", "div")
             yield Hypothesis((FactoredEdit.of(edit, name, factor.complexity + STANDS * stands),))
         if edit.kind == RIGHT:  # a number without a name on top of an edit is no cause
             yield Hypothesis((FactoredEdit.of(edit, FITTED, Tier.NAMELESS),))
