@@ -21,8 +21,6 @@ from handgrad.compare.foundation.validation import DTYPES, choose, require_seed
 
 
 @torch_threads()
-@torch.inference_mode(False)
-@torch.enable_grad()  # whatever the caller has turned off: the reference is differentiated here
 def check(
     ours: Any,
     reference: Any,
@@ -58,10 +56,24 @@ def check(
     Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
     where there is nothing to compare: no inputs, or a reference that does not fit.
     """
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has turned off
+        report = _report(
+            ours, reference, x, output, target, theta, params, dy, learning_rate, steps, dtype, seed, name
+        )  # fmt: skip
+    if tell(report) and not report.agrees:
+        raise CheckFailed(report)
+    return report
+
+
+def _report(
+    ours: Any, reference: Any, x: Any, output: Any, target: Any, theta: Any, params: Any, dy: Any,
+    learning_rate: float, steps: int, dtype: str, seed: int, name: str,
+) -> Report:  # fmt: skip
+    """What comes of the check."""
     if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
         require_steps(steps)
         require_reference("a schedule", ours, reference)
-        return _deliver(rate.check_schedule(ours, reference, steps, name or f"{describe(ours)} beside torch"))
+        return rate.check_schedule(ours, reference, steps, name or f"{describe(ours)} beside torch")
     require_seed(seed)
     what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
     if len(what) != 1:
@@ -94,10 +106,4 @@ def check(
     if failing is not None:
         arrays = next(draw.arrays for draw in drawn if draw.label == failing.draw)
         report = dataclasses.replace(report, reproducer=reproduce(sides, ours, reference, arrays, failing.tensor))
-    return _deliver(report)
-
-
-def _deliver(report: Report) -> Report:
-    if tell(report) and not report.agrees:
-        raise CheckFailed(report)
     return report
