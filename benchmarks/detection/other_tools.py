@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from handgrad.compare.judge.sides import Arrays, LossSides, Sides, TrajectorySides, gradient_of, parameters_among
+from handgrad.compare.judge.names import gradient_of, parameters_among
+from handgrad.compare.judge.sides import Arrays, LossSides, Sides, TrajectorySides
 
 
 class Said(NamedTuple):

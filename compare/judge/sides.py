@@ -32,8 +32,6 @@ from handgrad.compare.judge.names import (
     parameters_among,
     theta_after,
 )
-from handgrad.compare.judge.names import parameter as parameter  # the diagnosis imports these from here
-from handgrad.compare.judge.names import parameter_of as parameter_of
 from handgrad.compare.rounding.bounded import Bounded
 from handgrad.torch_ref import parameters as torch_parameters
 

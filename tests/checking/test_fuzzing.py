@@ -21,7 +21,8 @@ from torch import nn
 from handgrad import check, data, manual
 from handgrad.compare.checking import check as checking
 from handgrad.compare.checking.draws import Draw
-from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, TrajectorySides, parameter
+from handgrad.compare.judge.names import parameter
+from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, TrajectorySides
 from handgrad.compare.pairs.table import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.lockstep import Lockstep

@@ -13,6 +13,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from handgrad import ROOMS
 from tests import ROOT
 
 FOLDERS = ("benchmarks", "compare", "data", "docs", "examples", "handgrad", "manual", "tests", "torch_ref", ".ci")
@@ -102,3 +103,11 @@ def copy_of_the_checkout(folder: Path) -> None:
             shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns(*GENERATED))
         elif path.is_file() and path.name != ".git":
             shutil.copy2(path, folder)
+
+
+def laid_out(top: Path) -> Path:
+    """A copy of the packages in a folder, without the digits, as they are installed."""
+    shutil.copytree(ROOT / "handgrad", top / "handgrad")
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, top / "handgrad" / room, ignore=shutil.ignore_patterns("MNIST", "__pycache__"))
+    return top

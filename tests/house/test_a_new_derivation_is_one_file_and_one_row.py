@@ -6,7 +6,6 @@ They are added to a copy of the project, which then knows them everywhere: --hel
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from handgrad import ROOMS
 from handgrad.compare.pairs import table
+from tests import ROOT
+from tests.house.environments import laid_out
 
-ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("compare", "data", "manual", "torch_ref")
 TABLE = "compare/pairs/table.py"
 
 # file of manual/, what its __all__ gains, the derivation, the table and its new row
@@ -117,10 +117,7 @@ NAMES = {"activation": "softsign", "loss": "mae", "optimizer": "adagrad", "sched
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the packages as they are installed, in which everything of NEW is added."""
-    top = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "handgrad", top / "handgrad")
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, top / "handgrad" / room, ignore=shutil.ignore_patterns("MNIST", "__pycache__"))
+    top = laid_out(tmp_path_factory.mktemp("house"))
     for file, name, derivation, rows, row in NEW:
         path = top / "handgrad" / "manual" / file
         text = path.read_text(encoding="utf-8")

@@ -1,6 +1,5 @@
 """Arrows point one way: import-linter keeps the contracts of pyproject.toml, and notices a planted import."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,18 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-
-ROOMS = ("compare", "data", "manual", "torch_ref")
+from tests.house.environments import laid_out
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the packages, laid out as they are installed."""
-    top = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "handgrad", top / "handgrad")
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, top / "handgrad" / room, ignore=shutil.ignore_patterns("MNIST", "__pycache__"))
-    return top
+    return laid_out(tmp_path_factory.mktemp("house"))
 
 
 def lint(house: Path) -> tuple[int, str]:

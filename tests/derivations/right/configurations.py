@@ -10,7 +10,8 @@ import torch
 from torch import nn, optim
 
 from handgrad import manual
-from handgrad.compare.judge.sides import Arrays, parameter
+from handgrad.compare.judge.names import parameter
+from handgrad.compare.judge.sides import Arrays
 from tests.derivations.case import LAYER, LOSS, RULE, Derivation
 from tests.derivations.right.layers import GELU, Normalization, RMSNorm, SiLU, Softmax, Softplus, batch_norm
 from tests.derivations.wrong.losses import PAIRS
