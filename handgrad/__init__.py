@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from handgrad import compare, data, manual, torch_ref  # noqa: F401
     from handgrad.compare.checking.check import check
     from handgrad.compare.checking.findings import CheckFailed, Report
+    from handgrad.compare.checking.specs import constant, indices, mask
     from handgrad.compare.foundation.errors import UsageError
+    from handgrad.compare.judge.derivations import stateful
 
     __version__: str
 
-__all__ = ["CheckFailed", "Report", "UsageError", "__version__", "check"]
+__all__ = [
+    "CheckFailed", "Report", "UsageError", "__version__", "check", "constant", "indices", "mask", "stateful",
+]  # fmt: skip
 
 ROOMS = ("compare", "data", "manual", "torch_ref")
 
@@ -36,6 +40,10 @@ _HOME = {
     "CheckFailed": "handgrad.compare.checking.findings",
     "Report": "handgrad.compare.checking.findings",
     "UsageError": "handgrad.compare.foundation.errors",
+    "constant": "handgrad.compare.checking.specs",
+    "indices": "handgrad.compare.checking.specs",
+    "mask": "handgrad.compare.checking.specs",
+    "stateful": "handgrad.compare.judge.derivations",
 }
 
 

@@ -26,7 +26,7 @@ from benchmarks.detection import held_out
 from benchmarks.detection.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
 from benchmarks.speed.timing import table
 from handgrad.compare.checking import check as checking
-from handgrad.compare.checking.draws import Draw
+from handgrad.compare.checking.draws import Draw, Drawn
 from handgrad.compare.foundation import process, threads
 from tests.derivations.case import STEP, Derivation
 from tests.derivations.right.configurations import configurations
@@ -91,7 +91,7 @@ def false_alarms(count: int) -> None:
     for c in configurations(count, seed=1):
         kinds = ["all", c.arguments["dtype"], *([c.group] if c.group else [])]
         with np.errstate(all="ignore"):
-            report = checking.run(c.name, c.sides, [Draw("draw", c.inputs)])
+            report = checking.run(c.name, Drawn(c.sides, [Draw("draw", c.inputs)]))
             said = {OURS: Said(not report.agrees), **{name: tool(c.sides, c.inputs) for name, tool in OTHERS.items()}}
         if not report.agrees:
             wrong = [f"{f.tensor}: {f.verdict.describe()}" for f in report.findings if not f.agrees]

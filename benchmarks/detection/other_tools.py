@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from handgrad.compare.judge.names import gradient_of, parameters_among
-from handgrad.compare.judge.sides import Arrays, LossSides, Sides, TrajectorySides
+from handgrad.compare.judge.sides import Arrays, LossSides, Sides
+from handgrad.compare.judge.trajectories import TrajectorySides
 
 
 class Said(NamedTuple):

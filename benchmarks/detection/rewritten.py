@@ -14,7 +14,8 @@ import sys
 import numpy as np
 
 from handgrad.compare.checking.evaluate import evaluate
-from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides
+from handgrad.compare.judge.sides import Arrays, Sides
+from handgrad.compare.judge.trajectories import TrajectorySides
 from handgrad.compare.rounding.bounded import Bounded
 from tests.derivations.right.rewritten import cases
 

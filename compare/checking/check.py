@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
-from handgrad.compare.checking import schedules as rate
+from handgrad.compare.checking.accept import Accepted, accepted
 from handgrad.compare.checking.findings import CheckFailed, Report
-from handgrad.compare.checking.gather import run
-from handgrad.compare.checking.inputs import layer_inputs, loss_inputs, require_steps, rule_inputs
+from handgrad.compare.checking.gather import on_copies, run
+from handgrad.compare.checking.layers import layer_inputs
 from handgrad.compare.checking.listeners import tell
+from handgrad.compare.checking.losses import loss_inputs
 from handgrad.compare.checking.references import describe, describe_reference, require_reference
 from handgrad.compare.checking.reproducer import reproduce
+from handgrad.compare.checking.rules import require_steps, rule_inputs
+from handgrad.compare.checking.schedules import check_schedule
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import torch_threads
-from handgrad.compare.foundation.validation import DTYPES, choose, require_seed
+from handgrad.compare.foundation.validation import COMPLEX, DTYPES, choose, require_learning_rate, require_seed
+
+LEARNING_RATE, STEPS = 0.01, 10  # of an update rule
 
 
 @torch_threads()
@@ -26,84 +32,144 @@ def check(
     reference: Any,
     *,
     x: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
     output: Any = None,
     target: Any = None,
     theta: Any = None,
-    params: Mapping[str, Any] | None = None,
     dy: Any = None,
-    learning_rate: float = 0.01,
-    steps: int = 10,
+    learning_rate: float | None = None,
+    steps: int | None = None,
+    metrics: Sequence[float] | None = None,
+    accept: str | Iterable[str] = (),
     dtype: str = "float64",
     seed: int = 0,
     name: str = "",
+    raises: bool = True,
 ) -> Report:
-    """Check a hand-derived layer, loss or update rule against torch; return the report, or raise it.
+    """Check a hand-derived layer, function, loss or update rule against torch; return the report, or raise it.
 
-    Give `x` for a layer, `output` and `target` for a loss, `theta` for an update rule, and none of them for a
-    schedule. Each is a shape, from which several inputs are drawn, an array, or a function of a NumPy generator.
-    A target may also be "class": integers below the number of outputs.
+    Give `x`, or `inputs` by name, for a layer or a function; `output` and `target` for a loss; `theta` for an update
+    rule; none of them for a schedule. Each is a shape, from which several inputs are drawn, an array or a tensor, or a
+    function of a NumPy generator. An input may also be `indices(below, shape)`, `mask(shape)` or `constant(…)`, by
+    which nothing is differentiated, as by any array of integers or booleans. The sizes in a shape may be named,
+    ("n", 8): named sizes differ from each other, and another draw changes them all.
 
-    ours    a layer (manual/layer.py), a loss or an optimizer (by their methods; no subclass is needed), or, for a
-            layer, a pair (forward, backward) of functions: see `handgrad.compare.judge.sides.FunctionSides`
+    ours    a layer (manual/layer.py), a loss or an optimizer, by their methods; no subclass is needed. A pair (forward,
+            backward) of functions: see `handgrad.compare.judge.derivations.Functions`. `stateful(…)` for an object
+            that keeps what it needs. One function of `inputs` that returns (J, gradients). For a loss also a pair
+            (loss, gradient), or one function that returns (J, gradient); for a rule also an optimizer of torch
     reference    an nn.Module, which is given the manual side's parameters by name; or a function of tensors,
-            reference(x, **params) or reference(output, target); for an update rule, an optimizer class, which is given
-            the rule's hyperparameters by name, or a function (parameters, lr) that makes an optimizer; for a schedule
-            a function of an optimizer that makes the scheduler
-    params  the parameters' shapes or values, for a pair of functions; for a layer its `init` says
-    dy      the upstream gradient; random unless given
-    steps   of an update rule, each with a random gradient
+            reference(*inputs, **params) or reference(output, target), which returns what `ours` does: a tensor, or
+            several in a tuple or a dictionary; for an update rule, an optimizer class, which is given the rule's
+            hyperparameters by name, or a function (parameters, lr) that makes an optimizer; for a schedule a function
+            of an optimizer that makes the scheduler
+    params  the parameters' shapes or values, for functions, or a module's own (its state_dict(), say); for a layer its
+            `init` says
+    target  of a loss; "class" asks for integers below the number of outputs
+    theta   of a rule: the size of one vector, or the shapes of tensors by name or in a list, as the rule takes them
+    dy      the upstream gradient; random unless given; for several outputs a dictionary or a tuple
+    learning_rate    of an update rule, 0.01; of a schedule the optimizer's own, from which torch's scheduler starts
+    steps   of an update rule, each with a random gradient, 10; of a schedule 100, or as many as torch's scheduler takes
+    metrics    what a schedule (step, metrics so far) and torch's scheduler are fed with, where they want it
+    accept  differences that are a note and no fault: "subgradient at 0", "subgradient at ties", "factor 1/2" …
+    dtype   float64, float32, complex128 or complex64
+    raises  whether a report of differences is raised, or returned too: bool(report) is the verdict
 
     Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
     where there is nothing to compare: no inputs, or a reference that does not fit.
     """
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has turned off
-        report = _report(
-            ours, reference, x, output, target, theta, params, dy, learning_rate, steps, dtype, seed, name
-        )  # fmt: skip
-    if tell(report) and not report.agrees:
+        asked = _Asked(x, inputs, params, output, target, theta, dy, learning_rate, steps, metrics, dtype, seed)
+        report = _report(ours, reference, asked, accepted(accept), name)
+    if tell(report) and raises and not report.agrees:
         raise CheckFailed(report)
     return report
 
 
-def _report(
-    ours: Any, reference: Any, x: Any, output: Any, target: Any, theta: Any, params: Any, dy: Any,
-    learning_rate: float, steps: int, dtype: str, seed: int, name: str,
-) -> Report:  # fmt: skip
+class _Asked(NamedTuple):
+    """The arguments of a check that say what it is of."""
+
+    x: Any
+    inputs: Mapping[str, Any] | None
+    params: Mapping[str, Any] | None
+    output: Any
+    target: Any
+    theta: Any
+    dy: Any
+    learning_rate: float | None
+    steps: int | None
+    metrics: Sequence[float] | None
+    dtype: str
+    seed: int
+
+
+KINDS = {"x": "a layer", "inputs": "a function", "output": "a loss", "theta": "an update rule"}
+# Which arguments go with which kind.
+BELONGS = {
+    "target": ("output",), "params": ("x", "inputs"), "dy": ("x", "inputs"), "metrics": (),
+    "steps": ("theta",), "learning_rate": ("theta",),
+}  # fmt: skip
+
+
+def _report(ours: Any, reference: Any, asked: _Asked, allow: Accepted, name: str) -> Report:
     """What comes of the check."""
-    if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
-        require_steps(steps)
+    given = [kind for kind in KINDS if getattr(asked, kind) is not None]
+    if not given and callable(ours) and not hasattr(ours, "forward"):
+        if asked.steps is not None:
+            require_steps(asked.steps)
+        if asked.learning_rate is not None:
+            require_learning_rate(asked.learning_rate)
         require_reference("a schedule", ours, reference)
-        return rate.check_schedule(ours, reference, steps, name or f"{describe(ours)} beside torch")
-    require_seed(seed)
-    what = [k for k, v in {"x": x, "output": output, "theta": theta}.items() if v is not None]
-    if len(what) != 1:
+        title = name or f"{describe(ours)} beside torch"
+        return check_schedule(ours, reference, title, asked.steps, asked.learning_rate, asked.metrics)
+    require_seed(asked.seed)
+    if len(given) != 1:
         raise UsageError(
-            "check takes exactly one of x= (a layer), output= (a loss) and theta= (an update rule), "
-            f"got {', '.join(what) or 'none'}"
+            "check takes exactly one of x= or inputs= (a layer or a function), output= (a loss) and theta= (an update "
+            f"rule), got {', '.join(given) or 'none'}"
         )
-    for extra, value, place in (("target", target, "output"), ("params", params, "x"), ("dy", dy, "x")):
-        if value is not None and what != [place]:
-            raise UsageError(f"{extra}= goes with {place}=, got it beside {what[0]}=: leave it out, or give {place}=")
-    if params is not None and not isinstance(params, Mapping):
-        raise UsageError(
-            f"params must be a dictionary of shapes or arrays by name, got {type(params).__name__}: "
-            "write {'gain': (8,)}"
-        )
-    require_reference({"x": "a layer", "output": "a loss", "theta": "an update rule"}[what[0]], ours, reference)
-    real = choose("dtype", dtype, DTYPES)
+    (kind,) = given
+    for extra, places in BELONGS.items():
+        if getattr(asked, extra) is not None and kind not in places:
+            where = " or ".join(f"{place}=" for place in places) or "a schedule"
+            raise UsageError(f"{extra}= goes with {where}, got it beside {kind}=: leave it out, or give {where}")
+    params = _mapping("params", asked.params)
+    inputs = _mapping("inputs", asked.inputs)
+    if inputs is not None and not inputs:
+        raise UsageError('inputs must have at least one input, got none: write inputs={"x": (4, 8)}')
+    require_reference(KINDS[kind], ours, reference)
+    real = choose("dtype", asked.dtype, DTYPES | COMPLEX)
+    if asked.dtype in COMPLEX and kind not in ("x", "inputs"):
+        raise UsageError(f"{KINDS[kind]} must be of real numbers, got dtype={asked.dtype!r}: choose float64")
     title = name or f"{describe(ours)} beside {describe_reference(ours, reference)}"
     try:
-        if x is not None:
-            sides, drawn = layer_inputs(ours, reference, x, params, dy, real, seed)
-        elif output is not None:
-            sides, drawn = loss_inputs(ours, reference, output, target, real, seed)
+        if kind == "output":
+            drawn = loss_inputs(ours, reference, asked.output, asked.target, real, asked.seed)
+        elif kind == "theta":
+            rate = LEARNING_RATE if asked.learning_rate is None else asked.learning_rate
+            steps = STEPS if asked.steps is None else asked.steps
+            drawn = rule_inputs(ours, reference, asked.theta, rate, steps, real, asked.seed)
         else:
-            sides, drawn = rule_inputs(ours, reference, theta, learning_rate, steps, real, seed)
+            drawn = layer_inputs(ours, reference, asked.x, inputs, params, asked.dy, asked.dtype, asked.seed)
     except (TypeError, ValueError) as problem:
         raise problem if isinstance(problem, UsageError) else UsageError(str(problem)) from problem
-    report = run(title, sides, drawn)
+    drawn = on_copies(drawn)
+    report = run(title, drawn, allow)
     failing = next((f for f in report.findings if not f.agrees), None)
     if failing is not None:
-        arrays = next(draw.arrays for draw in drawn if draw.label == failing.draw)
-        report = dataclasses.replace(report, reproducer=reproduce(sides, ours, reference, arrays, failing.tensor))
+        arrays = next(draw.arrays for draw in drawn.draws if draw.label == failing.draw)
+        report = replace(report, reproducer=reproduce(drawn.sides, ours, reference, arrays, failing.tensor))
     return report
+
+
+def _mapping(what: str, given: Any) -> Mapping[str, Any] | None:
+    """A dictionary of specs, or the parameters of a module by name."""
+    if isinstance(given, nn.Module):
+        return dict(given.named_parameters())
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(
+            f"{what} must be a dictionary of shapes or arrays by name, got {type(given).__name__}: "
+            "write {'gain': (8,)}"
+        )
+    return given

@@ -8,11 +8,14 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+from handgrad.compare.checking.specs import Indices, Mask, as_given, drawn
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import require_memory
-from handgrad.compare.judge.sides import Arrays
+from handgrad.compare.judge.sides import Arrays, Sides
 
+LARGE = 4.0  # times the numbers of a plain draw
 COPIES = 16  # of an input: both sides', their gradients, bounds, and several draws
 
 # What a person may give for x, output, target or theta.
@@ -26,6 +29,7 @@ class Kind(Enum):
     OTHER_BATCH = auto()  # another batch size, so that a factor N is told apart from a plain number
     LARGE = auto()  # four times the numbers
     DYADIC = auto()  # numbers with few bits, of which no sum or product rounds
+    BEYOND = auto()  # both sides of every constant that the reference or the derivation compares with
     KINKS = auto()  # points at which there may be no derivative
 
 
@@ -35,6 +39,14 @@ class Draw(NamedTuple):
     label: str  # as reports name it
     arrays: Arrays
     kind: Kind = Kind.PLAIN
+
+
+class Drawn(NamedTuple):
+    """Two sides, the draws on which they are compared, and what is to be said of these."""
+
+    sides: Sides
+    draws: list[Draw]
+    notes: tuple[str, ...] = ()
 
 
 def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:
@@ -51,8 +63,11 @@ def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, wh
             raise ValueError(
                 f"{what} must be made by its function, but that raises {type(problem).__name__}: {problem}: mend it"
             ) from problem
-    elif isinstance(spec, (np.ndarray, list, float)):
+    elif isinstance(spec, (np.ndarray, list, float, complex, torch.Tensor)):
         value = spec
+    elif isinstance(spec, (Indices, Mask)):
+        require_room(spec.shape, what)
+        value = drawn(spec, rng)
     elif _is_size(spec) or is_shape(spec):
         require_room(spec, what)
         value = away_from_zero(rng, spec) * scale
@@ -61,19 +76,21 @@ def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, wh
         raise TypeError(
             f"{what} must be a shape such as (4, 8), an array, or a function of a generator, got {shown}: give one"
         )
+    value = as_given(value)
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{what} must be an array without a mask, got a masked one: fill it first")
     try:
         value = np.array(value)  # a copy, and no subclass
     except ValueError as problem:
         raise ValueError(f"{what} must have rows of one length, got others: {problem}") from None
-    if value.dtype.kind not in "biuf":
+    if value.dtype.kind not in "biufc":
         raise TypeError(f"{what} must be floating-point numbers, got {value.dtype}: convert them to float first")
+    wanted = {"f": np.dtype(dtype), "c": np.result_type(dtype, np.complex64)}.get(value.dtype.kind, value.dtype)
     with np.errstate(over="ignore"):  # what is too large for float32 is named below
-        value = value.astype(dtype if value.dtype.kind == "f" else value.dtype.newbyteorder("="))
+        value = value.astype(wanted.newbyteorder("="))
     if value.size == 0:
         raise ValueError(f"{what} must have at least one element, got shape {value.shape}: give it some")
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
+    if value.dtype.kind in "fc" and not np.isfinite(value).all():
         count = int(np.count_nonzero(~np.isfinite(value)))
         raise ValueError(
             f"{what} must be finite in {value.dtype}, but {count} of {value.size} elements are not: replace them"
@@ -108,6 +125,12 @@ def _is_size(spec: Any) -> bool:
 def away_from_zero(rng: np.random.Generator, shape: Any) -> np.ndarray:
     """±(1/8 + |normal|): no element near a kink at 0, none tiny, none equal to another."""
     return rng.choice([-1.0, 1.0], shape) * (0.125 + np.abs(rng.normal(0, 1, shape)))
+
+
+def apart(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Dyadic arrays, each moved by another small step, so that no number of one ties with a number of another."""
+    finest = min((float(np.abs(a).min()) for a in arrays), default=1.0) * 2.0 ** -max(1, len(arrays) - 1).bit_length()
+    return [(a + j * finest).astype(a.dtype) for j, a in enumerate(arrays)]
 
 
 def dyadic(rng: np.random.Generator, shape: Any) -> np.ndarray:

@@ -17,8 +17,10 @@ from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge import two_precision
 from handgrad.compare.judge.agreement import EXACT, Verdict, judge, mismatched
 from handgrad.compare.judge.case import Case, Output
-from handgrad.compare.judge.names import DERIVATION, DY, is_theta
-from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
+from handgrad.compare.judge.casts import casts_inside
+from handgrad.compare.judge.names import DERIVATION, is_theta, is_upstream
+from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
+from handgrad.compare.judge.trajectories import TrajectorySides
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 # Where an operation without a rounding rule is noticed, which is not where it is used.
@@ -61,11 +63,12 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     locked = {k: _read_only(v) for k, v in inputs.items()}
     try:
         # a Bounded here was kept from an earlier call, by a derivation that is not pure
-        plain = {k: v.value if isinstance(v, Bounded) else v for k, v in sides.manual(locked).items()}
+        plain = {k: _kept(v) for k, v in sides.manual(locked).items()}
+    except UsageError:
+        raise
     except Exception as problem:
         swallowed(problem, "the derivation")
-        said = _writes_in_place(problem, sides, inputs) or _what_it_raised(problem)
-        return {DERIVATION: _faulty(Fault.RAISES, said, 0)}
+        return {DERIVATION: _faulty(Fault.RAISES, _what_it_raised(problem), 0)}
     plain = {k: v for k, v in plain.items() if k in theirs or not _is_state(sides, k)}  # a rule's own need be no array
     odd = {name: text for name, value in plain.items() if (text := _no_floats(name, value, theirs.get(name)))}
     if odd:
@@ -73,8 +76,8 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         return {name: _faulty(Fault.NO_ARRAY, text, sizes[name]) for name, text in odd.items()}
     arbiter = two_precision.Arbiter(sides, inputs)
     ours, reason = _on_bounds(sides, inputs, precision)
-    if reason and DY in inputs:  # the forward pass may have its bounds all the same
-        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != DY}, precision)
+    if reason and any(map(is_upstream, inputs)):  # the forward pass may have its bounds all the same
+        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if not is_upstream(k)}, precision)
     tolerances: dict[str, float] = {}
     if reason:
         tolerances = _two_precision_tolerance(sides, inputs, reason)
@@ -188,6 +191,8 @@ def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays)
     if any(is_float(v) and not np.array_equal(v, again[k]) for k, v in inputs.items()):
         return False
     try:
+        if casts_inside(sides, inputs):
+            return False  # which rounds the same in either precision
         with np.errstate(all="ignore"):
             pairs = [(sides.torch(again), theirs), (sides.manual(again), plain)]
         return _equal(pairs)
@@ -200,19 +205,28 @@ def _equal(pairs: list[tuple[Arrays, Arrays]]) -> bool:
     return all(low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high) for low, high in pairs)
 
 
-def _writes_in_place(problem: Exception, sides: Sides, inputs: Arrays) -> str:
-    """The words for code that cannot write into its arguments, and does where it can; nothing for any other."""
-    if not isinstance(problem, ValueError):  # as NumPy raises for a read-only array
-        return ""
+def written_into(sides: Sides, inputs: Arrays) -> list[str]:
+    """The inputs that the derivation writes into, where that is all that keeps it from being judged."""
+    try:
+        sides.manual({k: _read_only(v) for k, v in inputs.items()})
+        return []
+    except ValueError as problem:  # as NumPy raises for a read-only array
+        swallowed(problem, "the derivation on arrays that it may not write into")
+    except Exception as problem:
+        swallowed(problem, "the derivation")
+        return []
     given = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
     try:
         sides.manual(given)
-    except Exception as again:
-        swallowed(again, "the derivation on arrays that it may write into")
-        if all(np.array_equal(v, inputs[k], equal_nan=is_float(v)) for k, v in given.items()):
-            return ""
-    text = str(problem).splitlines()[0]
-    return f"the derivation must not change its arguments, but it writes into one in place ({text}): copy it first"
+    except Exception as problem:
+        swallowed(problem, "the derivation on arrays that it may write into")
+    return [k for k, v in given.items() if not np.array_equal(v, inputs[k], equal_nan=is_float(v))]
+
+
+def _kept(value: Any) -> Any:
+    """A result as it is now: a later call may write into the same memory. Of a Bounded its value."""
+    value = value.value if isinstance(value, Bounded) else value
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _what_it_raised(problem: Exception) -> str:

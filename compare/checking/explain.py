@@ -19,8 +19,9 @@ from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.explanation import Explanation
 from handgrad.compare.judge.names import TARGET, differentiated
-from handgrad.compare.judge.sides import OptimizerSides, Sides, TrajectorySides, is_float
+from handgrad.compare.judge.sides import OptimizerSides, Sides, is_float
 from handgrad.compare.judge.torch_rounding import TorchRounding
+from handgrad.compare.judge.trajectories import TrajectorySides
 from handgrad.compare.judge.two_precision import DRAWS
 
 # A wrong derivation is seldom wrong by so little; what is, rounding may have made in a way that no bound knows of.
@@ -168,7 +169,7 @@ def second_opinion(sides: Sides, case: Case, at: tuple[int, ...] | None = None) 
     index = tuple(int(i) for i in worst) if at is None or len(at) != case.torch.ndim else at
     try:
         return referee.opinion(
-            sides, case.inputs, *gradient, index,
+            sides, case.inputs, gradient, index,
             float(case.manual[index]), float(case.torch[index]), float(case.allowed[index]),
         )  # fmt: skip
     except Exception as error:

@@ -67,6 +67,7 @@ class Report:
     name: str
     findings: tuple[Finding, ...]
     reproducer: str = field(default="", repr=False)
+    notes: tuple[str, ...] = ()  # of the check as a whole
 
     @property
     def agrees(self) -> bool:
@@ -91,6 +92,7 @@ class Report:
             "closest_call": finite(self.closest_call),
             "findings": [f.as_json() for f in self.findings],
             "reproducer": self.reproducer,
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
@@ -103,6 +105,7 @@ class Report:
         for f in self.findings:
             lines.append(f"  {f.tensor:<{width}}  {_line(f)}")
             lines += [f"  {'':<{width}}  {note}" for note in f.notes if f.agrees]
+        lines += [f"  {note}" for note in self.notes]
         before: tuple[str, ...] = ()
         for f in wrong:
             if is_theta(f.tensor) and f.notes == before:

@@ -3,54 +3,97 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from handgrad.compare.checking import kinks
-from handgrad.compare.checking.draws import Draw, Kind
-from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate
+from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
+from handgrad.compare.checking.beyond import within_jumps
+from handgrad.compare.checking.draws import Draw, Drawn, Kind
+from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate, written_into
 from handgrad.compare.checking.explain import explain, missing, rounding_size, second_opinion
 from handgrad.compare.checking.findings import Finding, Report
 from handgrad.compare.checking.more_draws import evaluate_more
 from handgrad.compare.diagnosis.cause import Cause, Diagnosis
 from handgrad.compare.diagnosis.graph.search import Clues
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE
+from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, judge
 from handgrad.compare.judge.case import Case
-from handgrad.compare.judge.names import is_forward
+from handgrad.compare.judge.names import input_symbol, is_forward
 from handgrad.compare.judge.sides import Sides
+from handgrad.compare.rounding.bounded import Bounded, Precision
 
 Evaluations = dict[str, Evaluation]  # by output
 Evaluated = list[tuple[Draw, Evaluations]]
 Seen = list[tuple[Draw, Evaluation]]  # of one output
 
 
-def run(title: str, sides: Sides, draws: Sequence[Draw]) -> Report:
+def on_copies(drawn: Drawn) -> Drawn:
+    """The same, and where the derivation writes into what it is given, on copies, which is said."""
+    names = written_into(drawn.sides, drawn.draws[0].arrays)
+    if not names:
+        return drawn
+    said = (
+        f"the derivation writes into {', '.join(map(input_symbol, names))} in place: it was judged on copies, but "
+        "whoever uses these arrays after it gets other numbers"
+    )
+    return Drawn(replace(drawn.sides, copies=True), drawn.draws, (*drawn.notes, said))  # type: ignore[type-var]
+
+
+def run(title: str, drawn: Drawn, allow: Accepted = NOTHING) -> Report:
     """Evaluate both sides on every draw and gather one finding a tensor."""
+    sides, draws = drawn.sides, drawn.draws
     plain = [draw for draw in draws if draw.kind is not Kind.KINKS]
     with warnings.catch_warnings():
         if len(plain) > 1:  # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
             warnings.simplefilter("ignore", RuntimeWarning)
-        results = [(draw, evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC)) for draw in plain]
+        results = [(draw, _evaluated(sides, draw)) for draw in plain]
         names = list(dict.fromkeys(name for _, found in results for name in found))
         forward_differs = any(_forward_differs(found) for _, found in results)
         right = {n for n in names if all(found[n].verdict.agrees for _, found in results if n in found)}
         more = cache(lambda: evaluate_more(sides, plain, right))
         clues = Clues()
-        findings = [_finding(sides, name, results, forward_differs, more=more, clues=clues) for name in names]
+        findings = [_finding(sides, name, results, forward_differs, allow, more=more, clues=clues) for name in names]
         for draw in draws:
             if draw.kind is Kind.KINKS:
-                findings = _at_kinks(sides, findings, draw)
-    return Report(title, tuple(findings))
+                findings = _at_kinks(sides, findings, draw, allow)
+    return Report(title, tuple(findings), notes=drawn.notes)
+
+
+def _evaluated(sides: Sides, draw: Draw) -> Evaluations:
+    """What became of a draw; what lies within the jumps of torch's own formula agrees."""
+    found = evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC)
+    for name, e in found.items():
+        case = e.case
+        if case is None or e.verdict.agrees or e.verdict.problem or not np.isfinite(e.verdict.fraction):
+            continue
+        with np.errstate(all="ignore"):
+            left = np.maximum(np.abs(case.manual - case.torch) - case.allowed, 0)
+            half_of_the_digits = left <= np.sqrt(np.finfo(case.torch.dtype).eps) * np.abs(case.torch)
+        if not half_of_the_digits.all():
+            continue
+        try:
+            room = within_jumps(sides, draw.arrays, name, left)
+        except Exception as problem:
+            swallowed(problem, "the look for jumps of the reference")
+            continue
+        if room is not None:
+            precision = Precision.of(case.torch.dtype)
+            verdict = judge(Bounded(case.manual, case.allowed + room, precision), case.torch)
+            wider = replace(case, allowed=case.allowed + room)
+            found[name] = replace(e, verdict=verdict._replace(rule=WITHIN_REFERENCE), case=wider)
+    return found
 
 
 def _forward_differs(found: Evaluations) -> bool:
     return any(is_forward(name) and not e.verdict.agrees for name, e in found.items())
 
 
-def _at_kinks(sides: Sides, findings: list[Finding], draw: Draw) -> list[Finding]:
+def _at_kinks(sides: Sides, findings: list[Finding], draw: Draw, allow: Accepted) -> list[Finding]:
     """The findings with what the draw at kinks adds to those that agree so far.
 
     It adds nothing where torch has no finite answer there, or where rounding decides the manual code's choices.
@@ -62,20 +105,21 @@ def _at_kinks(sides: Sides, findings: list[Finding], draw: Draw) -> list[Finding
         return findings
     forward_differs = _forward_differs(found)
     added = [n for n in found if all(n != f.tensor for f in findings) and all(f.agrees for f in findings)]
-    return [
-        *(
-            _finding(sides, f.tensor, [(draw, found)], forward_differs, f.draws + 1)
-            if f.agrees and f.tensor in found and not found[f.tensor].verdict.agrees
-            and bool(found[f.tensor].reason) == bool(f.reason)
-            else f
-            for f in findings
-        ),
-        *(_finding(sides, n, [(draw, found)], False) for n in added),
-    ]  # fmt: skip
+
+    def beside(f: Finding) -> Finding:
+        e = found.get(f.tensor)
+        if e is None or not f.agrees or e.verdict.agrees or bool(e.reason) != bool(f.reason):
+            return f
+        here = _finding(sides, f.tensor, [(draw, found)], forward_differs, allow, f.draws + 1)
+        return (
+            replace(f, draws=here.draws, notes=tuple(dict.fromkeys((*f.notes, *here.notes)))) if here.agrees else here
+        )
+
+    return [*map(beside, findings), *(_finding(sides, n, [(draw, found)], False, allow) for n in added)]
 
 
 def _finding(
-    sides: Sides, name: str, results: Evaluated, forward_differs: bool, draws: int = 0,
+    sides: Sides, name: str, results: Evaluated, forward_differs: bool, allow: Accepted, draws: int = 0,
     more: Callable[[], list[Evaluations]] = list, clues: Clues | None = None,
 ) -> Finding:  # fmt: skip
     seen = [(draw, found[name]) for draw, found in results if name in found]
@@ -84,7 +128,11 @@ def _finding(
         notes = _unseen(name, seen) + _loosely(seen)
         return Finding(name, worst.verdict, draw.label, len(seen), notes=notes, reason=worst.reason)
     draws = draws or len(seen)
+    if as_accepted := as_factor([(e.verdict, e.case) for _, e in seen], allow):
+        return Finding(name, as_accepted[0], draw.label, draws, notes=(as_accepted[1],), reason=worst.reason)
     if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
+        if convention := as_convention(worst.verdict, worst.case, said[0], allow):
+            return Finding(name, convention[0], draw.label, draws, notes=(convention[1],), reason=worst.reason)
         return Finding(name, worst.verdict, draw.label, draws, *said, worst.reason)
     asked = [worst, *(e for _, e in seen if e is not worst)]
     if any(e.case is not None and not e.verdict.agrees for e in asked):
@@ -120,6 +168,10 @@ def _explained(
 
 def _unseen(name: str, seen: Seen) -> tuple[str, ...]:
     """The words for numbers that neither side has. UsageError where there is no other, so that nothing was compared."""
+    cases = [e.case for _, e in seen if e.case is not None]
+    nothing = bool(cases) and not any(np.any(side) for case in cases for side in (case.manual, case.torch))
+    if nothing and any(case.torch.size for case in cases):
+        return ("every number is 0 on both sides, on every draw: nothing was compared",)
     unseen, size = sum(e.verdict.unseen for _, e in seen), sum(e.verdict.size for _, e in seen)
     if size and unseen == size:
         raise UsageError(

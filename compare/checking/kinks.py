@@ -13,11 +13,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
+from handgrad.compare.checking.accept import TIES, subgradient_name
 from handgrad.compare.checking.draws import away_from_zero
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
-from handgrad.compare.judge.names import DY, OUTPUT, TARGET, X, differentiated
+from handgrad.compare.judge.names import (
+    DY,
+    OUTPUT,
+    TARGET,
+    X,
+    differentiated,
+    input_symbol,
+    is_upstream,
+)
+from handgrad.compare.judge.objective import objective
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 
 USUAL = (0.0, 1.0, -1.0)  # ReLU, abs and sign; hard-tanh, Huber's δ, the margin of hinges
@@ -67,13 +77,13 @@ class Place(NamedTuple):
     torch: float
     left: float
     right: float
-    tie: bool = False
+    point: str = ""  # the number at which it is; TIES for a tie
 
     def cause(self) -> Cause:
         """The convention that differs."""
         convention = f"torch's convention there is the subgradient {self.torch:.6g}"
         phrase = f"{self.where}: manual {self.manual:.6g}, torch {self.torch:.6g}; {convention}"
-        return Cause("subgradient convention", phrase, self.where)
+        return Cause("subgradient convention", phrase, self.where, subgradient_name(self.point))
 
     def advice(self) -> str:
         """Whether both are subgradients, and how to take torch's."""
@@ -90,30 +100,32 @@ class Place(NamedTuple):
         taken = {"the slope from the left": self.left, "the slope from the right": self.right,
                  "the mean of the two": (self.left + self.right) / 2}  # fmt: skip
         how = next((name for name, v in taken.items() if abs(v - self.torch) <= room), f"{self.torch:.6g}")
-        both = "" if self.tie else " and are subgradients"  # of several that tie, only all together are one
-        return f"{self.where}: both lie between {slopes}{both}; to follow torch, take {how}"
+        both = "" if self.point == TIES else " and are subgradients"  # of several that tie, only all together are one
+        return (
+            f"{self.where}: both lie between {slopes}{both}; to follow torch, take {how}; to keep your own, "
+            f'accept={{"{subgradient_name(self.point)}"}}'
+        )
 
 
 def places(sides: Sides, case: Case) -> list[Place]:
     """The kinks that explain all of a difference; none where a part of it lies where the function is smooth."""
-    gradient = differentiated(case.output)
-    if gradient is None or gradient[0] not in (X, OUTPUT) or case.manual.shape != case.torch.shape:
+    wrt = differentiated(case.output)
+    if wrt is None or case.manual.shape != case.torch.shape:
         return []
-    wrt, of = gradient
     if case.manual.shape != np.shape(case.inputs[wrt]):
         return []
     differing = np.argwhere(case.where())
     names = _names(case, wrt)
     tied = {tuple(i) for i in differing if _ties(case.inputs[wrt], tuple(i)).any()}
-    firsts: dict[tuple[str, bool], tuple[int, ...]] = {}
-    for row, name in zip(differing, names, strict=True):
+    firsts: dict[_Spot | None, tuple[int, ...]] = {}
+    for row, spot in zip(differing, names, strict=True):
         index = tuple(int(i) for i in row)
-        firsts.setdefault(("", True) if index in tied and len(set(names)) > SPECIAL else (name, False), index)
+        firsts.setdefault(None if index in tied and len(set(names)) > SPECIAL else spot, index)
     if not 0 < len(firsts) <= SPECIAL:
         return []
     found: dict[str, Place] = {}
-    for (name, _), index in firsts.items():
-        place = _place(sides, case, wrt, of, index, name)
+    for spot, index in firsts.items():
+        place = _place(sides, case, wrt, index, spot)
         if place is None:
             return []
         found.setdefault(place.where, place)
@@ -130,32 +142,38 @@ def jumps(case: Case) -> list[Cause]:
     if not 0 < len(firsts) <= SPECIAL:
         return []
     found = []
-    for name, i in firsts.items():
+    for spot, i in firsts.items():
         manual, torch = (float(side[tuple(i)]) for side in (case.manual, case.torch))
-        found.append(Cause("value at a point", f"{name}: manual {manual:.6g}, torch {torch:.6g}", name))
+        found.append(Cause("value at a point", f"{spot.words}: manual {manual:.6g}, torch {torch:.6g}", spot.words))
     return found
 
 
-def _names(case: Case, wrt: str) -> list[str]:
+class _Spot(NamedTuple):
+    """Where an element lies: the letter, and its value."""
+
+    symbol: str
+    value: str
+
+    @property
+    def words(self) -> str:
+        return f"at {self.symbol} = {self.value} exactly"
+
+
+def _names(case: Case, wrt: str) -> list[_Spot]:
     """Where each differing element is: at which x; in a loss, at which output, or difference to the target."""
     x, target, mask = case.inputs[wrt], case.inputs.get(TARGET), case.where()
-    said = _at(_symbol(wrt), x, mask)
+    said = _at(input_symbol(wrt), x, mask)
     if target is None or not is_float(target) or target.shape != x.shape:
         return said
     apart = _at("ŷ − y", x - target, mask)
     return apart if len(set(apart)) <= len(set(said)) else said
 
 
-def _symbol(wrt: str) -> str:
-    """The letter for a layer's input, or for the output that a loss is given."""
-    return "x" if wrt == X else "ŷ"
-
-
-def _at(symbol: str, x: np.ndarray, mask: np.ndarray) -> list[str]:
-    """The words for each masked element; −0 is 0 but where the two sides agree at 0."""
+def _at(symbol: str, x: np.ndarray, mask: np.ndarray) -> list[_Spot]:
+    """The place of each masked element; −0 is 0 but where the two sides agree at 0."""
     agrees_at_zero = bool((~mask & (x == 0) & ~np.signbit(x)).any())
     shown = [f"{float(v) if v or agrees_at_zero else 0.0:.6g}".replace("-", "−") for v in x[mask]]
-    return [f"at {symbol} = {text} exactly" for text in shown]
+    return [_Spot(symbol, text) for text in shown]
 
 
 def _ties(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
@@ -165,40 +183,39 @@ def _ties(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
     return same
 
 
-def _place(sides: Sides, case: Case, wrt: str, of: str, index: tuple[int, ...], name: str) -> Place | None:
-    """The kink at one element; None where the function is smooth there."""
+def _place(sides: Sides, case: Case, wrt: str, index: tuple[int, ...], spot: _Spot | None) -> Place | None:
+    """The kink at one element, at a spot or else at a tie; None where the function is smooth there."""
+    name, point = ("", TIES) if spot is None else (spot.words, spot.value.replace("−", "-"))
     try:
         with np.errstate(all="ignore"):
-            left, right = _slopes(sides, case.inputs, wrt, of, index)
+            left, right = _slopes(sides, case.inputs, wrt, index)
             if not _apart(left, right):
                 return None
-            others, tie = _ties(case.inputs[wrt], index), False
+            others = _ties(case.inputs[wrt], index)
             if others.any():  # is it the value, or the tie? Without the tie only the first is left
                 moved = np.where(others, case.inputs[wrt] + 0.0625, case.inputs[wrt])
-                if not name or not _apart(*_slopes(sides, {**case.inputs, wrt: moved}, wrt, of, index)):
-                    name, tie = f"where {_symbol(wrt)} ties with another element", True
+                if spot is None or not _apart(*_slopes(sides, {**case.inputs, wrt: moved}, wrt, index)):
+                    name, point = f"where {input_symbol(wrt)} ties with another element", TIES
     except Exception as error:
         swallowed(error, "the look for a kink")
         return None
     unit = 1.0
     dy = case.inputs.get(DY)
-    if dy is not None and dy.shape == case.manual.shape and dy[index] and _only_here(sides, case.inputs, index):
+    if dy is not None and dy.shape == case.manual.shape and dy[index] and _only_here(sides, case.inputs, wrt, index):
         unit = float(dy[index])
     values = (case.manual[index], case.torch[index], left, right)
     manual, torch, left, right = (float(v) / unit + 0.0 for v in values)  # + 0: no −0
-    return Place(name, manual, torch, left, right, tie)
+    return Place(name, manual, torch, left, right, point)
 
 
-def _slopes(sides: Sides, inputs: Arrays, wrt: str, of: str, index: tuple[int, ...]) -> tuple[float, float]:
-    """The one-sided derivatives of ⟨dy, manual output⟩, or of the manual loss, in extended precision."""
-    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != DY}
-    dy = inputs.get(DY)
+def _slopes(sides: Sides, inputs: Arrays, wrt: str, index: tuple[int, ...]) -> tuple[float, float]:
+    """The one-sided derivatives of ⟨dy, manual outputs⟩, or of the manual loss, in extended precision."""
+    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if not is_upstream(k)}
 
     def f(h: float) -> Any:
         moved = wide[wrt].copy()
         moved[index] += np.longdouble(h)
-        y = np.asarray(sides.manual({**wide, wrt: moved})[of], np.longdouble)
-        return y.sum() if dy is None else (y * dy).sum()
+        return objective(sides.manual({**wide, wrt: moved}), inputs)
 
     here = f(0.0)
 
@@ -215,11 +232,11 @@ def _apart(left: float, right: float) -> bool:
     return abs(left - right) > 2.0**-14 * max(abs(left), abs(right), 1e-300)
 
 
-def _only_here(sides: Sides, inputs: Arrays, index: tuple[int, ...]) -> bool:
-    """Whether this element of x moves only the element of the output in its place."""
-    x = inputs[X].copy()
+def _only_here(sides: Sides, inputs: Arrays, wrt: str, index: tuple[int, ...]) -> bool:
+    """Whether this element of the input moves only the element of the output in its place."""
+    x = inputs[wrt].copy()
     x[index] += 0.0625
-    plain = {k: v for k, v in inputs.items() if k != DY}
-    changed = np.asarray(sides.manual({**plain, X: x})[OUTPUT] != sides.manual(plain)[OUTPUT])
+    plain = {k: v for k, v in inputs.items() if not is_upstream(k)}
+    changed = np.asarray(sides.manual({**plain, wrt: x})[OUTPUT] != sides.manual(plain)[OUTPUT])
     changed[index] = False
     return not changed.any()

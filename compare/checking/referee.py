@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
-from handgrad.compare.judge.names import DY
+from handgrad.compare.judge.names import is_upstream
+from handgrad.compare.judge.objective import objective, terms
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 
 SHRINK, ROWS = 1.4, 10  # each step is this much smaller than the last; so many of them
@@ -85,41 +87,38 @@ def opinion(
     sides: Sides,
     inputs: Arrays,
     wrt: str,
-    output: str,
     index: tuple[int, ...],
     manual: float,
     torch: float,
     allowed: float,
 ) -> Opinion:
-    """The derivative of ⟨dy, manual output⟩, or of the manual loss, by one element of the input `wrt`."""
-    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if k != DY}
-    dy = inputs.get(DY)
+    """The derivative of ⟨dy, manual outputs⟩, or of the manual loss, by one element of the input `wrt`."""
+    wide = {k: v.astype(np.longdouble) if is_float(v) else v for k, v in inputs.items() if not is_upstream(k)}
 
-    def objective(h: np.longdouble) -> np.longdouble:
+    def moved_by(h: np.longdouble) -> Any:
         moved = wide[wrt].copy()
         moved[index] += h
-        y = np.asarray(sides.manual({**wide, wrt: moved})[output], np.longdouble)
-        return y.sum() if dy is None else (y * dy.astype(np.longdouble)).sum()
+        return objective(sides.manual({**wide, wrt: moved}), inputs)
 
     with np.errstate(all="ignore"):
         scale = max(abs(float(inputs[wrt][index])), 0.1) * 1e-2
-        value, error = derivative(objective, scale)
-        noise = _noise(sides, wide, dy, output)
+        value, error = derivative(moved_by, scale)
+        noise = _noise(sides, wide, inputs)
         error += noise / (scale / SHRINK ** (ROWS - 1))
         # one-sided slopes at two steps: at a kink their difference does not shrink with the step
-        gaps = [_slope_gap(objective, scale * s) for s in (1e-4, 1e-6)]
+        gaps = [_slope_gap(moved_by, scale * s) for s in (1e-4, 1e-6)]
     size = max(abs(value), abs(manual), abs(torch), 1e-300)
     rounding = 4 * noise / (scale * 1e-6)  # that of the four values in the last gap
     kink = gaps[1] > 1e-3 * size + rounding and gaps[1] > 0.5 * gaps[0]
     return Opinion(index, value, error, manual, torch, allowed, kink)
 
 
-def _noise(sides: Sides, wide: Arrays, dy: np.ndarray | None, output: str) -> float:
+def _noise(sides: Sides, wide: Arrays, inputs: Arrays) -> float:
     """A bound on the rounding of the objective itself: γ_n of its terms, n their number and the widest sum inside."""
-    y = np.abs(np.asarray(sides.manual(wide)[output], np.longdouble))
-    size = float(y.sum() if dy is None else (y * np.abs(dy)).sum())
-    terms = y.size + max(max(v.shape, default=1) for v in wide.values() if is_float(v))
-    return terms * float(np.finfo(np.longdouble).eps) * size
+    summed = terms(sides.manual(wide), inputs)
+    size = sum(float((np.abs(np.asarray(y, np.longdouble)) * np.abs(dy)).sum()) for y, dy in summed)
+    count = sum(np.size(y) for y, _ in summed) + max(max(v.shape, default=1) for v in wide.values() if is_float(v))
+    return count * float(np.finfo(np.longdouble).eps) * size
 
 
 def _slope_gap(f: Callable[[np.longdouble], np.longdouble], scale: float) -> float:

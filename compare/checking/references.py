@@ -12,12 +12,15 @@ import torch
 from torch import nn
 
 from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.judge.derivations import Stateful
 
 
 def describe(thing: Any) -> str:
     """A short name for a layer, module, function or pair of functions."""
     if isinstance(thing, tuple):
         return describe(thing[0])
+    if isinstance(thing, Stateful):
+        return thing.kind
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         given = [f for f in dataclasses.fields(thing) if getattr(thing, f.name) != f.default]
         return f"{type(thing).__name__}({', '.join(f'{f.name}={getattr(thing, f.name)!r}' for f in given)})"
@@ -28,7 +31,7 @@ def describe(thing: Any) -> str:
 
 def require_reference(kind: str, ours: Any, reference: Any) -> None:
     """UsageError for a class where an instance belongs, and for a reference that cannot be called."""
-    if isinstance(ours, type):
+    if isinstance(ours, type) and not issubclass(ours, torch.optim.Optimizer):
         raise UsageError(f"check takes an instance of {kind}, got the class {ours.__name__}: write {ours.__name__}(…)")
     if isinstance(reference, type) and kind != "an update rule":
         raise UsageError(

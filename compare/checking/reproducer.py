@@ -11,7 +11,8 @@ from handgrad.compare.checking.evaluate import Fault, evaluate
 from handgrad.compare.checking.script import named
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.names import DY, GRADS, LEARNING_RATE, OUTPUT, TARGET, THETA, X, parameters_among
-from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides
+from handgrad.compare.judge.sides import Arrays, Sides
+from handgrad.compare.judge.trajectories import TrajectorySides
 
 
 def reproduce(sides: Sides, ours: Any, reference: Any, inputs: Arrays, tensor: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from handgrad.compare.judge.ledger import Disagreement, Ledger
 from handgrad.compare.judge.names import learning_rate_stage
 from handgrad.compare.judge.two_precision import UNIT_RATIO
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+
+DEFAULT_STEPS = 100
 
 
 class RateJudge:
@@ -59,7 +62,11 @@ class RateJudge:
             value: Any = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
         except (NoRoundingRule, FloatingPointError):  # the schedule branches on the step, or uses the math module
             rate, single = float(self.schedule(step)), Precision.of(np.float32)
-            in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
+            try:
+                in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
+            except Exception as problem:  # a table, which a whole number alone can be looked up in
+                swallowed(problem, "the schedule in float32")
+                in_float32 = rate
             own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(UNIT_RATIO)  # as two_precision.tolerance
             return rate, own, TWO_PRECISION
         if not isinstance(value, Bounded):
@@ -67,9 +74,124 @@ class RateJudge:
         return float(value.value), 0.0 if value.error is None else float(value.error), BOUND
 
 
-def _not_a_schedule(schedule: Callable[..., Any], steps: int) -> str:
-    """Why a schedule gives no learning rates, or nothing where it does."""
-    for step in range(steps):
+def check_schedule(
+    schedule: Callable[..., Any],
+    make: Callable[..., Any],
+    name: str,
+    steps: int | None = None,
+    base: float | None = None,
+    metrics: Sequence[float] | None = None,
+) -> Report:
+    """Judge a schedule against the scheduler `make(optimizer)` over so many steps; over 100, or as many as it has.
+
+    `base` is the optimizer's learning rate; `metrics` is what a scheduler such as ReduceLROnPlateau is fed with.
+    """
+    count = DEFAULT_STEPS if steps is None else steps
+    fed = list(metrics) if metrics is not None else _metrics(count)
+    if len(fed) < count:
+        raise UsageError(
+            f"metrics must have a number for each of {count} steps, got {len(fed)}: give as many, or steps="
+        )
+    ours: Any = _Fed(schedule, fed) if _takes_metrics(schedule) else schedule
+    problem = _not_a_schedule(ours, count if steps is not None else 1)
+    if problem:
+        return Report(name, (Finding("learning rate", mismatched(problem, count), "step 0", count),))
+    start, said = _base_rate(schedule, ours, make) if base is None else (base, "")
+    optimizer, scheduler = _made(make, start)
+    judge_of_rate = RateJudge(ours, varies=True)
+    verdicts: list[Verdict] = []
+    for step in range(count):
+        if problem := _not_a_schedule(ours, step + 1, step):
+            return Report(name, (Finding("learning rate", mismatched(problem, count), f"step {step}", step + 1),))
+        verdicts.append(judge_of_rate.verdict(step, float(optimizer.param_groups[0]["lr"])))
+        optimizer.step()
+        try:
+            scheduler.step(fed[step]) if _wants_a_metric(scheduler) else scheduler.step()
+        except Exception as error:
+            if steps is None:  # it has no more
+                break
+            raise UsageError(
+                f"the torch reference must make a scheduler that takes {count} steps, but after {step + 1} it raised "
+                f"{type(error).__name__}: {' '.join(str(error).split())}: give fewer steps=, or a longer schedule"
+            ) from error
+    differing = [k for k, verdict in enumerate(verdicts) if not verdict.agrees]
+    at = differing[0] if differing else int(np.argmax([verdict.fraction for verdict in verdicts]))
+    found = Finding("learning rate", verdicts[at], f"step {at}", len(verdicts))
+    return Report(name, (found,), notes=(said,) if said else ())
+
+
+class _Fed:
+    """A schedule of the step and of the metrics up to it."""
+
+    def __init__(self, schedule: Callable[..., Any], metrics: list[float]) -> None:
+        self.schedule, self.metrics = schedule, metrics
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(step, self.metrics[: int(getattr(step, "value", step))])
+
+
+def _takes_metrics(schedule: Callable[..., Any]) -> bool:
+    """Whether a schedule wants the metrics so far beside the step."""
+    try:
+        parameters = inspect.signature(schedule).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return sum(p.default is p.empty for p in positional) == 2
+
+
+def _wants_a_metric(scheduler: Any) -> bool:
+    """Whether a scheduler of torch must be fed with a metric at every step."""
+    parameters = list(inspect.signature(scheduler.step).parameters.values())
+    return bool(parameters) and parameters[0].default is inspect.Parameter.empty
+
+
+def _metrics(steps: int) -> list[float]:
+    """A loss that falls, and stands still for longer and longer: 1, 1/2, 1/2, 1/3, 1/3, 1/3, …"""
+    found: list[float] = []
+    while len(found) < steps:
+        level = int(np.sqrt(2 * len(found) + 0.25) + 0.5)
+        found += [1 / level] * level
+    return found[:steps]
+
+
+def _base_rate(schedule: Any, ours: Callable[..., Any], make: Callable[..., Any]) -> tuple[float, str]:
+    """The learning rate of torch's optimizer where it is not given, and what is to be said of it.
+
+    It is the schedule's own, or that of which torch makes the schedule's first one. UsageError where that is 0.
+    """
+    if own := getattr(schedule, "learning_rate", None):
+        return float(own), ""
+    first = float(ours(0))
+    optimizer, _ = _made(make, 1.0)
+    share = float(optimizer.param_groups[0]["lr"])
+    if not first or not share:
+        raise UsageError(
+            "the base learning rate must be known where the first one is 0, which every one gives: give learning_rate="
+        )
+    if share == 1:
+        return first, ""
+    return first / share, (
+        f"torch starts at {share:.6g} of the base rate, which was taken to be {first / share:.6g}, so that the "
+        "first step agrees: learning_rate= says another"
+    )
+
+
+def _made(make: Callable[..., Any], rate: float) -> tuple[torch.optim.Optimizer, Any]:
+    """An optimizer with this learning rate, and its scheduler."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], lr=rate)
+    try:
+        return optimizer, make(optimizer)
+    except Exception as error:
+        raise UsageError(
+            f"the torch reference must make a scheduler of an optimizer, but it raised {type(error).__name__}: "
+            f"{' '.join(str(error).split())}: write a function of the optimizer"
+        ) from error
+
+
+def _not_a_schedule(schedule: Callable[..., Any], steps: int, start: int = 0) -> str:
+    """Why a schedule gives no learning rates from step `start` on, or nothing where it does."""
+    for step in range(start, steps):
         try:
             rate = float(schedule(step))
         except Exception as error:
@@ -78,35 +200,3 @@ def _not_a_schedule(schedule: Callable[..., Any], steps: int) -> str:
         if not 0 <= rate < np.inf:
             return f"the schedule must give a finite number of at least 0, but gives {rate} at step {step}"
     return ""
-
-
-def check_schedule(schedule: manual.Schedule, make: Callable[..., Any], steps: int, name: str) -> Report:
-    """Judge a schedule against the scheduler `make(optimizer)` over so many steps."""
-    problem = _not_a_schedule(schedule, steps)
-    if problem:
-        return Report(name, (Finding("learning rate", mismatched(problem, steps), "step 0", steps),))
-    start = float(getattr(schedule, "learning_rate", None) or schedule(0))
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], lr=start)
-    try:
-        scheduler = make(optimizer)
-    except Exception as error:
-        raise UsageError(
-            f"the torch reference must make a scheduler of an optimizer, but it raised {type(error).__name__}: "
-            f"{' '.join(str(error).split())}: write a function of the optimizer"
-        ) from error
-    judge_of_rate = RateJudge(schedule, varies=True)
-    worst, at = None, 0
-    for step in range(steps):
-        verdict = judge_of_rate.verdict(step, float(optimizer.param_groups[0]["lr"]))
-        if worst is None or verdict.fraction > worst.fraction:
-            worst, at = verdict, step
-        optimizer.step()
-        try:
-            scheduler.step()
-        except Exception as error:
-            raise UsageError(
-                f"the torch reference must make a scheduler that takes {steps} steps, but after {step + 1} it raised "
-                f"{type(error).__name__}: {' '.join(str(error).split())}: give fewer steps=, or a longer schedule"
-            ) from error
-    assert worst is not None
-    return Report(name, (Finding("learning rate", worst, f"step {at}", steps),))

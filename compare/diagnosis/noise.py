@@ -8,9 +8,10 @@ import numpy as np
 
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.judge.calls import CallSides
 from handgrad.compare.judge.case import Case
-from handgrad.compare.judge.names import parameters_among
-from handgrad.compare.judge.sides import FunctionSides, LayerSides, Sides, bounded, is_float
+from handgrad.compare.judge.names import is_forward, is_upstream, parameters_among
+from handgrad.compare.judge.sides import LayerSides, Sides, bounded, is_float
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 # The edits of this file: none of them is applied, so none has a residual.
@@ -59,14 +60,15 @@ def impurity(sides: Sides, case: Case) -> Cause | None:
 
 def changed_in_place(sides: Sides, case: Case) -> Cause | None:
     """A result that is right when it is computed alone: another one of the derivation's functions writes into it."""
-    if not isinstance(sides, (LayerSides, FunctionSides)) or not case.differs():
+    if not isinstance(sides, (LayerSides, CallSides)) or not case.differs():
         return None
-    params, x = parameters_among(case.inputs), case.inputs["x"]
+    params = parameters_among(case.inputs)
     try:
-        if case.output == "output":
-            alone, words = sides.manual({k: v for k, v in case.inputs.items() if k != "dy"})["output"], AFTER_FORWARD
+        if is_forward(case.output):
+            forward = sides.manual({k: v for k, v in case.inputs.items() if not is_upstream(k)})
+            alone, words = forward[case.output], AFTER_FORWARD
         elif isinstance(sides, LayerSides) and case.parameter in params:
-            _, cache = sides.layer.forward(params, x)
+            _, cache = sides.layer.forward(params, case.inputs["x"])
             gradients = sides.layer.parameter_gradients(params, cache, case.inputs["dy"])
             alone, words = gradients[case.parameter], IN_THE_CACHE
         else:

@@ -13,7 +13,8 @@ from handgrad.compare.diagnosis.regions import ratio_facts, region_name, single_
 from handgrad.compare.diagnosis.rules.search import wrong_lines
 from handgrad.compare.judge.case import Case, Output
 from handgrad.compare.judge.names import THETA, theta_after
-from handgrad.compare.judge.sides import OptimizerSides, TrajectorySides
+from handgrad.compare.judge.sides import OptimizerSides
+from handgrad.compare.judge.trajectories import TrajectorySides
 
 
 def diagnose_update(sides: TrajectorySides | OptimizerSides, cases: Sequence[Case]) -> Diagnosis:

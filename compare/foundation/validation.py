@@ -12,6 +12,7 @@ import numpy as np
 from handgrad.compare.foundation.errors import UsageError
 
 DTYPES = {"float64": np.float64, "float32": np.float32}
+COMPLEX = {"complex128": np.float64, "complex64": np.float32}  # of which real numbers
 LARGEST = 10**18  # of whole numbers: more steps than the age of the universe has seconds
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.compare.judge.names import differentiated, parameter_of
-from handgrad.compare.judge.sides import Arrays
+from handgrad.compare.judge.names import differentiated, is_upstream, parameter_of
+from handgrad.compare.judge.sides import Arrays, is_float
 
 
 def differing(manual: np.ndarray, torch: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -72,7 +72,8 @@ class Case:
     @property
     def batch(self) -> int:
         """N, the size of the first axis."""
-        source = self.inputs.get("x", self.inputs.get("output"))
+        first = next((v for k, v in self.inputs.items() if is_float(v) and not is_upstream(k)), None)
+        source = self.inputs.get("x", self.inputs.get("output", first))
         return int(source.shape[0]) if isinstance(source, np.ndarray) and source.ndim else 1
 
     def sizes(self) -> list[tuple[str, str, int]]:

@@ -19,7 +19,6 @@ from handgrad import manual
 from handgrad.compare.judge.names import (
     DY,
     GRAD,
-    GRADS,
     INPUT_GRADIENT,
     LEARNING_RATE,
     LOSS,
@@ -30,7 +29,6 @@ from handgrad.compare.judge.names import (
     X,
     gradient_of,
     parameters_among,
-    theta_after,
 )
 from handgrad.compare.rounding.bounded import Bounded
 from handgrad.torch_ref import parameters as torch_parameters
@@ -56,8 +54,10 @@ class LayerSides:
 
     layer: manual.Layer
     reference: Callable[..., torch.Tensor]
+    copies: bool = False  # whether the layer, which writes into what it is given, gets copies
 
     def manual(self, inputs: Arrays) -> Arrays:
+        inputs = own_copies(inputs) if self.copies else inputs
         params = parameters_among(inputs)
         y, cache = self.layer.forward(params, inputs[X])
         out = {OUTPUT: y}
@@ -99,42 +99,15 @@ def torch_layer(reference: Callable[..., torch.Tensor], inputs: Arrays) -> Array
 
 
 @dataclass(frozen=True)
-class FunctionSides:
-    """A forward and a backward function, for a person who has no class, and a torch reference.
-
-    `forward(x, **params)` returns y, and then `backward(dy, x, **params)` is called; or it returns (y, cache), and then
-    `backward(dy, cache)` is. `backward` returns ∂J/∂x, or a dictionary with ∂J/∂x under "x" and each parameter's
-    gradient under its name.
-    """
-
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
-    reference: Callable[..., torch.Tensor]
-
-    def manual(self, inputs: Arrays) -> Arrays:
-        params, x = parameters_among(inputs), inputs[X]
-        result = self.forward(x, **params)
-        y, arguments = (result[0], (result[1],)) if isinstance(result, tuple) else (result, (x,))
-        out = {OUTPUT: y}
-        if DY in inputs:
-            named = {} if isinstance(result, tuple) else params
-            gradients = self.backward(inputs[DY], *arguments, **named)
-            gradients = gradients if isinstance(gradients, dict) else {X: gradients}
-            out |= {INPUT_GRADIENT if k == X else gradient_of(k): g for k, g in gradients.items()}
-        return out
-
-    def torch(self, inputs: Arrays) -> Arrays:
-        return torch_layer(self.reference, inputs)
-
-
-@dataclass(frozen=True)
 class LossSides:
     """A manual loss and torch's. Inputs: output and target."""
 
     loss: manual.Loss
     module: Callable[..., torch.Tensor]
+    copies: bool = False  # whether the loss, which writes into what it is given, gets copies
 
     def manual(self, inputs: Arrays) -> Arrays:
+        inputs = own_copies(inputs) if self.copies else inputs
         J, cache = self.loss.forward(inputs[OUTPUT], inputs[TARGET])
         return {LOSS: J, LOSS_GRADIENT: self.loss.gradient(cache)}
 
@@ -146,7 +119,9 @@ class LossSides:
         target = as_tensor(inputs[TARGET])
         J = module(output, target)
         require_unchanged({OUTPUT: output, TARGET: target}, inputs)
-        (gradient,) = torch.autograd.grad(J, output)
+        (gradient,) = torch.autograd.grad(
+            J, output, torch.ones_like(J)
+        )  # of the sum, where J has one number an element
         return {LOSS: J.detach().numpy(), LOSS_GRADIENT: gradient.numpy()}
 
 
@@ -176,38 +151,6 @@ class OptimizerSides:
 
     def _state(self, inputs: Arrays) -> Arrays:
         return {k: v for k, v in inputs.items() if k not in (THETA, GRAD, LEARNING_RATE)}
-
-
-@dataclass(frozen=True)
-class TrajectorySides:
-    """Many updates, each side keeping its own state. Inputs: theta, grads (steps, size), learning rate.
-
-    The state's arrays are compared where both sides have one of the same name.
-    """
-
-    rule: manual.Optimizer
-    optimizer: Callable[..., torch.optim.Optimizer]
-
-    def manual(self, inputs: Arrays) -> Arrays:
-        theta, out = inputs[THETA], {}
-        state = self.rule.init(theta)
-        for k in range(len(inputs[GRADS])):
-            result = self.rule.update(theta, inputs[GRADS][k], state, inputs[LEARNING_RATE])
-            if not (isinstance(result, tuple) and len(result) == 2):
-                raise TypeError(f"update must return the pair (theta, state), got {type(result).__name__}")
-            theta, state = result
-            out[theta_after(k + 1)] = theta
-        return out | {k: v for k, v in state.items() if getattr(v, "shape", isinstance(v, (list, tuple)))}
-
-    def torch(self, inputs: Arrays) -> Arrays:
-        theta, out = nn.Parameter(as_tensor(inputs[THETA])), {}
-        optimizer = self.optimizer([theta], inputs[LEARNING_RATE])
-        for k, grad in enumerate(inputs[GRADS]):
-            theta.grad = as_tensor(grad)
-            optimizer.step()
-            out[theta_after(k + 1)] = theta.detach().numpy().copy()
-        state = torch_parameters.flat_state(optimizer)
-        return out | {name: as_array(v) for name, v in state.items() if np.shape(v)}
 
 
 def require_unchanged(tensors: dict[str, torch.Tensor], inputs: Arrays) -> None:
@@ -246,3 +189,15 @@ def exact(value: Any, precision: Any) -> Any:
 def is_float(x: Any) -> bool:
     """Whether x is an array of floating-point numbers."""
     return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+
+
+def own_copies(inputs: Arrays) -> Arrays:
+    """Every input over memory of its own."""
+    return {name: own_copy(value) for name, value in inputs.items()}
+
+
+def own_copy(value: Any) -> Any:
+    """A copy that may be written into; of what is no array, the thing itself."""
+    if isinstance(value, Bounded):
+        return Bounded(value.value.copy(), None if value.error is None else value.error.copy(), value.precision)
+    return value.copy() if isinstance(value, np.ndarray) else value

@@ -15,6 +15,7 @@ import numpy as np
 
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
+from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.names import TARGET
 from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
@@ -138,6 +139,18 @@ class Arbiter:
                 continue
             if (np.abs(torch - other) <= share * self.of_torch.largest).all():
                 yield other
+        for results in self.in_full_precision:
+            if (other := results.get(name)) is not None and other.shape == torch.shape:
+                yield other
+
+    @cached_property
+    def in_full_precision(self) -> list[Arrays]:
+        """Torch's results without what it keeps in a lower precision."""
+        try:
+            return list(in_full_precision(self.sides, self.inputs))
+        except Exception as error:
+            swallowed(error, "the reference in full precision")
+            return []
 
     @cached_property
     def in_default_float64(self) -> Arrays:

@@ -29,6 +29,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from handgrad.compare.rounding.methods import ArrayMethods
 from handgrad.compare.rounding.model import NoRoundingRule, Precision, is_short, unseen_rounding
+from handgrad.compare.rounding.thresholds import hear
 
 
 class Bounded(ArrayMethods, NDArrayOperatorsMixin):
@@ -74,6 +75,7 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         where = kwargs.pop("where", True) if out is not None and method == "__call__" else True
+        hear(ufunc, inputs)
         result = self.dispatch.apply_ufunc(self.precision, ufunc, method, inputs, kwargs)
         if out is None:
             return result

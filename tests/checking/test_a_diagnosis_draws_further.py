@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from handgrad import CheckFailed, check
-from handgrad.compare.checking.inputs import loss_inputs
+from handgrad.compare.checking.losses import loss_inputs
 from handgrad.compare.checking.more_draws import evaluate_more
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad.compare.checking import check as checking
-from handgrad.compare.checking.draws import Draw
+from handgrad.compare.checking.draws import Draw, Drawn
 from tests.derivations.case import Derivation
 from tests.derivations.right.configurations import configurations
 
@@ -15,7 +15,7 @@ CONFIGURATIONS = list(configurations(480, seed=2026))
 def test_no_false_alarm(part: int) -> None:
     for c in CONFIGURATIONS[part::12]:
         with np.errstate(all="ignore"):  # scales of 1e6 overflow in float32 on both sides
-            report = checking.run(c.name, c.sides, [Draw("draw", c.inputs)])
+            report = checking.run(c.name, Drawn(c.sides, [Draw("draw", c.inputs)]))
         assert report.agrees, f"{c.name}\n{report}"
 
 

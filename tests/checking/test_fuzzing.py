@@ -20,9 +20,10 @@ from torch import nn
 
 from handgrad import check, data, manual
 from handgrad.compare.checking import check as checking
-from handgrad.compare.checking.draws import Draw
+from handgrad.compare.checking.draws import Draw, Drawn
 from handgrad.compare.judge.names import parameter
-from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, TrajectorySides
+from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides
+from handgrad.compare.judge.trajectories import TrajectorySides
 from handgrad.compare.pairs.table import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.lockstep import Lockstep
@@ -74,14 +75,14 @@ def laid_out(draw: Any, x: np.ndarray) -> np.ndarray:
 
 def assert_agrees(sides: Any, inputs: Arrays) -> None:
     before = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
-    report = checking.run("fuzzed", sides, [Draw("draw", inputs)])
+    report = checking.run("fuzzed", Drawn(sides, [Draw("draw", inputs)]))
     assert report.agrees, f"{sides}\n{inputs}\n{report}"
     for name, value in before.items():
         assert np.array_equal(value, inputs[name]), f"{name} has been changed"
 
 
 def assert_differs(sides: Any, inputs: Arrays) -> None:
-    assert not checking.run("fuzzed", sides, [Draw("draw", inputs)]).agrees, f"{sides}\n{inputs}"
+    assert not checking.run("fuzzed", Drawn(sides, [Draw("draw", inputs)])).agrees, f"{sides}\n{inputs}"
 
 
 SIZE = st.integers(1, 6)

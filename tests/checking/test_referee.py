@@ -42,7 +42,7 @@ class Elementwise(Layer):
 def opinion(layer: Layer, at: float, manual: float, torch: float) -> referee.Opinion:
     """On the derivative of an elementwise layer at one point."""
     inputs = {"x": np.array([[at, 0.7]]), "dy": np.array([[1.0, 0.3]])}
-    return referee.opinion(LayerSides(layer, nn.Identity()), inputs, "x", "output", (0, 0), manual, torch, 1e-14)
+    return referee.opinion(LayerSides(layer, nn.Identity()), inputs, "x", (0, 0), manual, torch, 1e-14)
 
 
 @pytest.mark.parametrize("at", [-2.3, -0.4, 0.05, 0.9, 3.1])

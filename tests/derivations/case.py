@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from handgrad.compare.checking.draws import Draw
-from handgrad.compare.checking.inputs import layer_inputs, loss_inputs, rule_inputs
+from handgrad.compare.checking.draws import Draw, Drawn
+from handgrad.compare.checking.layers import layer_inputs
+from handgrad.compare.checking.losses import loss_inputs
 from handgrad.compare.checking.references import optimizer_factory
+from handgrad.compare.checking.rules import rule_inputs
 from handgrad.compare.foundation.validation import DTYPES, choose
-from handgrad.compare.judge.sides import Arrays, FunctionSides, LayerSides, LossSides, Sides, TrajectorySides
+from handgrad.compare.judge.calls import CallSides
+from handgrad.compare.judge.derivations import Functions
+from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
+from handgrad.compare.judge.trajectories import TrajectorySides
 
 KINDS = LAYER, LOSS, RULE, STEP = ("layer", "loss", "update rule", "training step")
 
@@ -59,22 +64,24 @@ class Derivation:
         if self.kind == LOSS:
             return LossSides(self.ours, self.reference)
         if isinstance(self.ours, tuple):
-            forward, backward = self.ours
-            return FunctionSides(forward, backward, self.reference)
+            return CallSides(Functions(*self.ours), self.reference, ("x",))
         return LayerSides(self.ours, self.reference)
 
     def draws(self) -> list[Draw]:
         """The inputs of both sides as `check` draws them."""
-        options = {"params": None, "dy": None, "learning_rate": 0.01, "steps": 10, "seed": 0, **self.arguments}
+        return self._drawn().draws
+
+    def _drawn(self) -> Drawn:
+        options = {"inputs": None, "params": None, "dy": None, "learning_rate": 0.01, "steps": 10, "seed": 0}
+        options |= {"x": None, **self.arguments}
         args, of = (self.ours, self.reference), options.__getitem__
-        dtype = choose("dtype", options.get("dtype", "float64"), DTYPES)
+        name = options.get("dtype", "float64")
+        dtype = choose("dtype", name, DTYPES)
         if self.kind == RULE:
-            _, drawn = rule_inputs(*args, of("theta"), of("learning_rate"), of("steps"), dtype, of("seed"))
-        elif self.kind == LOSS:
-            _, drawn = loss_inputs(*args, of("output"), of("target"), dtype, of("seed"))
-        else:
-            _, drawn = layer_inputs(*args, of("x"), of("params"), of("dy"), dtype, of("seed"))
-        return drawn
+            return rule_inputs(*args, of("theta"), of("learning_rate"), of("steps"), dtype, of("seed"))
+        if self.kind == LOSS:
+            return loss_inputs(*args, of("output"), of("target"), dtype, of("seed"))
+        return layer_inputs(*args, of("x"), of("inputs"), of("params"), of("dy"), name, of("seed"))
 
 
 def kind_of(arguments: Mapping[str, Any]) -> str:

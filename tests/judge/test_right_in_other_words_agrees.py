@@ -13,10 +13,13 @@ from torch import nn
 from benchmarks.detection.rewritten import Off, main
 from handgrad import manual
 from handgrad.compare.checking import check as checking
-from handgrad.compare.checking.draws import Draw
+from handgrad.compare.checking.draws import Draw, Drawn
 from handgrad.compare.checking.evaluate import evaluate
 from handgrad.compare.judge.agreement import WITHIN_REFERENCE
-from handgrad.compare.judge.sides import Arrays, FunctionSides, TrajectorySides
+from handgrad.compare.judge.calls import CallSides
+from handgrad.compare.judge.derivations import Functions
+from handgrad.compare.judge.sides import Arrays
+from handgrad.compare.judge.trajectories import TrajectorySides
 from handgrad.compare.rounding.model import Precision, unseen_rounding
 from tests.derivations.case import Derivation
 from tests.derivations.right.rewritten import cases
@@ -29,7 +32,7 @@ PARTS = 6
 def test_it_agrees(part: int) -> None:
     for case in ALL[part::PARTS]:
         with np.errstate(all="ignore"):
-            report = checking.run(case.name, case.sides, [Draw("draw", case.inputs)])
+            report = checking.run(case.name, Drawn(case.sides, [Draw("draw", case.inputs)]))
         assert report.agrees, str(report)
 
 
@@ -57,7 +60,7 @@ def test_the_benchmark_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
 def evaluated(forward: Any, backward: Any, reference: Any) -> Arrays:
     rng = np.random.default_rng(0)
     inputs = {"x": rng.normal(size=(3, 5)), "dy": rng.normal(size=(3, 5))}
-    return evaluate(FunctionSides(forward, backward, reference), inputs)
+    return evaluate(CallSides(Functions(forward, backward), reference, ("x",)), inputs)
 
 
 def leaky(slope: float) -> Arrays:

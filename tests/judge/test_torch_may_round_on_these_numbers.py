@@ -13,11 +13,12 @@ from torch import nn
 
 from handgrad import CheckFailed, check, manual
 from handgrad.compare.checking import check as checking
-from handgrad.compare.checking.draws import Draw
+from handgrad.compare.checking.draws import Draw, Drawn
 from handgrad.compare.checking.findings import Finding
 from handgrad.compare.judge.agreement import WITHIN_REFERENCE
-from handgrad.compare.judge.sides import LayerSides, LossSides, TrajectorySides
+from handgrad.compare.judge.sides import LayerSides, LossSides
 from handgrad.compare.judge.torch_rounding import PythonNumber, RandomRounding, TorchRounding
+from handgrad.compare.judge.trajectories import TrajectorySides
 from handgrad.compare.judge.two_precision import Arbiter
 from handgrad.compare.rounding.bounded import Bounded
 from tests.derivations.right.configurations import configurations
@@ -26,7 +27,7 @@ from tests.derivations.wrong.breaking import Broken
 
 
 def findings(sides: Any, **inputs: Any) -> dict[str, Finding]:
-    return {f.tensor: f for f in checking.run("these numbers", sides, [Draw("draw", inputs)]).findings}
+    return {f.tensor: f for f in checking.run("these numbers", Drawn(sides, [Draw("draw", inputs)])).findings}
 
 
 # --- within the reference's own rounding ------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from handgrad.compare.diagnosis.graph.whole import whole_gradients
 from handgrad.compare.diagnosis.likelihood import DEEPER, MOVED, Tier
 from handgrad.compare.diagnosis.whole.factors import Labelled
 from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.names import is_forward
 from handgrad.compare.judge.sides import LossSides, Sides
 
 BUDGET = 1000  # edits that are made anew below another one
@@ -74,11 +75,11 @@ class TheReference:
         self.target = target_of(sides, cases[0].output)
         fits = all(c.manual.shape == c.torch.shape for c in cases)
         self.traces: list[list[Trace]] = []
-        if fits and (self.target or cases[0].output in ("output", "loss")):
-            self.traces = traces(sides, [case.inputs for case in self.cases])
+        if fits and (self.target or is_forward(cases[0].output)):
+            self.traces = traces(sides, [case.inputs for case in self.cases], cases[0].output)
             if not self.traces and len(agreeing):  # the reference does something else there
                 self.cases = list(cases)
-                self.traces = traces(sides, [case.inputs for case in cases])
+                self.traces = traces(sides, [case.inputs for case in cases], cases[0].output)
         self._draws: list[list[Draw]] | None = None
         self._projected: dict[int, Projected | None] = {}
 

@@ -68,7 +68,8 @@ def of_other_inputs(sides: Sides, case: Case) -> Iterator[Hypothesis]:
 
 def of_some_examples(sides: Sides, case: Case) -> Iterator[Hypothesis]:
     """A parameter's gradient of a part of the batch: the reference where δ of the others is 0."""
-    if case.parameter and case.inputs["dy"].ndim and case.batch == len(case.inputs["dy"]) > 1:
+    dy = case.inputs.get("dy")
+    if case.parameter and dy is not None and dy.ndim and case.batch == len(dy) > 1:
         for words, rows in EXAMPLES:
             yield Hypothesis(Cause("some examples", words), partial(_with_examples, sides, rows))
 
@@ -181,7 +182,7 @@ def of_reductions(sides: Sides, case: Case) -> Iterator[Hypothesis]:
 
 def _summed(factor: str, axes: tuple[int, ...], case: Case) -> np.ndarray | None:
     dy = case.inputs["dy"]
-    other = {"": np.ones_like(dy), "x": case.inputs["x"], "output": case.results.get("output")}[factor]
+    other = {"": np.ones_like(dy), "x": case.inputs.get("x"), "output": case.results.get("output")}[factor]
     if other is None or other.shape != dy.shape:
         return None
     made = np.sum(dy * other, axis=axes)

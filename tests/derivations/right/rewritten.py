@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from handgrad.compare.checking.draws import away_from_zero
-from handgrad.compare.checking.inputs import rule_inputs
+from handgrad.compare.checking.rules import rule_inputs
 from handgrad.compare.judge.sides import Arrays
 from tests.derivations.case import LOSS, RULE, Derivation
 from tests.derivations.right import rewritten_activations, rewritten_losses, rewritten_normalizations, rewritten_sums

@@ -1,0 +1,295 @@
+"""The inputs of a layer or a function: what is given by name, made into several draws of both sides' arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from handgrad.compare.checking import draws, kinks
+from handgrad.compare.checking.beyond import constants_of, on_both_sides
+from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind
+from handgrad.compare.checking.evaluate import run_reference
+from handgrad.compare.checking.specs import (
+    OTHER_SIZES,
+    SIZES,
+    Constant,
+    as_given,
+    chosen,
+    free_shape,
+    named_sizes,
+    with_first_axis,
+    with_sizes,
+)
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.judge import names
+from handgrad.compare.judge.calls import CallSides, call_reference
+from handgrad.compare.judge.derivations import Combined, Derivation
+from handgrad.compare.judge.sides import Arrays, LayerSides, Sides
+from handgrad.compare.judge.structure import structure_of
+
+NO_OTHER_BATCH = "torch takes no other batch size than this, so that a factor N is not told from another number"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a check of a layer or a function."""
+
+    arguments: Mapping[str, Any]
+    params: Mapping[str, Any]
+    dy: Any
+    dtype: Any  # of real numbers
+    is_complex: bool
+    seed: int
+
+
+class _Plan(NamedTuple):
+    label: str
+    kind: Kind
+    specs: dict[str, Any]
+    only: str = ""  # the one output that has an upstream gradient; all of them where it is empty
+
+
+def call_inputs(derivation: Derivation, reference: Any, asked: Asked) -> Drawn:
+    """The sides of a derivation of any signature, and its draws."""
+    specs = _specs(asked)
+    plans = _plans(asked, specs)
+    sides, upstream = _sides(derivation, reference, asked, plans[0])
+    if len(upstream) > 1:
+        plans += [_Plan(f"δ of {names.part_of(name)} alone", Kind.PLAIN, plans[0].specs, name) for name in upstream]
+    return _drawn(sides, asked, plans, upstream, kinks.points(derivation, reference))
+
+
+def one_input(layer: Any, reference: Any, asked: Asked) -> Drawn:
+    """The sides of a layer by its protocol that has one input, x, and its draws."""
+    specs = _specs(asked)
+    sides = LayerSides(layer, reference)
+    return _drawn(sides, asked, _plans(asked, specs), [names.OUTPUT], kinks.points(layer, reference))
+
+
+# --- what is drawn ------------------------------------------------------------------------------------------
+
+
+def _specs(asked: Asked) -> dict[str, Any]:
+    """Every spec by name, arguments first; UsageError for a shape that cannot be."""
+    specs = {str(k): v if callable(v) else as_given(v) for k, v in (*asked.arguments.items(), *asked.params.items())}
+    if len(specs) < len(asked.arguments) + len(asked.params):
+        both = ", ".join(asked.arguments.keys() & asked.params.keys())
+        raise UsageError(f"an input and a parameter must have names of their own, got {both} twice: rename one of them")
+    return specs
+
+
+def _plans(asked: Asked, specs: dict[str, Any]) -> list[_Plan]:
+    """The draws that are to be made."""
+    symbols = named_sizes(specs.values())
+    one = {k: with_sizes(v, chosen(symbols, specs.values(), SIZES)) for k, v in specs.items()}
+    for name, spec in one.items():
+        if (shape := free_shape(spec)) is not None:
+            draws.require_room(shape, name)
+    plans = [_Plan("draw 1", Kind.PLAIN, one), _Plan("draw 2", Kind.PLAIN, one)]
+    free = [name for name in asked.arguments if draws.is_shape(one[name])]
+    if not any(draws.is_shape(one[name]) for name in one if free_shape(one[name]) is not None):
+        return [*plans, _Plan("draw 3", Kind.PLAIN, one)]
+    other = one
+    if asked.dy is None or callable(asked.dy):
+        other = _other_sizes(asked, specs, one, symbols)
+    if other != one:
+        plans.append(_Plan("other sizes" if symbols else "other batch", Kind.OTHER_BATCH, other))
+    plans += [
+        _Plan("large", Kind.LARGE, one),
+        _Plan("dyadic", Kind.DYADIC, one),
+        _Plan("beyond the constants", Kind.BEYOND, one),
+        _Plan("kinks", Kind.KINKS, other),
+    ]
+    return plans if free else [p for p in plans if p.kind not in (Kind.LARGE, Kind.BEYOND, Kind.KINKS)]
+
+
+def _other_sizes(asked: Asked, specs: dict[str, Any], one: dict[str, Any], symbols: list[str]) -> dict[str, Any]:
+    """The specs with other sizes: all that have names, or else the batch, which is the first input's first axis."""
+    if symbols:
+        sizes = chosen(symbols, specs.values(), OTHER_SIZES)
+        return {k: with_sizes(v, sizes) for k, v in specs.items()}
+    first = next((free_shape(one[k]) for k in asked.arguments if free_shape(one[k])), ())
+    if not first or len(first) < 2:
+        return one
+    batch = int(first[0])
+    return {k: with_first_axis(v, batch, batch + 3) if k in asked.arguments else v for k, v in one.items()}
+
+
+def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], points: list[float]) -> Drawn:
+    """Every plan carried out, each with a generator of its own; without another batch size where torch takes none."""
+    found: list[Draw] = []
+    notes: list[str] = []
+    constants: list[float] | None = None
+    for i, plan in enumerate(plans):
+        rng = np.random.default_rng([asked.seed, i])
+        if plan.kind is Kind.BEYOND:
+            constants = constants_of(sides, found[0].arrays)
+            points = [*points, *(c for c in constants if c not in points), *(-c for c in constants if -c not in points)]
+            if not constants:
+                continue
+        if plan.kind is Kind.KINKS and notes:
+            plan = plan._replace(specs=plans[0].specs)
+        try:
+            arrays = _arrays(asked, plan, rng, points, constants or [])
+            arrays |= _upstream_arrays(sides, asked, plan, arrays, rng, upstream)
+        except UsageError:
+            if plan.kind is not Kind.OTHER_BATCH or plan.label == "other sizes":
+                raise
+            notes.append(NO_OTHER_BATCH)
+            continue
+        found.append(Draw(plan.label, arrays, plan.kind))
+    return Drawn(sides, found, tuple(notes))
+
+
+def _arrays(asked: Asked, plan: _Plan, rng: np.random.Generator, points: list[float], constants: list[float]) -> Arrays:
+    """The arguments and parameters of one draw, under the names of inputs."""
+    values = _values(asked, plan, rng, points, constants)
+    found = {_input_name(plan, name, value): as_real(value) for name, value in values.items()}
+    if all(names.is_constant(k) for k in found):
+        raise UsageError(
+            "there must be an input of floating-point numbers, got none: nothing has a derivative by a whole number; "
+            "make one of the inputs a float"
+        )
+    return found
+
+
+def _input_name(plan: _Plan, name: str, value: np.ndarray) -> str:
+    fixed = isinstance(plan.specs[name], Constant) or value.dtype.kind not in "fc"
+    return names.constant(name) if fixed else names.argument(name)
+
+
+def _values(
+    asked: Asked, plan: _Plan, rng: np.random.Generator, points: list[float], constants: list[float]
+) -> dict[str, np.ndarray]:
+    """The arguments and parameters of one draw by their own names, complex ones as such."""
+    values: dict[str, np.ndarray] = {}
+    for name in (*(k for k in plan.specs if k not in asked.arguments), *asked.arguments):  # parameters first
+        spec = plan.specs[name]
+        inner = spec.spec if isinstance(spec, Constant) else spec
+        if draws.is_shape(inner):
+            values[name] = _free(name, inner, asked, plan.kind, rng, points, constants, name in asked.arguments)
+        else:
+            values[name] = draws.draw(inner, rng, asked.dtype, what=name)
+            if name not in asked.arguments and values[name].dtype.kind not in "fc":
+                raise TypeError(
+                    f"{name} must be floating-point numbers, got {values[name].dtype}: nothing has a derivative by a whole "
+                    "number; give it among inputs=, or make it a float"
+                )
+    values = {name: values[name] for name in plan.specs}
+    if plan.kind is Kind.DYADIC:
+        free = [k for k in plan.specs if draws.is_shape(plan.specs[k])]
+        values |= dict(zip(free, draws.apart([values[k] for k in free]), strict=True))
+    return values
+
+
+def _free(
+    what: str, shape: tuple[int, ...], asked: Asked, kind: Kind, rng: np.random.Generator,
+    points: list[float], constants: list[float], is_argument: bool,
+) -> np.ndarray:  # fmt: skip
+    """The numbers of an input of which the shape is given."""
+    if asked.is_complex:
+        shape = (*shape, 2)
+    if kind is Kind.DYADIC:
+        values = draws.dyadic(rng, shape)
+    elif kind is Kind.KINKS and is_argument:
+        values = kinks.at_points(rng, shape, points)
+    elif kind is Kind.BEYOND and is_argument:
+        values = on_both_sides(rng, draws.away_from_zero(rng, shape), constants)
+    else:
+        values = draws.away_from_zero(rng, shape) * (LARGE if kind is Kind.LARGE and is_argument else 1.0)
+    values = np.asarray(values, asked.dtype)
+    if values.size == 0:
+        raise ValueError(f"{what} must have at least one element, got shape {shape}: give it some")
+    return values[..., 0] + 1j * values[..., 1] if asked.is_complex else values
+
+
+def as_real(values: np.ndarray) -> np.ndarray:
+    """The real and imaginary parts of complex numbers in a last axis of two; other numbers as they are."""
+    return np.stack([values.real, values.imag], -1) if values.dtype.kind == "c" else values
+
+
+def _upstream_arrays(
+    sides: Sides, asked: Asked, plan: _Plan, arrays: Arrays, rng: np.random.Generator, upstream: list[str]
+) -> Arrays:
+    """∂J/∂output for every output that has one, of the output's shape."""
+    outputs = run_reference(sides, arrays)
+    given = _given_upstream(asked.dy, upstream)
+    found = {}
+    for name in upstream:
+        y = outputs[name]
+        if y.dtype.kind != "f":
+            raise UsageError(
+                f"the torch reference must return floating-point numbers, got {y.dtype}: nothing else has a gradient"
+            )
+        if plan.only and name != plan.only:
+            dy = np.zeros(y.shape, asked.dtype)
+        elif name not in given:
+            pick = draws.dyadic if plan.kind is Kind.DYADIC else draws.away_from_zero
+            dy = draws.draw_floats(lambda _, pick=pick, y=y: pick(rng, y.shape), rng, asked.dtype, what=names.DY)
+        else:
+            dy = draws.draw(given[name], rng, asked.dtype, what=names.DY)
+            if dy.dtype.kind not in "fc":
+                raise TypeError(
+                    f"dy must be floating-point numbers, got {dy.dtype}: nothing has a derivative by a whole number; make "
+                    "it a float"
+                )
+            dy = as_real(dy)
+        if dy.shape != y.shape:
+            raise UsageError(f"dy must have the output's shape {y.shape}, got {dy.shape}: give it that shape")
+        found[names.upstream_of(name)] = dy
+    return found
+
+
+def _given_upstream(dy: Any, upstream: list[str]) -> dict[str, Any]:
+    """The upstream gradients that are given, by output."""
+    if dy is None:
+        return {}
+    if len(upstream) == 1:
+        return {upstream[0]: dy}
+    if isinstance(dy, Mapping):
+        given = {names.output(str(k)): v for k, v in dy.items()}
+    elif isinstance(dy, (tuple, list)) and len(dy) == len(upstream):
+        given = dict(zip(upstream, dy, strict=True))
+    else:
+        given = {"": dy}
+    if not given.keys() <= set(upstream):
+        parts = ", ".join(names.part_of(name) for name in upstream)
+        raise UsageError(
+            f"dy must have one array for each of {parts}: give a dictionary, or a tuple of {len(upstream)}"
+        )
+    return {k: v for k, v in given.items() if v is not None}
+
+
+# --- the two sides ------------------------------------------------------------------------------------------
+
+
+def _sides(derivation: Derivation, reference: Any, asked: Asked, plan: _Plan) -> tuple[CallSides, list[str]]:
+    """The sides, and the outputs that have an upstream gradient, as the reference gives them on a first draw."""
+    values = _values(asked, plan, np.random.default_rng([asked.seed, 0]), [], [])
+    complex_names = {_input_name(plan, k, v) for k, v in values.items() if v.dtype.kind == "c"}
+    arrays = _arrays(asked, plan, np.random.default_rng([asked.seed, 0]), [], [])
+    sides = CallSides(derivation, reference, tuple(map(str, asked.arguments)), complex_names=frozenset(complex_names))
+    run_reference(sides, arrays)  # which says what is wrong with it
+    y = call_reference(reference, sides.given_tensors(arrays), sides.state)
+    structure = structure_of(y, lambda v: isinstance(v, torch.Tensor))
+    outputs = {names.output(part): tensor for part, tensor in structure.flatten(y).items()}
+    numbers = [name for name, tensor in outputs.items() if tensor.is_floating_point() or tensor.is_complex()]
+    if not numbers:
+        raise UsageError(
+            "the torch reference must return floating-point numbers, got "
+            f"{', '.join(str(t.dtype) for t in outputs.values())}: nothing else has a gradient"
+        )
+    upstream = [name for name in numbers if outputs[name].requires_grad] or numbers
+    if isinstance(derivation, Combined) and any(outputs[name].shape for name in outputs):
+        raise UsageError(
+            "one function alone, which returns (J, gradients), must have a single number J, but the reference returns "
+            f"shape {tuple(next(iter(outputs.values())).shape)}: give a pair (forward, backward) of functions"
+        )
+    for name in numbers:
+        if outputs[name].is_complex():
+            complex_names |= {name, names.upstream_of(name)}
+    return replace(sides, structure=structure, complex_names=frozenset(complex_names)), upstream

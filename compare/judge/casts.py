@@ -1,0 +1,73 @@
+"""What the reference keeps in a lower precision than its tensors: casts inside, and buffers that were made in float32.
+
+A reference that computes a mean of float64 numbers in float32 is off by a float32 rounding, and so is one whose buffer
+holds 0.1 in float32. Run without them, it shows what it would have given.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from handgrad.compare.foundation.torch_internals import DispatchMode, tree_leaves
+from handgrad.compare.judge.calls import CallSides
+from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
+
+LOWER = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class Casts(DispatchMode):
+    """Notices tensors of float64 that are cast to a lower precision; `kept`, it leaves them as they are."""
+
+    def __init__(self, kept: bool) -> None:
+        super().__init__()
+        self.kept, self.seen = kept, False
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        wide = any(isinstance(t, torch.Tensor) and t.dtype == torch.float64 for t in tree_leaves(args))
+        if wide and kwargs.get("dtype") in LOWER:
+            self.seen = True
+            if self.kept:
+                kwargs["dtype"] = torch.float64
+        return op(*args, **kwargs)
+
+
+def casts_inside(sides: Sides, inputs: Arrays) -> bool:
+    """Whether the reference casts to a lower precision on the way."""
+    with Casts(kept=False) as mode:
+        sides.torch(inputs)
+    return mode.seen
+
+
+def in_full_precision(sides: Sides, inputs: Arrays) -> Iterator[Arrays]:
+    """Torch's results without casts to a lower precision, and with the numbers that its float32 buffers stand for."""
+    with Casts(kept=True) as mode:
+        found = sides.torch(inputs)
+    if mode.seen:
+        yield found
+    meant = _with_buffers_as_meant(sides)
+    if meant is not None:
+        yield meant.torch(inputs)
+
+
+def _with_buffers_as_meant(sides: Sides) -> Sides | None:
+    """The sides with a module whose buffers of float32 hold the decimal numbers that they stand for, 0.1 for 0.1f."""
+    module = sides.module if isinstance(sides, LossSides) else getattr(sides, "reference", None)
+    if not isinstance(module, nn.Module) or not any(b.dtype == torch.float32 for b in module.buffers()):
+        return None
+    module = copy.deepcopy(module)
+    for owner in module.modules():
+        for name, buffer in list(owner.named_buffers(recurse=False)):
+            if buffer.dtype == torch.float32:
+                decimal = [float(str(v)) for v in buffer.detach().cpu().numpy().ravel().astype(np.float32)]
+                setattr(owner, name, torch.tensor(decimal, dtype=torch.float64).reshape(buffer.shape))
+    if isinstance(sides, LossSides):
+        return replace(sides, module=module)
+    return replace(sides, reference=module) if isinstance(sides, (LayerSides, CallSides)) else None
