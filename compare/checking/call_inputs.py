@@ -176,8 +176,8 @@ def _values(
             values[name] = draws.draw(inner, rng, asked.dtype, what=name)
             if name not in asked.arguments and values[name].dtype.kind not in "fc":
                 raise TypeError(
-                    f"{name} must be floating-point numbers, got {values[name].dtype}: nothing has a derivative by a whole "
-                    "number; give it among inputs=, or make it a float"
+                    f"{name} must be floating-point numbers, got {values[name].dtype}: nothing has a derivative by a "
+                    "whole number; give it among inputs=, or make it a float"
                 )
     values = {name: values[name] for name in plan.specs}
     if plan.kind is Kind.DYADIC:
@@ -234,8 +234,8 @@ def _upstream_arrays(
             dy = draws.draw(given[name], rng, asked.dtype, what=names.DY)
             if dy.dtype.kind not in "fc":
                 raise TypeError(
-                    f"dy must be floating-point numbers, got {dy.dtype}: nothing has a derivative by a whole number; make "
-                    "it a float"
+                    f"dy must be floating-point numbers, got {dy.dtype}: nothing has a derivative by a whole number; "
+                    "make it a float"
                 )
             dy = as_real(dy)
         if dy.shape != y.shape:
