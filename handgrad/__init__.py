@@ -20,7 +20,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from handgrad import compare, data, manual, torch_ref  # noqa: F401
+    from handgrad import compare as compare
+    from handgrad import data as data
+    from handgrad import manual as manual
+    from handgrad import torch_ref as torch_ref
     from handgrad.compare.checking.check import check
     from handgrad.compare.checking.findings import CheckFailed, Report
     from handgrad.compare.checking.specs import constant, indices, mask

@@ -28,11 +28,11 @@ NEAR = 2.0**-48  # of a constant: next to it, and yet another number
 LARGEST = 2.0**13  # constants beyond this are stand-ins for infinity
 
 
-class _Cuts(DispatchMode):
+class _Cuts(DispatchMode):  # type: ignore[no-untyped-call]
     """Hears of the constants that torch's operations compare with."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: set[float] = set()
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

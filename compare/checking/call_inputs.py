@@ -11,7 +11,7 @@ import torch
 
 from handgrad.compare.checking import draws, kinks
 from handgrad.compare.checking.beyond import constants_of, on_both_sides
-from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind
+from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind, as_real
 from handgrad.compare.checking.evaluate import run_reference
 from handgrad.compare.checking.specs import (
     OTHER_SIZES,
@@ -24,6 +24,7 @@ from handgrad.compare.checking.specs import (
     with_first_axis,
     with_sizes,
 )
+from handgrad.compare.checking.upstream import upstream_gradients
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge import names
 from handgrad.compare.judge.calls import CallSides, call_reference
@@ -135,7 +136,8 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
             plan = plan._replace(specs=plans[0].specs)
         try:
             arrays = _arrays(asked, plan, rng, points, constants or [])
-            arrays |= _upstream_arrays(sides, asked, plan, arrays, rng, upstream)
+            wanted = [plan.only] if plan.only else upstream
+            arrays |= upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, wanted)
         except UsageError:
             if plan.kind is not Kind.OTHER_BATCH or plan.label == "other sizes":
                 raise
@@ -173,12 +175,8 @@ def _values(
         if draws.is_shape(inner):
             values[name] = _free(name, inner, asked, plan.kind, rng, points, constants, name in asked.arguments)
         else:
-            values[name] = draws.draw(inner, rng, asked.dtype, what=name)
-            if name not in asked.arguments and values[name].dtype.kind not in "fc":
-                raise TypeError(
-                    f"{name} must be floating-point numbers, got {values[name].dtype}: nothing has a derivative by a "
-                    "whole number; give it among inputs=, or make it a float"
-                )
+            draw = draws.draw if name in asked.arguments else draws.draw_numbers
+            values[name] = draw(inner, rng, asked.dtype, what=name)
     values = {name: values[name] for name in plan.specs}
     if plan.kind is Kind.DYADIC:
         free = [k for k in plan.specs if draws.is_shape(plan.specs[k])]
@@ -205,63 +203,6 @@ def _free(
     if values.size == 0:
         raise ValueError(f"{what} must have at least one element, got shape {shape}: give it some")
     return values[..., 0] + 1j * values[..., 1] if asked.is_complex else values
-
-
-def as_real(values: np.ndarray) -> np.ndarray:
-    """The real and imaginary parts of complex numbers in a last axis of two; other numbers as they are."""
-    return np.stack([values.real, values.imag], -1) if values.dtype.kind == "c" else values
-
-
-def _upstream_arrays(
-    sides: Sides, asked: Asked, plan: _Plan, arrays: Arrays, rng: np.random.Generator, upstream: list[str]
-) -> Arrays:
-    """∂J/∂output for every output that has one, of the output's shape."""
-    outputs = run_reference(sides, arrays)
-    given = _given_upstream(asked.dy, upstream)
-    found = {}
-    for name in upstream:
-        y = outputs[name]
-        if y.dtype.kind != "f":
-            raise UsageError(
-                f"the torch reference must return floating-point numbers, got {y.dtype}: nothing else has a gradient"
-            )
-        if plan.only and name != plan.only:
-            dy = np.zeros(y.shape, asked.dtype)
-        elif name not in given:
-            pick = draws.dyadic if plan.kind is Kind.DYADIC else draws.away_from_zero
-            dy = draws.draw_floats(lambda _, pick=pick, y=y: pick(rng, y.shape), rng, asked.dtype, what=names.DY)
-        else:
-            dy = draws.draw(given[name], rng, asked.dtype, what=names.DY)
-            if dy.dtype.kind not in "fc":
-                raise TypeError(
-                    f"dy must be floating-point numbers, got {dy.dtype}: nothing has a derivative by a whole number; "
-                    "make it a float"
-                )
-            dy = as_real(dy)
-        if dy.shape != y.shape:
-            raise UsageError(f"dy must have the output's shape {y.shape}, got {dy.shape}: give it that shape")
-        found[names.upstream_of(name)] = dy
-    return found
-
-
-def _given_upstream(dy: Any, upstream: list[str]) -> dict[str, Any]:
-    """The upstream gradients that are given, by output."""
-    if dy is None:
-        return {}
-    if len(upstream) == 1:
-        return {upstream[0]: dy}
-    if isinstance(dy, Mapping):
-        given = {names.output(str(k)): v for k, v in dy.items()}
-    elif isinstance(dy, (tuple, list)) and len(dy) == len(upstream):
-        given = dict(zip(upstream, dy, strict=True))
-    else:
-        given = {"": dy}
-    if not given.keys() <= set(upstream):
-        parts = ", ".join(names.part_of(name) for name in upstream)
-        raise UsageError(
-            f"dy must have one array for each of {parts}: give a dictionary, or a tuple of {len(upstream)}"
-        )
-    return {k: v for k, v in given.items() if v is not None}
 
 
 # --- the two sides ------------------------------------------------------------------------------------------

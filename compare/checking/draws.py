@@ -109,6 +109,22 @@ def draw_floats(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 
     return value
 
 
+def draw_numbers(spec: Any, rng: np.random.Generator, dtype: Any, what: str = "x") -> np.ndarray:
+    """As `draw`, complex numbers too; TypeError for whole numbers, which have no derivative."""
+    value = draw(spec, rng, dtype, what=what)
+    if value.dtype.kind not in "fc":
+        raise TypeError(
+            f"{what} must be floating-point numbers, got {value.dtype}: nothing has a derivative by a whole number; "
+            "give it among inputs=, or make it a float"
+        )
+    return value
+
+
+def as_real(values: np.ndarray) -> np.ndarray:
+    """The real and imaginary parts of complex numbers in a last axis of two; other numbers as they are."""
+    return np.stack([values.real, values.imag], -1) if values.dtype.kind == "c" else values
+
+
 def require_room(shape: Any, what: str) -> None:
     """UsageError, before memory is taken, for a shape that cannot be: negative, or too large for this machine."""
     sizes = shape if isinstance(shape, tuple) else (shape,)

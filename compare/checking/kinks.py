@@ -124,8 +124,8 @@ def places(sides: Sides, case: Case) -> list[Place]:
     if not 0 < len(firsts) <= SPECIAL:
         return []
     found: dict[str, Place] = {}
-    for spot, index in firsts.items():
-        place = _place(sides, case, wrt, index, spot)
+    for point, index in firsts.items():
+        place = _place(sides, case, wrt, index, point)
         if place is None:
             return []
         found.setdefault(place.where, place)

@@ -37,7 +37,7 @@ def layer_inputs(
         _require_same_names(reference, asked.params)
         return call_inputs(Functions(*ours), reference, asked)
     if isinstance(ours, Stateful):
-        asked = dataclasses.replace(asked, params=_shapes_of(ours) | asked.params)
+        asked = dataclasses.replace(asked, params={**_shapes_of(ours), **asked.params})
         _require_same_names(reference, asked.params)
         return call_inputs(ours, reference, asked)
     if hasattr(ours, "forward") and hasattr(ours, "input_gradient"):

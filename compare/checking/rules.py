@@ -68,7 +68,8 @@ def _as_rule(ours: Any) -> Any:
     if hasattr(ours, "init") and hasattr(ours, "update"):
         return ours
     if isinstance(ours, type) and issubclass(ours, torch.optim.Optimizer):
-        return TorchRule(lambda parameters, rate: ours(parameters, lr=rate))
+        kind: Any = ours
+        return TorchRule(lambda parameters, rate: kind(parameters, lr=rate))
     if callable(ours) and not isinstance(ours, type):
         return TorchRule(ours)
     raise UsageError(

@@ -132,15 +132,16 @@ def with_first_axis(spec: Any, size: int, other: int) -> Any:
 
 def drawn(spec: Indices | Mask, rng: np.random.Generator) -> np.ndarray:
     """An array for a spec with numbers for sizes."""
+    shape = tuple(int(n) for n in spec.shape)
     if isinstance(spec, Mask):
-        values = rng.random(spec.shape) < 0.5
-        if values.ndim and values.shape[-1] > 1:
-            values[..., 0], values[..., -1] = True, False
-            values = rng.permuted(values, axis=-1)
-        return values
-    if not is_whole(spec.below) or spec.below < 1:
+        keep = rng.random(shape) < 0.5
+        if shape and shape[-1] > 1:
+            keep[..., 0], keep[..., -1] = True, False
+            keep = rng.permuted(keep, axis=-1)
+        return keep
+    if not is_whole(spec.below) or int(spec.below) < 1:
         raise UsageError(f"indices must lie below a whole number of at least 1, got {spec.below!r}: choose another")
-    values = rng.integers(0, spec.below, spec.shape)
+    values = rng.integers(0, int(spec.below), shape)
     some = rng.permutation(values.size)[:3]
     values.flat[some] = (0, int(spec.below) - 1, 0)[: len(some)]  # the ends, and one of them twice
     return values

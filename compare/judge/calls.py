@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from handgrad.compare.judge import names
 from handgrad.compare.judge.derivations import Derivation, Given, Stateful, Upstream
@@ -59,7 +59,7 @@ class CallSides:
             return found
         wanted = {k: v for k, v in tensors.items() if k not in given.constants}
         differentiable = {name: y for name, y in outputs.items() if name in upstream and y.requires_grad}
-        gradients: tuple[torch.Tensor | None, ...] = (None,) * len(wanted)
+        gradients: tuple[Tensor | None, ...] = (None,) * len(wanted)
         if differentiable and wanted:
             dy = [upstream[name] for name in differentiable]
             gradients = torch.autograd.grad(list(differentiable.values()), list(wanted.values()), dy, allow_unused=True)
@@ -77,7 +77,7 @@ class CallSides:
         """The arguments as torch has them, leaves of autograd where something is differentiated by them."""
         return self._given(inputs, self._to_torch)
 
-    def upstream_tensors(self, inputs: Arrays, outputs: Iterable[str]) -> dict[str, torch.Tensor]:
+    def upstream_tensors(self, inputs: Arrays, outputs: Iterable[str]) -> dict[str, Tensor]:
         """∂J/∂output of every output that has one."""
         upstream = {name: names.upstream_of(name) for name in outputs if names.upstream_of(name) in inputs}
         return {name: self._to_torch(dy, inputs[dy]).detach() for name, dy in upstream.items()}
@@ -132,13 +132,13 @@ COMPLEX = {
 }
 
 
-def torch_outputs(reference: Callable[..., Any], given: Given, state: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
+def torch_outputs(reference: Callable[..., Any], given: Given, state: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """What the reference returns, by the names of outputs; of a module with `state` its buffers of these names too.
 
     A module is a copy of its own, in the dtype of the arguments, and has the parameters that are given by name.
     """
     y = call_reference(reference, given, state)
-    structure = structure_of(y, lambda v: isinstance(v, torch.Tensor))
+    structure = structure_of(y, lambda v: isinstance(v, Tensor))
     return {names.output(part): tensor for part, tensor in structure.flatten(y).items()}
 
 
@@ -162,6 +162,6 @@ def in_dtype_of(module: nn.Module, tensors: list[Any]) -> nn.Module:
     return copy.deepcopy(module).to(real)
 
 
-def _as_real(tensor: torch.Tensor) -> torch.Tensor:
+def _as_real(tensor: Tensor) -> Tensor:
     """The tensor, a complex one as its real and imaginary parts."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

@@ -22,11 +22,11 @@ from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
 LOWER = (torch.float32, torch.float16, torch.bfloat16)
 
 
-class Casts(DispatchMode):
+class Casts(DispatchMode):  # type: ignore[no-untyped-call]
     """Notices tensors of float64 that are cast to a lower precision; `kept`, it leaves them as they are."""
 
     def __init__(self, kept: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kept, self.seen = kept, False
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -243,7 +243,9 @@ def _step(thing: Any, key: str) -> Any:
 def _assign(thing: Any, path: str, value: Any) -> None:
     where, _, key = path.rpartition(".")
     owner = look_up(thing, where) if where else thing
-    if isinstance(owner, (dict, list)):
-        owner[int(key) if isinstance(owner, list) else key] = value
+    if isinstance(owner, list):
+        owner[int(key)] = value
+    elif isinstance(owner, dict):
+        owner[key] = value
     else:
         setattr(owner, key, value)

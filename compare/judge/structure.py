@@ -34,7 +34,7 @@ class Structure:
         """The arrays of a value of this structure by name."""
         if self.is_array:
             return {"": value}
-        found = {}
+        found: dict[str, Any] = {}
         for item, (key, part) in zip(self._items(value), self.parts, strict=True):
             found |= {f"{key}.{name}" if name else key: leaf for name, leaf in part.flatten(item).items()}
         return found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from handgrad import manual
 from handgrad.compare.judge.names import GRADS, LEARNING_RATE, THETA, theta_after
@@ -49,7 +50,7 @@ class Layout:
 class TorchRule:
     """An optimizer of torch on the manual side: `make(parameters, learning rate)`."""
 
-    make: Callable[..., torch.optim.Optimizer]
+    make: Callable[..., Optimizer]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class TrajectorySides:
     """
 
     rule: manual.Optimizer | TorchRule
-    optimizer: Callable[..., torch.optim.Optimizer]
+    optimizer: Callable[..., Optimizer]
     layout: Layout | None = None
     copies: bool = True  # of θ and of every gradient: a rule may write into them
 
@@ -69,7 +70,7 @@ class TrajectorySides:
             if any(isinstance(v, Bounded) for v in inputs.values()):
                 raise NoRoundingRule("torch code")
             return self._by_torch(self.rule.make, inputs)
-        layout, out = self.layout, {}
+        layout, out = self.layout, Arrays()
         theta = own_copy(inputs[THETA]) if layout is None else layout.given(inputs[THETA])
         state = self.rule.init(theta)
         for k in range(len(inputs[GRADS])):
@@ -86,11 +87,8 @@ class TrajectorySides:
             return out
         return out | {k: v for k, v in state.items() if getattr(v, "shape", isinstance(v, (list, tuple)))}
 
-    def torch(self, inputs: Arrays) -> Arrays:
-        return self._by_torch(self.optimizer, inputs)
-
-    def _by_torch(self, make: Callable[..., torch.optim.Optimizer], inputs: Arrays) -> Arrays:
-        theta, out = as_tensor(inputs[THETA]), {}
+    def _by_torch(self, make: Callable[..., Optimizer], inputs: Arrays) -> Arrays:
+        theta, out = as_tensor(inputs[THETA]), Arrays()
         parts = [theta] if self.layout is None else list(self.layout.parts(theta).values())
         parameters = [nn.Parameter(part.clone()) for part in parts]
         optimizer = make(parameters, inputs[LEARNING_RATE])
@@ -105,6 +103,9 @@ class TrajectorySides:
             return out
         state = torch_parameters.flat_state(optimizer)
         return out | {name: as_array(v) for name, v in state.items() if np.shape(v)}
+
+    def torch(self, inputs: Arrays) -> Arrays:
+        return self._by_torch(self.optimizer, inputs)
 
     def _after(self, steps: int, flat: Any) -> Arrays:
         if self.layout is None:
