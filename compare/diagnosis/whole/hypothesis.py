@@ -20,6 +20,7 @@ EDITS: dict[int, tuple[str, ...]] = {
     11: (
         "reversed", "rolled", "outputs exchanged", "not transposed", "δ summed", "some examples", "clipped",
         "input reversed", "input rolled", "input rounded", "other squashing", "sign of the error", "classes shifted",
+        "derivative not conjugated", "result conjugated", "δ conjugated",
     ),
     12: (
         "permuted", "reshaped", "other pairs", "derivative twice", "derivative too much", "absolute value", "sign only",
