@@ -18,10 +18,10 @@ def describe_where(mask: np.ndarray) -> str:
     first [0, 3]".
     """
     count = int(np.count_nonzero(mask))
-    if count == mask.size:
-        return f"all {mask.size:,} elements" if mask.size > 1 else "its one element"
     if not count:
         return "no element"
+    if count == mask.size:
+        return f"all {mask.size:,} elements" if mask.size > 1 else "its one element"
     first = f"[{', '.join(str(int(i)) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))}]"
     if count == 1:
         return f"element {first}"
