@@ -9,6 +9,7 @@ import importlib
 import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,11 @@ def _literals(given: str | None) -> tuple[list[Any], dict[str, Any]]:
     """Positional and named arguments as they are written in a call. Literals alone: nothing is evaluated."""
     try:
         call = ast.parse(f"f({given or ''})", mode="eval").body
-        if not isinstance(call, ast.Call) or any(word.arg is None for word in call.keywords):
+        if (
+            not isinstance(call, ast.Call)
+            or not isinstance(call.func, ast.Name)
+            or None in (k.arg for k in call.keywords)
+        ):
             raise ValueError("these are no arguments of one call")
         return (
             [ast.literal_eval(value) for value in call.args],
@@ -176,8 +181,8 @@ def _imported(name: str) -> Any:
 def _attribute(thing: Any, known: str, name: str) -> Any:
     for part in name.split("."):
         if not hasattr(thing, part):
-            near = [own for own in dir(thing) if not own.startswith("_") and own.lower().startswith(part[:2].lower())]
-            has = f"it has {', '.join(near[:5])}" if near else "mind the spelling"
+            near = get_close_matches(part, [own for own in dir(thing) if not own.startswith("_")])
+            has = f"it has {', '.join(near)}" if near else "mind the spelling"
             raise UsageError(f"{known} must have a {part}, but it has none: {has}")
         thing = getattr(thing, part)
     return thing
