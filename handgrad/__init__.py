@@ -5,6 +5,7 @@
 
 `check` returns a Report if the two sides agree, and raises CheckFailed, an AssertionError with the report as its
 message, if they differ. What cannot be checked raises UsageError. `help(handgrad.check)` says what can be handed in.
+The truth of a Report is its verdict, and report["input gradient"] is the Finding of one tensor.
 
 The rooms behind this face:
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from handgrad import manual as manual
     from handgrad import torch_ref as torch_ref
     from handgrad.compare.checking.check import check
+    from handgrad.compare.checking.finding import Finding
     from handgrad.compare.checking.findings import CheckFailed, Report
     from handgrad.compare.checking.specs import constant, indices, mask
     from handgrad.compare.foundation.errors import UsageError
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "CheckFailed", "Report", "UsageError", "__version__", "check", "constant", "indices", "mask", "stateful",
+    "CheckFailed", "Finding", "Report", "UsageError", "__version__",
+    "check", "constant", "indices", "mask", "stateful",
 ]  # fmt: skip
 
 ROOMS = ("compare", "data", "manual", "torch_ref")
@@ -41,6 +44,7 @@ ROOMS = ("compare", "data", "manual", "torch_ref")
 _HOME = {
     "check": "handgrad.compare.checking.check",
     "CheckFailed": "handgrad.compare.checking.findings",
+    "Finding": "handgrad.compare.checking.finding",
     "Report": "handgrad.compare.checking.findings",
     "UsageError": "handgrad.compare.foundation.errors",
     "constant": "handgrad.compare.checking.specs",

@@ -2,77 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from handgrad.compare.diagnosis.cause import Cause
+from handgrad.compare.checking import page
+from handgrad.compare.checking.finding import Finding, by_two_precision
+from handgrad.compare.checking.places import calling_line
+from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.json_values import finite
-from handgrad.compare.judge.agreement import Verdict
 from handgrad.compare.judge.names import is_theta
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One tensor over all draws: the worst verdict, and what explains it."""
-
-    tensor: str
-    verdict: Verdict
-    draw: str  # the draw of the worst verdict
-    draws: int
-    causes: tuple[Cause, ...] = ()
-    notes: tuple[str, ...] = ()
-    reason: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the tensor agreed on every draw."""
-        return self.verdict.agrees
-
-    @property
-    def phrases(self) -> tuple[str, ...]:
-        """Its causes in words."""
-        return tuple(cause.phrase for cause in self.causes)
-
-    def as_json(self) -> dict[str, Any]:
-        """A dictionary for JSON; numbers that are not finite become None."""
-        v = self.verdict
-        return finite(
-            {
-                "tensor": self.tensor,
-                "agrees": v.agrees,
-                "problem": v.problem,
-                "difference": v.largest_difference,
-                "index": list(v.at),
-                "manual": v.manual,
-                "torch": v.torch,
-                "allowed": v.allowed,
-                "fraction": v.fraction,
-                "rule": v.rule,
-                "vacuous": v.vacuous,
-                "elements": v.beyond,
-                "of": v.size,
-                "draw": self.draw,
-                "causes": list(self.phrases),
-                "notes": list(self.notes),
-            }
-        )
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """The result of a check; str() is what a person reads."""
+    """The result of a check: its truth is the verdict, str() is what a person reads, report["output"] is one finding.
+
+    where   FILE:LINE of the call of `check`; empty where a command made it
+    """
 
     name: str
     findings: tuple[Finding, ...]
-    reproducer: str = field(default="", repr=False)
+    reproducer: str = ""
+    where: str = field(default_factory=calling_line)
     notes: tuple[str, ...] = ()  # of the check as a whole
 
     @property
     def agrees(self) -> bool:
         """Whether every tensor agreed on every draw."""
         return all(f.agrees for f in self.findings)
+
+    def __bool__(self) -> bool:
+        return self.agrees
+
+    def __getitem__(self, tensor: str) -> Finding:
+        """The finding of a tensor, by the name that the report calls it; KeyError where there is no such."""
+        for f in self.findings:
+            if f.tensor == tensor:
+                return f
+        raise KeyError(f"no tensor {tensor!r} was compared: take one of {', '.join(map(repr, self))}")
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the tensors that were compared."""
+        return (f.tensor for f in self.findings)
 
     @property
     def closest_call(self) -> float:
@@ -84,10 +56,33 @@ class Report:
         """Every named cause, each with its tensor."""
         return tuple(f"{f.tensor}: {phrase}" for f in self.findings for phrase in f.phrases)
 
+    @property
+    def differing(self) -> tuple[Finding, ...]:
+        """The findings that differ."""
+        return tuple(f for f in self.findings if not f.agrees)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in a few words."""
+        if self.differing:
+            return f"{len(self.differing)} of {len(self.findings)} tensors differ"
+        return f"agrees, closest call {self.closest_call:.3f} of its bound"
+
+    @property
+    def headline(self) -> str:
+        """One line: the name, the line of the check, the verdict, or the first tensor that differs and its cause."""
+        said = self.verdict
+        if self.differing:
+            first, *others = self.differing
+            why = "; ".join(first.phrases) or first.verdict.problem or "no known cause"
+            said = f"{first.tensor} differs: {why}" + (f" (and {len(others)} more)" if others else "")
+        return ", ".join(part for part in (self.name, self.where) if part) + f": {said}"
+
     def as_json(self) -> dict[str, Any]:
         """A dictionary for JSON."""
         return {
             "name": self.name,
+            "where": self.where,
             "agrees": self.agrees,
             "closest_call": finite(self.closest_call),
             "findings": [f.as_json() for f in self.findings],
@@ -95,37 +90,74 @@ class Report:
             "notes": list(self.notes),
         }
 
+    def plot(self, tensor: str | None = None) -> Any:
+        """A matplotlib Figure of where a tensor differs: log10(|Δ| ÷ allowed) over its last two axes, and a scatter.
+
+        Of the first tensor that differs, or the closest call, unless one is named. UsageError where the check did not
+        keep its arrays, where their shapes differ, and where matplotlib is not installed.
+        """
+        try:
+            from handgrad.compare.checking import plot
+        except ImportError:
+            raise UsageError("plot needs matplotlib, which is not installed: pip install 'handgrad[plot]'") from None
+        if tensor is not None:
+            return plot.figure(self.name, self[tensor])
+        return plot.figure(self.name, max(self.findings, key=lambda f: (not f.agrees, f.verdict.fraction)))
+
+    def __repr__(self) -> str:
+        if self.differing:
+            return f"Report: {self.verdict} ({', '.join(f.tensor for f in self.differing)})"
+        return f"Report: agrees, {len(self.findings)} tensors, closest call {self.closest_call:.3f}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        shared = self._shared_notes()
+        agreeing = [(f.tensor, said) for f in self.findings if f.agrees and (said := _but(shared, f.notes))]
+        return page.html(
+            self.name, self.verdict, self.findings, [*agreeing, *self._differences(shared)], shared, self.reproducer
+        )
+
     def __str__(self) -> str:
         width = max((len(f.tensor) for f in self.findings), default=0)
-        wrong = [f for f in self.findings if not f.agrees]
-        if wrong:
-            lines = [f"{self.name}: {len(wrong)} of {len(self.findings)} tensors differ"]
-        else:
-            lines = [f"{self.name}: agrees, closest call {self.closest_call:.3f} of its bound"]
+        shared = self._shared_notes()
+        lines = [f"{self.name}: {self.verdict}"]
         for f in self.findings:
-            lines.append(f"  {f.tensor:<{width}}  {_line(f)}")
-            lines += [f"  {'':<{width}}  {note}" for note in f.notes if f.agrees]
-        lines += [f"  {note}" for note in self.notes]
-        before: tuple[str, ...] = ()
-        for f in wrong:
-            if is_theta(f.tensor) and f.notes == before:
-                continue  # a later step of the same trajectory, for the same reason
-            lines += ["", f"{f.tensor}, {f.draw}: {f.verdict.describe()}"]
-            lines += [f"  {note}" for note in f.notes]
-            before = f.notes
+            lines.append(f"  {f.tensor:<{width}}  {f.line()}")
+            lines += [f"  {'':<{width}}  {note}" for note in _but(shared, f.notes) if f.agrees]
+        for head, notes in self._differences(shared):
+            lines += ["", head, *(f"  {note}" for note in notes)]
+        said = [*(f"{', '.join(tensors)}: {note}" for note, tensors in shared.items()), *self.notes]
+        if said:
+            lines += [""] * bool(self.differing)
+            lines += [f"  {note}" for note in said]
         if self.reproducer:
             lines += ["", "To reproduce:", *(f"    {line}".rstrip() for line in self.reproducer.splitlines())]
         return "\n".join(lines)
 
+    def _differences(self, shared: Container[str]) -> list[tuple[str, list[str]]]:
+        """(where and by how much it differs, its notes) of every difference, but later steps told as the first was."""
+        told: list[tuple[str, list[str]]] = []
+        before: tuple[str, ...] = ()
+        for f in self.differing:
+            if not (is_theta(f.tensor) and f.notes == before):
+                told.append((f.described(), _but(shared, f.notes)))
+            before = f.notes
+        return told
 
-def _line(f: Finding) -> str:
-    v = f.verdict
-    if v.problem:
-        return f"differs   {v.problem}"
-    word = "agrees " if v.agrees else "differs"
-    used = "∞" if np.isinf(v.fraction) else f"{v.fraction:.3f}" if v.fraction < 1000 else f"{v.fraction:.1e}"
-    share = "   must equal torch's" if v.no_rounding and not v.agrees else f"{used:>7} of its bound"
-    return f"{word}   max |Δ| {v.largest_difference:8.1e}   {share}   {v.rule}"
+    def _shared_notes(self) -> dict[str, list[str]]:
+        """The notes of several tensors, each said once, with their names. What explains a difference stays with it."""
+        tensors: dict[str, list[str]] = {}
+        for f in self.findings:
+            for note in f.notes:
+                tensors.setdefault(note, []).append(f.tensor)
+        explain_nothing = {note for f in self.findings if f.agrees for note in f.notes}
+        explain_nothing |= {by_two_precision(f.reason) for f in self.findings if f.reason}
+        return {note: names for note, names in tensors.items() if len(names) > 1 and note in explain_nothing}
+
+
+def _but(shared: Container[str], notes: Iterable[str]) -> list[str]:
+    """The notes that are not said elsewhere."""
+    return [note for note in notes if note not in shared]
 
 
 class CheckFailed(AssertionError):

@@ -13,9 +13,11 @@ from handgrad.compare.checking import kinks
 from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
 from handgrad.compare.checking.beyond import within_jumps
 from handgrad.compare.checking.draws import Draw, Drawn, Kind
+from handgrad.compare.checking.elements import describe_where
 from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate, written_into
 from handgrad.compare.checking.explain import explain, missing, rounding_size, second_opinion
-from handgrad.compare.checking.findings import Finding, Report
+from handgrad.compare.checking.finding import Finding, by_two_precision, would_be_seen
+from handgrad.compare.checking.findings import Report
 from handgrad.compare.checking.more_draws import evaluate_more
 from handgrad.compare.diagnosis.cause import Cause, Diagnosis
 from handgrad.compare.diagnosis.graph.search import Clues
@@ -133,7 +135,7 @@ def _finding(
     if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
         if convention := as_convention(worst.verdict, worst.case, said[0], allow):
             return Finding(name, convention[0], draw.label, draws, notes=(convention[1],), reason=worst.reason)
-        return Finding(name, worst.verdict, draw.label, draws, *said, worst.reason)
+        return Finding(name, worst.verdict, draw.label, draws, *said, worst.reason, _elements(worst))
     asked = [worst, *(e for _, e in seen if e is not worst)]
     if any(e.case is not None and not e.verdict.agrees for e in asked):
         causes, lines = _explained(sides, name, asked, forward_differs, more, clues)
@@ -142,8 +144,13 @@ def _finding(
         causes = (missing(name) if absent else Cause("no result", worst.verdict.problem, name),)
         lines = []
     if worst.reason:
-        lines = [*lines, f"judged by the two-precision tolerance: {worst.reason}"]
-    return Finding(name, worst.verdict, draw.label, draws, causes, tuple(lines), worst.reason)
+        lines = [*lines, by_two_precision(worst.reason)]
+    return Finding(name, worst.verdict, draw.label, draws, causes, tuple(lines), worst.reason, _elements(worst))
+
+
+def _elements(e: Evaluation) -> str:
+    """Which elements differ, in words; nothing where the verdict looked at none."""
+    return "" if e.case is None or e.verdict.problem else describe_where(e.case.where())
 
 
 def _explained(
@@ -185,15 +192,15 @@ def _loosely(seen: Seen) -> tuple[str, ...]:
     """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
     draw, e = max(seen, key=lambda item: item[1].verdict.looseness)
     kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
-    by_two_precision = next((f"judged by the two-precision tolerance: {e.reason}" for _, e in seen if e.reason), "")
+    reason = next((by_two_precision(e.reason) for _, e in seen if e.reason), "")
     if v.looseness <= np.sqrt(kind.eps / 2):
-        return (by_two_precision,) if by_two_precision else ()
+        return (reason,) if reason else ()
     if v.vacuous:
         said = "the tolerance is as large as the tensor, so that agreement says nothing"
     else:
-        said = f"it agrees to only {int(-np.log10(v.looseness))} digits"
+        said = f"it agrees to only {int(-np.log10(v.looseness))} digits ({would_be_seen(v)})"
     if v.rule == TWO_PRECISION:
-        why = by_two_precision
+        why = reason
     elif v.rule == WITHIN_REFERENCE:
         why = "torch's own result is no more exact"
     else:

@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "check":
         from handgrad.compare.commands import check
 
-        return check.run(args.file, args.all, args.json)
+        return check.run(args)
     if args.command == "board":
         return _board(args)
     if args.command == "lessons":

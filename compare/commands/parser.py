@@ -59,9 +59,7 @@ def parser() -> Parser:
     _add_judging(mnist)
     _add_files(mnist)
     check = commands.add_parser("check", help="check derivations against torch", **with_codes)
-    check.add_argument("file", nargs="?", type=Path, help="a Python file that calls handgrad.check")
-    check.add_argument("--all", action="store_true", help="check every pair that the project ships")
-    check.add_argument("--json", type=Path, metavar="FILE", help="write the reports to a file")
+    _add_check(check)
     board = commands.add_parser("board", help="show a run in TensorBoard, the newest one by default")
     which = board.add_mutually_exclusive_group()
     which.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the folder of a run (the newest in DIR)")
@@ -73,6 +71,25 @@ def parser() -> Parser:
     lessons.add_argument("--out", type=Path, default=Path("runs/lessons"), metavar="DIR",
                          help="where the pictures go, in a folder for each lesson (runs/lessons)")  # fmt: skip
     return top
+
+
+def _add_check(check: argparse.ArgumentParser) -> None:
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE or MODULE:NAME",
+                       help="a Python file that calls handgrad.check; or a layer, loss, rule, or a function that makes "
+                            "one; or a pair of functions as MODULE:FORWARD,BACKWARD")  # fmt: skip
+    check.add_argument("--all", action="store_true", help="check every pair that the project ships")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the reports to a file")
+    one = check.add_argument_group("of MODULE:NAME", "SIZES are numbers, or letters for sizes that are chosen: N,8")
+    one.add_argument("--reference", metavar="NAME", help="what torch has for it: torch.nn.functional.gelu")
+    one.add_argument("--reference-arguments", metavar="LITERALS", help="how it is called or made: '8, eps=1e-6'")
+    one.add_argument("--input", type=_named_sizes, action="append", metavar="NAME:SIZES", help="of a layer: x:4,8")
+    one.add_argument("--param", type=_named_sizes, action="append", metavar="NAME:SIZES", help="of a pair: gain:8")
+    one.add_argument("--output", type=_shape, metavar="SIZES", help="of a loss")
+    one.add_argument("--target", type=_target, metavar="SIZES", help="of a loss; or class")
+    one.add_argument("--theta", type=_shape, metavar="SIZE", help="of an update rule")
+    one.add_argument("--dtype", metavar="NAME", help="float64 or float32 (float64)")
+    one.add_argument("--seed", type=_whole, metavar="N", help="of the draws (0)")
+    one.add_argument("--explain", choices=("off", "quick", "full"), help="how long a cause is looked for (full)")
 
 
 def _add_network(mnist: argparse.ArgumentParser) -> None:
@@ -150,6 +167,25 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split("-"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected widths like 784-16-16-10, got {text!r}") from None
+
+
+def _shape(text: str) -> tuple[int | str, ...]:
+    """Sizes of a tensor, whole numbers or letters."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() or part.isidentifier() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected sizes like 4,8 or N,8, got {text!r}")
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+def _named_sizes(text: str) -> tuple[str, tuple[int | str, ...]]:
+    name, colon, sizes = text.partition(":")
+    if not colon or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected a name and sizes like x:4,8, got {text!r}")
+    return name, _shape(sizes)
+
+
+def _target(text: str) -> tuple[int | str, ...] | str:
+    return text if text == "class" else _shape(text)
 
 
 def _batch_size(text: str) -> int | str:

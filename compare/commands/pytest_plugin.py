@@ -14,67 +14,137 @@ from typing import Any
 
 import pytest
 
-from handgrad.compare.checking.listeners import listening
+from handgrad.compare.checking.listeners import listening_to_threads
+from handgrad.compare.checking.places import raising_line
+from handgrad.compare.foundation.whole_files import write_json
 
-PROPERTY = "handgrad"
-HEARD = pytest.StashKey[list[Any]]()  # the reports of a test's checks
-OUR_ERRORS = (
-    ("checking.findings", "CheckFailed"),
-    ("foundation.errors", "UsageError"),
-)  # whose words say all there is to say
+PROPERTY, OPTION = "handgrad", "--handgrad-report"
+HEARD = pytest.StashKey[list[Any]]()  # the reports of the checks of a test's phase: setup, call or teardown
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --handgrad-report."""
     group = parser.getgroup("handgrad")
-    group.addoption("--handgrad-report", metavar="FILE.json", help="write every report of handgrad.check to this file")
+    group.addoption(OPTION, metavar="FILE.json", help="write every report of handgrad.check to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gather what the tests say, but in the workers of pytest-xdist. UsageError for a file that cannot be."""
+    if hasattr(config, "workerinput"):
+        return
+    given = config.getoption(OPTION)
+    path = Path(given).absolute() if given else None  # a test may change the folder
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise pytest.UsageError(f"{OPTION} must name a file in a folder that exists, got {given}: name another file")
+    config.pluginmanager.register(Summary(path), "handgrad-summary")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Show the report, not the traceback through `check`, and hand on what the test checked."""
-    report: Any = yield
-    if call.when == "call":
-        checks = item.stash.get(HEARD, [])
-        report.user_properties.extend((PROPERTY, json.dumps(r.as_json())) for r in checks)
-        checks.clear()
-        known = [(sys.modules.get(f"handgrad.compare.{m}"), name) for m, name in OUR_ERRORS]
-        ours = tuple(getattr(module, name) for module, name in known if module is not None)
-        if call.excinfo is not None and isinstance(call.excinfo.value, ours):
-            report.longrepr = str(call.excinfo.value)
-    return report
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Listen to the checks of the fixtures that this test begins."""
+    return (yield from _heard(item))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Listen to the checks of this test."""
+    return (yield from _heard(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Listen to the checks of the fixtures that end with this test."""
+    return (yield from _heard(item))
+
+
+def _heard(item: pytest.Item) -> Iterator[None]:
     heard = item.stash[HEARD] = []
-    with listening(heard.append):
+    with listening_to_threads(heard.append):
         return (yield)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Every check with its closest call, and the JSON file. A difference that its test expects is in small letters."""
-    found = []
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if getattr(report, "when", "") == "call":
-                found += [
-                    {"test": report.nodeid, "passed": report.passed, **json.loads(value)}
-                    for key, value in report.user_properties
-                    if key == PROPERTY
-                ]
-    path = config.getoption("--handgrad-report")
-    if path:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the report, not the traceback through `check`, and hand on what this phase of the test checked."""
+    report: Any = yield
+    checks, item.stash[HEARD] = item.stash.get(HEARD, []), []
+    report.user_properties.extend((PROPERTY, json.dumps(r.as_json())) for r in checks)
+    if call.excinfo is not None and (said := _ours(call.excinfo.value)) is not None:
+        report.longrepr = _shown(*said, call.excinfo)
+    return report
+
+
+def _ours(problem: BaseException) -> tuple[str, str, str] | None:
+    """(headline, the rest, FILE:LINE) of an exception whose words say all there is to say; None for any other."""
+    failed, misused = (
+        getattr(sys.modules.get(f"handgrad.compare.{module}"), name, ())
+        for module, name in (("checking.findings", "CheckFailed"), ("foundation.errors", "UsageError"))
+    )
+    if isinstance(problem, failed):
+        return problem.report.headline, str(problem), problem.report.where
+    if isinstance(problem, misused):
+        where = raising_line(problem.__traceback__)
+        return f"{where}: {' '.join(str(problem).split())}", "", where
+    return None
+
+
+def _shown(headline: str, rest: str, where: str, info: pytest.ExceptionInfo[BaseException]) -> Any:
+    """A failure whose first line, also in the short summary and in JUnit's XML, is the headline."""
+    words = AssertionError(f"{headline}\n\n{rest}".rstrip()).with_traceback(info.tb)
+    shown = pytest.ExceptionInfo.from_exception(words).getrepr(style="value")
+    if shown.reprcrash is not None:
+        file, _, line = where.rpartition(":")
+        shown.reprcrash.message = headline
+        if file:
+            shown.reprcrash.path, shown.reprcrash.lineno = file, int(line)
+    return shown
+
+
+class Summary:
+    """Every check of the session, for the terminal and for the file of --handgrad-report."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.found: list[dict[str, Any]] = []
+        self.problem = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in what a phase of a test checked."""
+        self.found += [
+            {"test": report.nodeid, "phase": report.when, "passed": report.passed, **json.loads(str(value))}
+            for key, value in report.user_properties
+            if key == PROPERTY
+        ]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the file; where that fails, the session fails."""
+        if self.path is None:
+            return
         try:
-            Path(path).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(self.path, self.found)
         except OSError as problem:
-            terminalreporter.write_line(f"handgrad: the reports cannot be written to {path} ({problem.strerror})")
-    if not found:
-        return
-    terminalreporter.section("handgrad: checks and the fraction of the bound they use")
-    for check in sorted(found, key=lambda c: -(c["closest_call"] if c["closest_call"] is not None else 1e300)):
-        closest = check["closest_call"]
-        used = "∞" if closest is None else f"{closest:.3f}" if closest < 1000 else f"{closest:.1e}"
-        word = "agrees " if check["agrees"] else "differs" if check["passed"] else "DIFFERS"
-        terminalreporter.write_line(f"{word} {used:>9}  {check['name']}  ({check['test']})")
+            self.problem = f"handgrad: the reports cannot be written to {self.path} ({problem.strerror})"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Every check with its closest call. A difference that its test expects is in small letters."""
+        if self.problem:
+            terminalreporter.write_line(self.problem)
+        if not self.found:
+            return
+        terminalreporter.section("handgrad: checks and the fraction of the bound they use")
+        for check in sorted(self.found, key=lambda c: -(c["closest_call"] if c["closest_call"] is not None else 1e300)):
+            terminalreporter.write_line(_line(check))
+
+
+def _line(check: dict[str, Any]) -> str:
+    closest = check["closest_call"]
+    used = "∞" if closest is None else f"{closest:.3f}" if closest < 1000 else f"{closest:.1e}"
+    word = "agrees " if check["agrees"] else "differs" if check["passed"] else "DIFFERS"
+    file, _, test = check["test"].partition("::")
+    if not check["where"].startswith(f"{file}:"):
+        test = check["test"]  # the check stands in another file
+    phase = "" if check["phase"] == "call" else f", {check['phase']}"
+    place = f"{check['where']} ({test}{phase})".lstrip()
+    return f"{word} {used:>9}  {check['name']}  {place}"

@@ -18,6 +18,10 @@ EXACT, BOUND, TWO_PRECISION, WITHIN_REFERENCE = (
 
 BLOCK = 1 << 14  # elements of a large tensor that are looked at together
 
+# What is allowed where there is no bound at all: the smallest normal number, or in float64 a few of them added up.
+NO_BOUND = {0.0, *(float(np.finfo(t).tiny) for t in (np.float16, np.float32))}
+FEW_UNDERFLOWS = 2.0**-1000
+
 
 class Verdict(NamedTuple):
     """One tensor of one stage, judged element by element."""
@@ -53,18 +57,18 @@ class Verdict(NamedTuple):
 
     @property
     def no_rounding(self) -> bool:
-        """Nothing is allowed but underflow: far less than one rounding of the worst element in any precision."""
-        return self.allowed < 2.0**-60 * max(abs(self.manual), abs(self.torch))
+        """Nothing is allowed but underflow, because nothing rounds there: a bound that is only small is a bound."""
+        return self.allowed in NO_BOUND or self.allowed < FEW_UNDERFLOWS
 
-    def describe(self) -> str:
-        """One line for a disagreement: index, both values, difference, allowed."""
+    def describe(self, where: str = "") -> str:
+        """One line for a disagreement: index, both values, difference, allowed; `where` it differs, or how often."""
         if self.problem:
             return self.problem
         allowed = "0" if self.no_rounding else f"{self.allowed:.3g}"
         return (
             f"[{', '.join(map(str, self.at))}] manual {self.manual!r}, torch {self.torch!r}, "
             f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {allowed} ({self.rule}); "
-            f"{self.beyond:,} of {self.size:,} elements differ"
+            f"differs in {where or f'{self.beyond:,} of {self.size:,} elements'}"
         )
 
 

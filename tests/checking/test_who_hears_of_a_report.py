@@ -1,15 +1,16 @@
-"""Listening to checks: inside a context, in order, in this thread alone, and over with it."""
+"""Listening to checks: inside a context, in order, over with it, in this thread alone unless threads are asked for."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from torch import nn
 
 from handgrad import CheckFailed, Report, check, manual
-from handgrad.compare.checking.listeners import listening
+from handgrad.compare.checking.listeners import Listener, _threads, listening, listening_to_threads
 
 
 class Doubled(manual.Tanh):
@@ -71,3 +72,64 @@ def test_another_thread_is_not_heard_and_raises() -> None:
         thread.join()
     assert raised == [CheckFailed]
     assert heard == []
+
+
+# --- threads without a listener of their own --------------------------------------------------------------------------
+
+
+def in_a_thread(work: Any) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_threads_are_heard_by_whoever_began_last_and_has_not_ended() -> None:
+    outer: list[Report] = []
+    inner: list[Report] = []
+    with listening_to_threads(outer.append):
+        with listening_to_threads(inner.append):
+            in_a_thread(right)
+            right()
+        assert (len(outer), len(inner)) == (0, 2)
+        in_a_thread(right)
+        assert (len(outer), len(inner)) == (1, 2)
+    in_a_thread(right)
+    right()
+    assert (len(outer), len(inner)) == (1, 2)
+
+
+def test_a_thread_that_listens_itself_is_left_alone() -> None:
+    outer: list[Report] = []
+    own: list[Report] = []
+
+    def work() -> None:
+        with listening(own.append, raises=False):
+            wrong()
+
+    with listening_to_threads(outer.append):
+        in_a_thread(work)
+    assert (len(outer), len(own)) == (0, 1)
+
+
+def test_many_threads_at_once_are_all_heard() -> None:
+    heard: list[Report] = []
+    with listening_to_threads(heard.append):
+        threads = [threading.Thread(target=right) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(heard) == 6
+
+
+def test_sessions_that_end_in_another_order_take_only_their_own() -> None:
+    first: list[Report] = []
+    second: list[Report] = []
+    one, two = ExitStack(), ExitStack()
+    in_a_thread(lambda: one.enter_context(_threads.heard_by(Listener(first.append, True))))
+    two.enter_context(_threads.heard_by(Listener(second.append, True)))
+    one.close()
+    in_a_thread(right)
+    two.close()
+    in_a_thread(right)
+    assert (len(first), len(second)) == (0, 1)

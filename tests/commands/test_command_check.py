@@ -51,6 +51,40 @@ def test_every_check_of_a_file_runs_though_the_first_differs(
     assert wrong["causes"] == ["a factor ½ too much (a 2 is missing)"]
 
 
+def test_the_function_and_the_line_of_each_check_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", written(tmp_path, IN_FUNCTIONS + RIGHT)]) == 0
+    top, within = (line for line in capsys.readouterr().out.splitlines() if line.startswith("square: "))
+    assert top.endswith("(line 18)")
+    assert within.endswith("(check_it, line 9)")
+
+
+REFUSED = RIGHT.replace("check((", "def check_refused(): check((").replace("x=(3, 4), ", "")
+
+
+@pytest.mark.parametrize(("others", "code", "said"), [
+    (IN_FUNCTIONS, 2, "1 check · all agree · 1 could not run"),
+    (WRONG.replace("check((", "def test_it(): check(("), 1, "1 check · 1 differ · 1 could not run"),
+])  # fmt: skip
+def test_a_check_that_cannot_run_ends_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], others: str, code: int, said: str
+) -> None:
+    report = tmp_path / "report.json"
+    assert main(["check", written(tmp_path, REFUSED + others), "--json", str(report)]) == code
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith(said)
+    assert err.startswith("handgrad check: check_refused, ")
+    assert "my_layer.py:9: check takes exactly one of x= (a layer)" in err
+    assert err.count("\n") == 1
+    assert len(json.loads(report.read_text("utf-8"))) == 1
+
+
+def test_what_was_checked_before_the_file_failed_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", written(tmp_path, WRONG + "check(1, 2)\n")]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "1 check · 1 differ · 1 could not run"
+    assert "my_layer.py:10: check takes exactly one of x= (a layer)" in err
+
+
 def test_all_runs_every_shipped_pair(capsys: pytest.CaptureFixture[str]) -> None:
     from handgrad.compare.pairs.shipped import shipped
 
@@ -62,8 +96,10 @@ def test_all_runs_every_shipped_pair(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "expected a file or --all"),
-        (["--all", "FILE"], "expected a file or --all, and not both"),
+        ([], "expected a file, MODULE:NAME or --all, and only one of them"),
+        (["--all", "FILE"], "expected a file, MODULE:NAME or --all, and only one of them"),
+        (["FILE", "--seed", "3"], "--seed goes with MODULE:NAME, got it beside "),
+        (["--all", "--input", "x:4"], "--input goes with MODULE:NAME, got it beside --all: leave it out"),
         (["no_such_file.py"], "must exist, but there is no no_such_file.py: give the path of a Python file"),
     ],
 )
