@@ -73,7 +73,7 @@ def test_a_check_that_cannot_run_ends_no_other(
     out, err = capsys.readouterr()
     assert out.splitlines()[-1].startswith(said)
     assert err.startswith("handgrad check: check_refused, ")
-    assert "my_layer.py:9: check takes exactly one of x= (a layer)" in err
+    assert "my_layer.py:9: check takes exactly one of x= or inputs= (a layer or a function)" in err
     assert err.count("\n") == 1
     assert len(json.loads(report.read_text("utf-8"))) == 1
 
@@ -82,7 +82,7 @@ def test_what_was_checked_before_the_file_failed_counts(tmp_path: Path, capsys: 
     assert main(["check", written(tmp_path, WRONG + "check(1, 2)\n")]) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == "1 check · 1 differ · 1 could not run"
-    assert "my_layer.py:10: check takes exactly one of x= (a layer)" in err
+    assert "my_layer.py:10: check takes exactly one of x= or inputs= (a layer or a function)" in err
 
 
 def test_all_runs_every_shipped_pair(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,10 @@ def test_nothing_to_run_exits_2_in_one_line(
         ("x = 1", "must call handgrad.check, at its top level or in functions named check_… or test_…"),
         ("import no_such_module", "must run, but it raises ModuleNotFoundError: No module named 'no_such_module'"),
         ("x = (", "must run, but it raises SyntaxError"),
-        ("from handgrad import check\ncheck(1, 2)", "exactly one of x= (a layer), output= (a loss) and theta="),
+        (
+            "from handgrad import check\ncheck(1, 2)",
+            "exactly one of x= or inputs= (a layer or a function), output= (a loss)",
+        ),
         (RIGHT.replace("x=(3, 4)", "x=(0, 4)"), "x must have at least one element, got shape (0, 4)"),
         (
             RIGHT.replace("def reference(x): return x ** 2", "def reference(x): return x @ x"),
@@ -135,10 +138,13 @@ def test_nothing_to_run_exits_2_in_one_line(
             RIGHT.replace("(forward, backward)", "dict"),
             "takes an instance of a layer, got the class dict: write dict(…)",
         ),
-        (RIGHT.replace("x=(3, 4)", "x=np.arange(6).reshape(2, 3)"), "x must be floating-point numbers, got int64"),
+        (
+            RIGHT.replace("x=(3, 4)", "x=np.arange(6).reshape(2, 3)"),
+            "must be an input of floating-point numbers",
+        ),
         (
             RIGHT.replace("def reference(x): return x ** 2", "def reference(x): return x, x"),
-            "must return one tensor, not tuple",
+            "forward must return what the reference does, a tuple of 0, 1",
         ),
     ],
 )
@@ -155,8 +161,8 @@ def test_a_file_that_cannot_be_checked_exits_2_in_one_line(
     ("change", "words"),
     [
         (("2 * x * dy", "1 / 0"), "the derivation raises ZeroDivisionError: division by zero (my_layer.py, line 6)"),
-        (("def backward(dy, x): return 2 * x * dy", "def backward(dy, x):\n    x *= 2\n    return x * dy"),
-         "must not change its arguments, but it writes into one in place"),
+        (("def backward(dy, x): return 2 * x * dy", "def backward(dy, x):\n    x *= 3\n    return x * dy"),
+         "the derivation writes into x in place: it was judged on copies"),
         (("2 * x * dy", "list(2 * x * dy)"), "returns list for the input gradient where an array belongs"),
         (("2 * x * dy", "(2 * x * dy).T"), "shape (4, 3) beside torch's (3, 4)"),
         (("2 * x * dy", "{}"), "the manual side returns no input gradient"),

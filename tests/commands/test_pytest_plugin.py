@@ -45,7 +45,7 @@ def test_report_summary_and_files(pytester: pytest.Pytester, workers: tuple[str,
     assert "cause: the sign is flipped" in text
     assert "compare/checking/" not in text  # the report, and not a traceback through our own code
     assert "assert (1 + 1) == 3" in text  # and other failures as they were
-    assert "\ntest_it.py:18: check takes exactly one of x= (a layer)" in text
+    assert "\ntest_it.py:18: check takes exactly one of x= or inputs= (a layer or a function)" in text
     summary = text[text.index("handgrad: checks") :].splitlines()
     assert summary[1].startswith("DIFFERS")
     assert summary[1].endswith("  flipped tanh  test_it.py:12 (test_wrong)")
