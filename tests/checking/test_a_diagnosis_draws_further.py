@@ -65,7 +65,7 @@ def test_a_constant_that_is_also_a_size_is_the_constant() -> None:
 
 def test_a_draw_where_something_else_is_wrong_too_is_left_out() -> None:
     for spoiled, count in ((False, 1), (True, 0)):
-        sides, inputs = loss_inputs(Contrastive(1.0, spoiled), contrastive, *FEW.values(), np.float64, 0)
+        sides, inputs, _ = loss_inputs(Contrastive(1.0, spoiled), contrastive, *FEW.values(), np.float64, 0)
         assert len(evaluate_more(sides, inputs, {"loss"})) == count
 
 

@@ -74,7 +74,7 @@ def failure(*args: Any, **kwargs: Any) -> dict[str, Finding]:
 def test_torchs_own_convention_agrees(name: str) -> None:
     f, reference, right, _, _ = ELEMENTWISE[name]
     report = check(Elementwise(f, right), reference, x=(4, 6))
-    assert {found.draws for found in report.findings} == {5}
+    assert {found.draws for found in report.findings} in ({5}, {6})  # one more where there are constants to pass
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

@@ -22,12 +22,29 @@ def test_a_parameter_and_its_gradient() -> None:
 
 
 def test_what_an_output_is() -> None:
-    assert names.differentiated(names.gradient_of("weight")) == (names.parameter("weight"), "output")
-    assert names.differentiated("input gradient") == ("x", "output")
-    assert names.differentiated("loss gradient") == ("output", "loss")
+    assert names.differentiated(names.gradient_of("weight")) == names.parameter("weight")
+    assert names.differentiated("input gradient") == "x"
+    assert names.differentiated("loss gradient") == "output"
     assert [names.differentiated(name) for name in ("output", "loss", "theta", "exp_avg")] == [None] * 4
-    assert [names.is_theta(name) for name in ("theta", names.theta_after(3), "exp_avg")] == [True, True, False]
-    assert [names.is_forward(name) for name in ("output", "loss", "loss gradient")] == [True, True, False]
+    thetas = ("theta", names.theta_after(3), names.theta_after(3, "W"), "exp_avg")
+    assert [names.is_theta(name) for name in thetas] == [True, True, True, False]
+    assert [names.steps_of(name) for name in thetas] == [None, 3, 3, None]
+    forward = ("output", "loss", names.output("h"), "loss gradient")
+    assert [names.is_forward(name) for name in forward] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("part", ["", "h", "state.c"])
+def test_an_output_its_part_and_its_upstream_gradient_go_together(part: str) -> None:
+    assert names.part_of(names.output(part)) == part
+    assert names.is_upstream(names.upstream_of(names.output(part)))
+    assert not names.is_upstream(names.output(part))
+
+
+@pytest.mark.parametrize("name", ["x", "q"])
+def test_an_argument_and_its_gradient_go_together(name: str) -> None:
+    assert names.differentiated(names.argument_gradient(name)) == names.argument(name)
+    assert names.constants_among({names.constant(name): 1, names.argument(name): 2}) == {name: 1}
+    assert names.input_symbol(names.argument(name)) == names.input_symbol(names.constant(name)) == name
 
 
 def test_stages_as_reports_name_them() -> None:

@@ -40,7 +40,7 @@ def cases(dtype: str, scales: tuple[float, ...] = SCALES, seed: int = 0) -> Iter
 
 def _drawn(form: Derivation, scale: float, dtype: str, seed: int) -> Arrays:
     if form.kind == RULE:
-        _, drawn = rule_inputs(form.ours, form.reference, (6,), 0.01, 10, np.dtype(dtype), seed)
+        drawn = rule_inputs(form.ours, form.reference, (6,), 0.01, 10, np.dtype(dtype), seed).draws
         return {**drawn[0].arrays, "grads": (drawn[0].arrays["grads"] * scale).astype(dtype)}
     rng = np.random.default_rng([seed, zlib.crc32(form.name.encode())])
     x = (scale * away_from_zero(rng, (3, 6))).astype(dtype)
