@@ -18,7 +18,8 @@ from handgrad.compare.judge import two_precision
 from handgrad.compare.judge.agreement import EXACT, Verdict, judge, mismatched
 from handgrad.compare.judge.case import Case, Output
 from handgrad.compare.judge.names import DERIVATION, DY, is_theta
-from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, bounded, is_float
+from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, is_float
+from handgrad.compare.judge.translated import on_bounds
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 # Where an operation without a rounding rule is noticed, which is not where it is used.
@@ -72,9 +73,9 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         sizes = {name: np.size(theirs.get(name, ())) for name in odd}
         return {name: _faulty(Fault.NO_ARRAY, text, sizes[name]) for name, text in odd.items()}
     arbiter = two_precision.Arbiter(sides, inputs)
-    ours, reason = _on_bounds(sides, inputs, precision)
+    ours, reason = _on_bounds(sides, inputs, precision, plain)
     if reason and DY in inputs:  # the forward pass may have its bounds all the same
-        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != DY}, precision)
+        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != DY}, precision, {})
     tolerances: dict[str, float] = {}
     if reason:
         tolerances = _two_precision_tolerance(sides, inputs, reason)
@@ -153,11 +154,10 @@ def run_reference(sides: Sides, inputs: Arrays) -> Arrays:
     return first
 
 
-def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arrays, str]:
+def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision, plain: Arrays) -> tuple[Arrays, str]:
     """The manual outputs with their bounds, or the reason why there are none."""
     try:
-        with np.errstate(all="ignore"):
-            return dict(sides.manual(bounded(inputs, precision))), ""
+        return on_bounds(sides, inputs, precision, plain), ""
     except Exception as problem:
         kind = ""
         if not isinstance(problem, NoRoundingRule):

@@ -16,8 +16,9 @@ import numpy as np
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
 from handgrad.compare.judge.names import TARGET
-from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
+from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
+from handgrad.compare.judge.translated import on_bounds
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
@@ -118,7 +119,7 @@ class Arbiter:
         """The manual results with their bounds where no plain number is trusted; nothing where the code has none."""
         dtype = next(x.dtype for x in self.inputs.values() if is_float(x))
         try:
-            return dict(self.sides.manual(bounded(self.inputs, replace(Precision.of(dtype), wary=True))))
+            return on_bounds(self.sides, self.inputs, replace(Precision.of(dtype), wary=True))
         except Exception as error:
             if not isinstance(error, NoRoundingRule):
                 swallowed(error, "the bound with wary constants")

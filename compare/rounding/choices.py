@@ -78,7 +78,8 @@ def _argextreme(func: Callable[..., Any], sign: int) -> Callable[..., Any]:
     return rule
 
 
-def _argsort(p: Precision, x: Any, axis: int = -1, **kwargs: Any) -> Any:
+def _argsort(p: Precision, x: Any, axis: Any = -1, **kwargs: Any) -> Any:
+    x, axis = (np.ravel(x), -1) if axis is None else (x, axis)
     order = np.argsort(x.value, axis, **kwargs)
     if x.error is not None:
         v, e = (np.moveaxis(np.take_along_axis(a, order, axis), axis, -1) for a in (x.value, x.error))
