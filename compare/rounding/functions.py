@@ -21,6 +21,7 @@ from handgrad.compare.rounding.methods import Dispatch
 from handgrad.compare.rounding.products import MATRIX_PRODUCTS, PRODUCTS, matrix_product
 from handgrad.compare.rounding.results import of_terms, settled
 from handgrad.compare.rounding.rules import RULES
+from handgrad.compare.rounding.same_numbers import COMPARISONS, LARGER, added_to_zero, chosen, decided
 from handgrad.compare.rounding.sums import REDUCTIONS, SUMS, add_at, extreme_at, lengthened
 
 
@@ -54,6 +55,8 @@ def apply_ufunc(p: Precision, ufunc: np.ufunc, method: str, inputs: Any, kwargs:
 def _elementwise(p: Precision, ufunc: np.ufunc, rule: Any, v: Any, inputs: Any, operands: Any) -> Any:
     """The result v of the ufunc with its error."""
     error = rule(p, v, *operands)
+    if error is not None and ufunc in COMPARISONS:
+        error = decided(p, np.broadcast_to(error, v.shape), inputs)
     if error is None and v.dtype.kind != "f":
         return v  # a comparison that no rounding sways is an ordinary mask
     terms: list[int] = []
@@ -62,6 +65,10 @@ def _elementwise(p: Precision, ufunc: np.ufunc, rule: Any, v: Any, inputs: Any, 
         if max(terms) > 1:
             error = lengthened(p, error, terms, operands)
     result = settled(p, v, error, lambda: exactly_infinite(ufunc, v, operands))
+    if terms:
+        added_to_zero(ufunc, result, inputs, operands)
+    elif ufunc in LARGER:
+        chosen(chosen(result, *inputs), *inputs[::-1])
     return of_terms(sum(terms), result) if max(terms, default=1) > 1 else result
 
 

@@ -50,7 +50,7 @@ def _add(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
 
 def _none_where(neutral: Any, e: Any, own: Any) -> Any:
     """The rounding `own` of an operation, and none where an operand is its neutral element exactly."""
-    if neutral is False or not np.any(neutral):
+    if neutral is False or not np.logical_or.reduce(neutral, axis=None):
         return own
     return np.where(neutral if e is None else neutral & (e == 0), 0.0, own)
 

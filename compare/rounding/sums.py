@@ -15,6 +15,7 @@ from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 from handgrad.compare.rounding.elementary import Operand
 from handgrad.compare.rounding.results import accumulated, of_terms, settled
 from handgrad.compare.rounding.rules import plus, rounding
+from handgrad.compare.rounding.same_numbers import extreme_of
 
 
 def _reduced(x: Any, axis: Any) -> int:
@@ -92,7 +93,8 @@ def _extreme(func: Callable[..., Any]) -> Callable[..., Bounded]:
         if x.error is None:
             return settled(p, v, None)
         here = np.asarray(x.value, np.float64)
-        return settled(p, v, between(v, *(func(here + e, **options) for e in (-x.error, x.error))))
+        result = settled(p, v, between(v, *(func(here + e, **options) for e in (-x.error, x.error))))
+        return result if initial is not None or where is not True else extreme_of(x, result)
 
     return rule
 
