@@ -76,7 +76,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     ours, reason = _on_bounds(sides, inputs, precision, plain)
     if reason and DY in inputs:  # the forward pass may have its bounds all the same
         ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if k != DY}, precision, {})
-    tolerances: dict[str, float] = {}
+    tolerances: Arrays = {}
     if reason:
         tolerances = _two_precision_tolerance(sides, inputs, reason)
     found = {}
@@ -117,14 +117,15 @@ def _no_floats(name: str, value: Any, torch: Any) -> str:
     return ""
 
 
-def _two_precision_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[str, float]:
+def _two_precision_tolerance(sides: Sides, inputs: Arrays, reason: str) -> Arrays:
     """The two-precision tolerances. UsageError where the code has no rounding bound and no float32 either."""
     try:
         return two_precision.tolerance(sides, inputs)
     except Exception as problem:
         raise UsageError(
             f"no tolerance can be found: the manual code has no rounding bound ({reason}), and one side does not run "
-            f"in float32 ({type(problem).__name__}: {str(problem).splitlines()[0]}): let it take the dtype of its input"
+            f"in float32 ({type(problem).__name__}: {(str(problem).splitlines() or ['no words'])[0]}): "
+            "let it take the dtype of its input"
         ) from problem
 
 

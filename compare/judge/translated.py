@@ -142,6 +142,8 @@ class Translator:
             return lambda x: kind(map(self._of, x))
         if kind is dict:
             return self._values
+        if kind is np.vectorize:
+            return lambda x: self._of(np.vectorize)(self._of(x.pyfunc), x.otypes, x.__doc__, x.excluded, x.cache, x.signature)
         if isinstance(x, ModuleType):
             exchanged = x.__name__.partition(".")[0] in EXCHANGED
             return self._module if exchanged or is_own(x.__name__, vars(x)) else None

@@ -16,8 +16,10 @@ import numpy as np
 
 from handgrad.compare.rounding.bounded import Bounded
 from handgrad.compare.rounding.choices import any_bounded
+from handgrad.compare.rounding.elementary import smooth
 from handgrad.compare.rounding.functions import apply
 from handgrad.compare.rounding.model import Precision
+from handgrad.compare.rounding.results import settled
 
 Function = Callable[..., Any]
 
@@ -31,7 +33,12 @@ def stand_ins(p: Precision) -> dict[Function, Function]:
     found |= {f: partial(_contiguous, p, f) for f in (np.ascontiguousarray, np.asfortranarray)}
     found |= {f: partial(_rule_or, p, f) for f in (np.bincount, np.lib.stride_tricks.as_strided)}
     found |= {getattr(math, name): partial(_elementary, getattr(math, name), getattr(np, name)) for name in MATH}
-    return found | {np.array: partial(_array, p), math.pow: partial(_elementary, math.pow, np.power)}
+    found |= {getattr(math, name): partial(_elementary, getattr(math, name), partial(_error_function, name))
+              for name in ("erf", "erfc")}  # fmt: skip
+    return found | {
+        np.array: partial(_array, p), math.pow: partial(_elementary, math.pow, np.power), np.vectorize: _Vectorized,
+        np.ndarray: _Array,
+    }  # fmt: skip
 
 
 MATH = ("sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh",
@@ -107,3 +114,32 @@ def _elementary(func: Function, ours: Function, *args: Any) -> Any:
     if not any_bounded(args):
         return func(*args)
     return ours(*(x.astype(np.float64) if isinstance(x, Bounded) else x for x in args))
+
+
+def _error_function(name: str, x: Bounded) -> Bounded:
+    """erf and erfc, of slope ±2 e^(−x²) / √π; both are within an ulp in C libraries."""
+    value = np.asarray(getattr(math, name)(float(x.value)))
+    rule = smooth(lambda v, e: 2 / np.sqrt(np.pi) * np.exp(-(np.maximum(np.abs(v) - e, 0) ** 2)))
+    return settled(x.precision, value, rule(x.precision, value, (x.value, x.error)))
+
+
+class _AnyArray(type):
+    """Of the class that stands in for np.ndarray, bounded arrays are instances too."""
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, (np.ndarray, Bounded))
+
+
+class _Array(np.ndarray, metaclass=_AnyArray):
+    """np.ndarray, as code asks whether something is one."""
+
+
+class _Vectorized(np.vectorize):
+    """np.vectorize, which calls its function with one bounded number after another."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or self.excluded or self.signature or not any_bounded(args):
+            return super().__call__(*args, **kwargs)
+        arrays = np.broadcast_arrays(*(x if isinstance(x, Bounded) else np.asarray(x) for x in args))
+        results = [self.pyfunc(*(x[index] for x in arrays)) for index in np.ndindex(arrays[0].shape)]
+        return np.stack([x if isinstance(x, Bounded) else np.asarray(x) for x in results]).reshape(arrays[0].shape)
