@@ -18,7 +18,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Protocol
@@ -26,11 +26,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from handgrad.compare.foundation.debug import swallowed
-from handgrad.compare.judge.sides import Arrays, Sides, bounded
+from handgrad.compare.judge.sides import (
+    Arrays,
+    FunctionSides,
+    LayerSides,
+    LossSides,
+    OptimizerSides,
+    Sides,
+    TrajectorySides,
+    bounded,
+)
 from handgrad.compare.rounding.bounded import Bounded
 from handgrad.compare.rounding.model import NoRoundingRule, Precision
 from handgrad.compare.rounding.stand_ins import stand_ins
 
+SIDES = (FunctionSides, LayerSides, LossSides, OptimizerSides, TrajectorySides)
 THEIRS = ("forward", "backward", "layer", "loss", "rule")  # what of the two sides is the person's NumPy code
 EXCHANGED = (np.__name__, math.__name__)  # the packages of which functions are exchanged
 HANDGRAD = __name__.partition(".")[0]
@@ -82,14 +92,14 @@ def with_stand_ins(sides: Sides, precision: Precision) -> Sides:
 
     It is the same object where there is nothing to rebuild. To be used once: what the code keeps, it keeps in copies.
     """
-    if not is_dataclass(sides) or isinstance(sides, type):
+    if type(sides) not in SIDES:
         return sides
     translate = Translator(stand_ins(precision))
-    code = {f.name: getattr(sides, f.name) for f in fields(sides) if f.name in THEIRS}
+    code = {name: x for name, x in vars(sides).items() if name in THEIRS}
     rebuilt = {name: translate(x) for name, x in code.items()}
     if all(rebuilt[name] is x for name, x in code.items()):
         return sides
-    return replace(sides, **rebuilt)
+    return replace(sides, **rebuilt)  # type: ignore[type-var]
 
 
 class Translator:
@@ -102,19 +112,24 @@ class Translator:
         self.exchanged = {id(old): (old, new) for old, new in exchanged.items()}
         self.made: dict[int, tuple[Any, Any]] = dict(self.exchanged)  # by id; the old one is kept, and with it its id
         self.namespaces: dict[int, Globals] = {}
+        self.depth = 0
         self.open_cells: list[tuple[CellType, CellType]] = []
         self.builtins = {**vars(builtins), "__import__": self._import}
 
     def __call__(self, x: Any) -> Any:
         """What stands for x in the rebuilt code; x itself where there is nothing to rebuild."""
-        new = self._of(x)
-        while self.open_cells:
-            cell, old = self.open_cells.pop()
-            try:
-                cell.cell_contents = self._of(old.cell_contents)
-            except ValueError:  # not filled yet
-                continue
-        return new
+        self.depth += 1
+        try:
+            new = self._of(x)
+            while self.depth == 1 and self.open_cells:  # not while something that a cell may hold is being made
+                cell, old = self.open_cells.pop()
+                try:
+                    cell.cell_contents = self._of(old.cell_contents)
+                except ValueError:  # not filled yet
+                    continue
+            return new
+        finally:
+            self.depth -= 1
 
     def _of(self, x: Any) -> Any:
         if (known := self.made.get(id(x))) is not None:
@@ -156,14 +171,14 @@ class Translator:
 
     def _function(self, f: FunctionType) -> FunctionType:
         cells = tuple(self._cell(c) for c in f.__closure__ or ())
-        defaults = None if f.__defaults__ is None else tuple(map(self._of, f.__defaults__))
         namespace = self._namespace(f.__globals__)
-        namespace.prepare(f.__code__)
         # the code is copied, because the interpreter adapts it to the kind of globals that it meets
-        new = FunctionType(f.__code__.replace(), namespace, f.__name__, defaults, cells)
+        new = FunctionType(f.__code__.replace(), namespace, f.__name__, None, cells)
+        self.made[id(f)] = f, new
+        namespace.prepare(f.__code__)
+        new.__defaults__ = None if f.__defaults__ is None else tuple(map(self._of, f.__defaults__))
         new.__kwdefaults__ = None if f.__kwdefaults__ is None else self._values(f.__kwdefaults__)
         new.__qualname__, new.__module__, new.__doc__ = f.__qualname__, f.__module__, f.__doc__
-        self.made[id(f)] = f, new
         vars(new).update(self._values(vars(f)))
         return new
 

@@ -86,7 +86,7 @@ def _arcsin_slope(x: Any, e: Any) -> Any:
 def _arccosh_slope(x: Any, e: Any) -> Any:
     """1 / √(x'² − 1), and |arccosh x − arccosh x'| ≤ arccosh(1 + e) ≤ √(2e), attained at 1."""
     near = np.maximum(x - e, 1)
-    return np.fmin(1 / np.sqrt((near - 1) * (near + 1)), np.sqrt(2 / e))
+    return np.fmin(1 / (np.sqrt(near - 1) * np.sqrt(near + 1)), np.sqrt(2 / e))  # not of the product: it may overflow
 
 
 def _arctanh_slope(x: Any, e: Any) -> Any:

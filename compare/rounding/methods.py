@@ -41,6 +41,10 @@ class ArrayMethods:
         """The same numbers as another array; TypeError for another dtype."""
         return self._move(lambda a: a.view())  # type: ignore[attr-defined]
 
+    def compress(self, condition: Any, axis: Any = None) -> Any:
+        """The elements at which the condition holds."""
+        return np.compress(condition, self, axis)  # type: ignore[call-overload]
+
     def sort(self, axis: int = -1) -> None:
         """Put the numbers in order, in place."""
         self._write(..., np.sort(self, axis))  # type: ignore[attr-defined]
@@ -56,7 +60,7 @@ def _as_move(name: str) -> Any:
 
 
 for _func in (
-    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.compress, np.cumprod, np.cumsum, np.dot, np.max, np.mean, np.min,
+    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.cumprod, np.cumsum, np.dot, np.max, np.mean, np.min,
     np.nonzero, np.prod, np.put, np.std, np.sum, np.trace, np.var,
 ):  # fmt: skip
     setattr(ArrayMethods, _func.__name__, _as_method(_func))
