@@ -207,8 +207,8 @@ def tolerance(sides: Sides, inputs: Arrays) -> Arrays:
     rounding of the element, and of all this the largest over 16 draws. Each side is compared with itself only, so
     nothing that is wrong in the manual code enlarges its own tolerance.
 
-    A largest of 16 is luck. If the errors of the draws have exponential tails, which are heavier than those of any sum of
-    roundings, the next one exceeds M times the largest of them with probability 1 / C(M + 16, 16): 4·10⁻¹³ for
+    A largest of 16 is luck. If the errors of the draws have exponential tails, which are heavier than those of any sum
+    of roundings, the next one exceeds M times the largest of them with probability 1 / C(M + 16, 16): 4·10⁻¹³ for
     M = `MARGIN` = 32. In float32 the tolerance is M S. An element whose rounding is 0 on every draw may be rounded on
     the next: the tolerance is at least the smallest of the largest S in the slices that go through the element, one
     along each axis, so that neither a row nor a column of large numbers hides an error in small ones.

@@ -46,7 +46,7 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
     `same` says of which other arrays these are the very numbers (rounding.same_numbers).
     """
 
-    __slots__ = ("_error", "_origin", "_writes", "magnitude", "precision", "same", "terms", "value", "__weakref__")
+    __slots__ = ("__weakref__", "_error", "_origin", "_writes", "magnitude", "precision", "same", "terms", "value")
 
     def __init__(self, value: Any, error: Any = None, precision: Precision | None = None) -> None:
         if not isinstance(value, np.ndarray):

@@ -248,7 +248,8 @@ COMPOSED: dict[Callable[..., Any], Callable[..., Any]] = {
     np.diff: _diff, np.vdot: _vdot, np.kron: _kron, np.cross: _cross, np.average: _average, np.trace: _trace,
     np.linalg.norm: _norm, np.convolve: _convolution(np.convolve, "full"),
     np.correlate: _convolution(np.correlate, "valid"), np.nansum: _of_numbers(np.sum),
-    np.select: _select, np.piecewise: _piecewise, np.nan_to_num: _nan_to_num, np.sinc: _sinc, np.meshgrid: _meshgrid, np.round: _round,
+    np.select: _select, np.piecewise: _piecewise, np.nan_to_num: _nan_to_num, np.sinc: _sinc,
+    np.meshgrid: _meshgrid, np.round: _round,
     np.around: _round, np.astype: lambda p, x, dtype, *, copy=True: x.astype(dtype, copy=copy),
     np.sort: monotone(np.sort), np.median: _median,
     np.ptp: lambda p, a, axis=None, *, keepdims=False: np.subtract(

@@ -95,9 +95,9 @@ def _arctanh_slope(x: Any, e: Any) -> Any:
 
 
 def _arctan2(p: Precision, v: Any, y: Operand, x: Operand) -> Any:
-    """The angle of a point that moves by s of its distance from 0: arcsin s ≤ s / (1 − s); 2π where it may pass the cut.
+    """The angle of a point that moves by s of its distance from 0: arcsin s ≤ s / (1 − s).
 
-    Beside the cut, the negative half of the x axis, the angle jumps from π to −π.
+    It is 2π where the point may pass the cut, the negative half of the x axis, at which the angle jumps from π to −π.
     """
     own = rounding(p, v, 2 * LIBRARY_ULPS)
     (vy, ey), (vx, ex) = y, x

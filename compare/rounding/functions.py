@@ -186,7 +186,9 @@ def _as_strided(p: Precision, x: Any, shape: Any = None, strides: Any = None, su
     if not isinstance(x, Bounded):
         raise NoRoundingRule("np.as_strided of a plain array")
     shape, strides = x.shape if shape is None else shape, x.strides if strides is None else strides
-    if x.error is not None and any(se * x.itemsize != 8 * sv for se, sv in zip(x.error.strides, x.strides, strict=True)):
+    if x.error is not None and any(
+        se * x.itemsize != 8 * sv for se, sv in zip(x.error.strides, x.strides, strict=True)
+    ):
         raise NoRoundingRule("np.as_strided of an array in another order than its errors")
     parts = [x.value] if x.error is None else [x.value, x.error]
     made = [

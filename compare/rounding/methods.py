@@ -64,5 +64,18 @@ for _func in (
     np.nonzero, np.prod, np.put, np.std, np.sum, np.trace, np.var,
 ):  # fmt: skip
     setattr(ArrayMethods, _func.__name__, _as_method(_func))
-for _name in ("conj", "conjugate", "copy", "diagonal", "flatten", "ravel", "repeat", "reshape", "squeeze", "swapaxes", "take", "transpose"):
+for _name in (
+    "conj",
+    "conjugate",
+    "copy",
+    "diagonal",
+    "flatten",
+    "ravel",
+    "repeat",
+    "reshape",
+    "squeeze",
+    "swapaxes",
+    "take",
+    "transpose",
+):
     setattr(ArrayMethods, _name, _as_move(_name))

@@ -1,7 +1,7 @@
 """Which arrays hold one another's computed numbers, so that a comparison of the two is decided by their values.
 
-m = max(x) is one of the numbers of x, on either side: where no other element comes within reach of the largest, `x == m`
-holds for that one and for no other, however x was rounded. And where clip(x, a, b) has left x alone, it is x.
+m = max(x) is one of the numbers of x, on either side: where no other element comes within reach of the largest,
+`x == m` holds for that one and for no other, however x was rounded. And where clip(x, a, b) has left x alone, it is x.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def added_to_zero(ufunc: np.ufunc, result: Bounded, inputs: Any, operands: list[
 
 
 def decided(p: Precision, undecided: Any, inputs: Any) -> Any:
-    """What rounding decides of a comparison of the two inputs, less what is the same number; None where nothing is left.
+    """Where rounding decides a comparison of the two inputs: less what is the same number, None where nothing is left.
 
     `undecided` is where the bounds leave it open.
     """

@@ -1,4 +1,4 @@
-"""The NumPy that people write has rounding bounds: buffers that are filled, np.asarray, loops of numbers, helpers, classes.
+"""The NumPy that people write has rounding bounds: filled buffers, np.asarray, loops of numbers, helpers, classes.
 
 A right derivation agrees by its bound, and a factor 1 + 1e-11 differs, which no other tolerance sees.
 """
@@ -23,8 +23,9 @@ from torch import nn
 from handgrad import check
 from handgrad.compare.checking.findings import CheckFailed, Report
 from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION
+from handgrad.compare.judge.rebuilt_code import Translator
 from handgrad.compare.judge.sides import FunctionSides
-from handgrad.compare.judge.translated import Translator, on_bounds, with_stand_ins
+from handgrad.compare.judge.translated import on_bounds, with_stand_ins
 from handgrad.compare.rounding.bounded import Bounded, Precision
 from handgrad.compare.rounding.stand_ins import stand_ins
 
@@ -157,7 +158,7 @@ def test_a_buffer_that_is_filled_has_a_bound(name: str) -> None:
     bounded_and_sharp(lambda k: (forward, lambda dy, x: k * backward(dy, x)), reference, x=x)
 
 
-# --- the person's own functions, closures and classes -------------------------------------------------------------------
+# --- the person's own functions, closures and classes -----------------------------------------------------------------
 
 
 def copied(x: Any) -> Any:
@@ -200,7 +201,7 @@ def in_a_closure(k: float) -> Any:
     return forward, backward
 
 
-class Base(abc.ABC):
+class Base(abc.ABC):  # noqa: B024
     """A layer of which a half is inherited, and which keeps a cache."""
 
     def __init__(self, factor: float) -> None:
@@ -324,7 +325,7 @@ def test_code_of_any_shape_has_a_bound(name: str) -> None:
     bounded_and_sharp(make, reference, **options)
 
 
-# --- nothing else is changed --------------------------------------------------------------------------------------------
+# --- nothing else is changed ------------------------------------------------------------------------------------------
 
 
 def test_the_persons_objects_are_left_alone() -> None:
@@ -342,12 +343,12 @@ def test_another_thread_sees_plain_numpy() -> None:
     seen: list[type] = []
 
     def forward(x: Any) -> Any:
-        thread = threading.Thread(target=lambda: seen.append(type(OUTSIDE())))
+        thread = threading.Thread(target=lambda: seen.append(type(outside())))
         thread.start()
         thread.join()
         return copied(x)
 
-    OUTSIDE = functools.partial(np.random.default_rng(0).normal, size=2)  # noqa: N806
+    outside = functools.partial(np.random.default_rng(0).normal, size=2)
     check((forward, lambda dy, x: copied(dy)), lambda x: x * 1, x=(3, 2))
     assert set(seen) == {np.ndarray}
 
