@@ -42,7 +42,8 @@ class Translator:
         self.namespaces: dict[int, Globals] = {}
         self.depth = 0
         self.open_cells: list[tuple[CellType, CellType]] = []
-        self.builtins = {**vars(builtins), "__import__": self._import}
+        self.builtins = {name: self._of(x) if id(x) in self.made else x for name, x in vars(builtins).items()}
+        self.builtins["__import__"] = self._import
 
     def __call__(self, x: Any) -> Any:
         """What stands for x in the rebuilt code; x itself where there is nothing to rebuild."""

@@ -45,6 +45,10 @@ class ArrayMethods:
         """The elements at which the condition holds."""
         return np.compress(condition, self, axis)  # type: ignore[call-overload]
 
+    def item(self) -> Any:
+        """The only number, as one of float64; ValueError where there are several."""
+        return self._move(lambda a: a.reshape(())).astype(np.float64)  # type: ignore[attr-defined]
+
     def sort(self, axis: int = -1) -> None:
         """Put the numbers in order, in place."""
         self._write(..., np.sort(self, axis))  # type: ignore[attr-defined]

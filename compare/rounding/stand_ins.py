@@ -37,7 +37,7 @@ def stand_ins(p: Precision) -> dict[Function, Function]:
               for name in ("erf", "erfc")}  # fmt: skip
     return found | {
         np.array: partial(_array, p), math.pow: partial(_elementary, math.pow, np.power), np.vectorize: _Vectorized,
-        np.ndarray: _Array,
+        np.ndarray: _Array, float: _Float,
     }  # fmt: skip
 
 
@@ -132,6 +132,23 @@ class _AnyArray(type):
 
 class _Array(np.ndarray, metaclass=_AnyArray):
     """np.ndarray, as code asks whether something is one."""
+
+
+class _AnyFloat(type):
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, float) or (isinstance(x, Bounded) and x.ndim == 0 and x.dtype == np.float64)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, float)
+
+
+class _Float(float, metaclass=_AnyFloat):
+    """float, which leaves a bounded number one; NumPy takes it for the dtype that float is."""
+
+    dtype = np.dtype(float)
+
+    def __new__(cls, x: Any = 0.0) -> Any:
+        return x.astype(np.float64) if isinstance(x, Bounded) and x.ndim == 0 else float(x)
 
 
 class _Vectorized(np.vectorize):

@@ -35,10 +35,10 @@ def plainly(dy: Any, x: Any) -> Any:
 
 
 def by_math(dy: Any, x: Any) -> Any:
-    return dy * np.array([[math.cos(float(v)) for v in row] for row in x])
+    return dy * np.array([[math.cos(round(v, 30)) for v in row] for row in x])
 
 
-@pytest.mark.parametrize(("backward", "line"), [(plainly, "dy.tolist()"), (by_math, "math.cos(float(v))")])
+@pytest.mark.parametrize(("backward", "line"), [(plainly, "dy.tolist()"), (by_math, "math.cos(round(v, 30))")])
 @pytest.mark.parametrize("factor", [1, 2])
 def test_the_line_without_a_bound_is_named(backward: Any, line: str, factor: int) -> None:
     found = of(report((np.sin, lambda dy, x: factor * backward(dy, x)), torch.sin, x=(3, 2)), "input gradient")

@@ -283,7 +283,7 @@ def refused_table():
         "np.asarray": lambda: np.asarray(b), "ascontiguousarray": lambda: np.ascontiguousarray(b),
         "sum of a list": lambda: np.sum([b, b], axis=0), "exp of a list": lambda: np.exp([b, b]),
         "float": lambda: float(s), "int": lambda: int(s), "round": lambda: round(s), "math.erf": lambda: math.erf(s),
-        "item": lambda: s.item(), "tolist": lambda: b.tolist(), "flat": lambda: b.flat,
+        "tolist": lambda: b.tolist(), "flat": lambda: b.flat,
         "vectorize": lambda: np.vectorize(math.erf)(b), "a list's index": lambda: [1, 2][s], "range": lambda: range(s),
         "fill zeros by item": lambda: k.__setitem__((0, 0), s), "fill zeros by row": lambda: k.__setitem__(0, b[0]),
         "zeros +=": lambda: k.__iadd__(b), "full": lambda: np.full((2,), s), "np.float64": lambda: np.float64(s),
