@@ -125,7 +125,7 @@ def _no_floats(name: str, value: Any, torch: Any) -> str:
     if not isinstance(value, (np.ndarray, np.generic, bool, int, float)):
         return f"the manual side returns {type(value).__name__} for the {name} where an array belongs"
     if is_float(torch) and np.asarray(value).dtype.kind not in "biuf":
-        return f"the manual side returns {value.dtype} for the {name} where floating-point numbers belong"
+        return f"the manual side returns {np.asarray(value).dtype} for the {name} where floating-point numbers belong"
     return ""
 
 

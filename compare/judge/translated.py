@@ -56,6 +56,19 @@ def on_bounds(sides: Sides, inputs: Arrays, precision: Precision, plain: Arrays 
         return dict(sides.manual(given))
 
 
+def bound_of(sides: Sides, inputs: Arrays, precision: Precision, output: str, plain: Any) -> Bounded | None:
+    """A result of the code as it ran, with the bound of the rebuilt code; None where that has none."""
+    try:
+        ours = on_bounds(sides, inputs, precision)[output]
+    except Exception as problem:
+        swallowed(problem, "the rounding bound")
+        return None
+    value = np.asarray(plain)
+    if not isinstance(ours, Bounded) or not _same(ours, value):
+        return None
+    return Bounded(value, ours.error, precision)
+
+
 def _same(ours: Any, plain: Any) -> bool:
     """Whether a bounded result is that of the plain run, but for the order of sums, which memory layout decides."""
     value, error = (ours.value, ours.error) if isinstance(ours, Bounded) else (ours, None)

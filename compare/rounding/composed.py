@@ -111,12 +111,13 @@ def _piecewise(p: Precision, x: Any, condlist: Any, funclist: Any, *args: Any, *
     conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
     if len(conditions) == len(funclist) - 1:
         conditions.append(~np.any(np.stack(conditions), axis=0))
-    result = np.zeros_like(x)
+    here: Any = x
+    result: Any = np.zeros_like(x)
     for condition, func in zip(conditions, funclist, strict=True):
         if not callable(func):
             result[condition] = func
         elif np.any(condition):
-            result[condition] = func(x[condition], *args, **kwargs)
+            result[condition] = func(here[condition], *args, **kwargs)
     return result
 
 
@@ -155,7 +156,9 @@ def monotone(func: Callable[..., Any]) -> Callable[..., Any]:
 def _median(p: Precision, a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     if np.any(np.isnan(a.value)) or isinstance(axis, tuple):
         raise NoRoundingRule("np.median of NaN, or along several axes")
-    line = np.moveaxis(np.sort(np.ravel(a) if axis is None else a, axis=-1 if axis is None else axis), axis or 0, -1)
+    line: Any = np.moveaxis(
+        np.sort(np.ravel(a) if axis is None else a, axis=-1 if axis is None else axis), axis or 0, -1
+    )
     n = line.shape[-1]
     result = np.mean(line[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
     if not keepdims:
@@ -216,7 +219,7 @@ def _round(p: Precision, a: Any, decimals: int = 0) -> Any:
     return np.rint(a)
 
 
-def _into(func: Callable[[Any], Any]) -> Callable[..., None]:
+def _into(func: Callable[..., Any]) -> Callable[..., None]:
     """A function that writes into its first argument, which must be bounded to take in bounded numbers."""
 
     def rule(p: Precision, target: Any, *args: Any, **kwargs: Any) -> None:

@@ -190,12 +190,13 @@ def _as_strided(p: Precision, x: Any, shape: Any = None, strides: Any = None, su
         se * x.itemsize != 8 * sv for se, sv in zip(x.error.strides, x.strides, strict=True)
     ):
         raise NoRoundingRule("np.as_strided of an array in another order than its errors")
-    parts = [x.value] if x.error is None else [x.value, x.error]
-    made = [
-        np.lib.stride_tricks.as_strided(a, shape, [n * a.itemsize // x.itemsize for n in strides]).copy() for a in parts
-    ]
-    made[0].flags.writeable = False
-    return Bounded(made[0], *made[1:], precision=p)
+
+    def strided(a: Any) -> Any:
+        return np.lib.stride_tricks.as_strided(a, shape, [n * a.itemsize // x.itemsize for n in strides]).copy()
+
+    value = strided(x.value)
+    value.flags.writeable = False
+    return Bounded(value, None if x.error is None else strided(x.error), p)
 
 
 MOVERS = {

@@ -37,21 +37,21 @@ class ArrayMethods:
     T = property(lambda self: self._move(lambda a: a.T))
     mT = property(lambda self: self._move(lambda a: a.mT))  # noqa: N815
 
-    def view(self) -> Any:
+    def view(self: Any) -> Any:
         """The same numbers as another array; TypeError for another dtype."""
-        return self._move(lambda a: a.view())  # type: ignore[attr-defined]
+        return self._move(lambda a: a.view())
 
-    def compress(self, condition: Any, axis: Any = None) -> Any:
+    def compress(self: Any, condition: Any, axis: Any = None) -> Any:
         """The elements at which the condition holds."""
-        return np.compress(condition, self, axis)  # type: ignore[call-overload]
+        return np.compress(condition, self, axis)
 
-    def item(self) -> Any:
+    def item(self: Any) -> Any:
         """The only number, as one of float64; ValueError where there are several."""
-        return self._move(lambda a: a.reshape(())).astype(np.float64)  # type: ignore[attr-defined]
+        return self._move(lambda a: a.reshape(())).astype(np.float64)
 
-    def sort(self, axis: int = -1) -> None:
+    def sort(self: Any, axis: int = -1) -> None:
         """Put the numbers in order, in place."""
-        self._write(..., np.sort(self, axis))  # type: ignore[attr-defined]
+        self._write(..., np.sort(self, axis))
 
 
 def _as_method(func: Any) -> Any:

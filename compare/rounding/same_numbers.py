@@ -26,7 +26,8 @@ class Seen(NamedTuple):
 
     def is_still(self, x: Any) -> bool:
         """Whether x is that array, and nothing has been written into it since."""
-        return self.array() is x and x.written == self.writes
+        there = self.array()
+        return there is not None and there is x and there.written == self.writes
 
 
 class Extreme(NamedTuple):

@@ -41,9 +41,10 @@ def stand_ins(p: Precision) -> dict[Function, Function]:
     }  # fmt: skip
 
 
-MATH = ("sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh",
-        "atan", "asin", "acos", "asinh", "fabs", "hypot", "atan2")  # fmt: skip
-MATH = tuple(name for name in MATH if hasattr(math, name))
+MATH = (
+    "sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh",
+    "atan", "asin", "acos", "asinh", "acosh", "atanh", "fabs", "hypot", "atan2",
+)  # fmt: skip
 
 
 def _kept(p: Precision, value: Any) -> Any:
@@ -93,7 +94,7 @@ def _array(p: Precision, x: Any, dtype: Any = None, *args: Any, ndmin: int = 0, 
 def _contiguous(p: Precision, func: Function, x: Any, dtype: Any = None, **kwargs: Any) -> Any:
     if not any_bounded(x):
         return func(x, dtype, **kwargs)
-    result = np.atleast_1d(_stacked(x)) if func is np.ascontiguousarray else _stacked(x)
+    result: Any = np.atleast_1d(_stacked(x)) if func is np.ascontiguousarray else _stacked(x)
     flag = "C_CONTIGUOUS" if func is np.ascontiguousarray else "F_CONTIGUOUS"
     result = result if result.value.flags[flag] else result.copy(order=flag[0])
     return result if dtype is None else result.astype(dtype, copy=False)
