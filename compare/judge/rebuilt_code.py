@@ -27,6 +27,7 @@ EXCHANGED = (np.__name__, math.__name__)  # the packages of which functions are 
 HANDGRAD = __name__.partition(".")[0]
 OF_A_MODULE = ("__name__", "__package__", "__spec__", "__loader__", "__file__", "__path__")  # what an import reads
 OF_A_CLASS = ("__dict__", "__weakref__", "_abc_impl", "__abstractmethods__")  # what making a class makes again
+OF_PYTHON = ("builtins", "typing", "abc")
 METACLASSES = (type, abc.ABCMeta, type(Protocol))
 
 
@@ -229,7 +230,7 @@ def can_be_made_again(kind: type) -> bool:
     if type(kind) not in METACLASSES or kind.__flags__ & (1 << 8) or not is_own_class(kind):  # 1 << 8: immutable
         return False
     hooks = ("__init_subclass__", "__del__", "__class_getitem__")
-    return not any(name in vars(k) for k in kind.__mro__ if is_own_class(k) for name in hooks)
+    return not any(name in vars(k) for k in kind.__mro__ if k.__module__ not in OF_PYTHON for name in hooks)
 
 
 def is_own_class(kind: type) -> bool:

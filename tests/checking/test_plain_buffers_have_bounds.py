@@ -389,10 +389,23 @@ class Registered(metaclass=Registering):
         return {}
 
 
-def test_what_cannot_be_rebuilt_runs_as_it_is() -> None:
-    found = check(Registered(), lambda x: x * 1, x=(3, 2))
+class Announcing:
+    made: list[type] = []  # noqa: RUF012
+
+    def __init_subclass__(cls) -> None:
+        Announcing.made.append(cls)
+
+
+class Announced(Announcing):
+    init, forward, input_gradient = Registered.init, Registered.forward, Registered.input_gradient
+    parameter_gradients = Registered.parameter_gradients
+
+
+@pytest.mark.parametrize(("layer", "made"), [(Registered, Registering.made), (Announced, Announcing.made)])
+def test_what_cannot_be_rebuilt_runs_as_it_is(layer: Any, made: list[type]) -> None:
+    found = check(layer(), lambda x: x * 1, x=(3, 2))
     assert {f.verdict.rule for f in found.findings} == {TWO_PRECISION}
-    assert Registering.made == [Registered]
+    assert made == [layer]
 
 
 def test_code_that_is_other_code_when_rebuilt_keeps_the_bound_of_its_own() -> None:
