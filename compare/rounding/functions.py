@@ -17,6 +17,7 @@ from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 from handgrad.compare.rounding.choices import CHOICES, any_bounded, plain
 from handgrad.compare.rounding.composed import COMPOSED, monotone
 from handgrad.compare.rounding.infinities import exactly_infinite
+from handgrad.compare.rounding.linear_algebra import LINEAR
 from handgrad.compare.rounding.methods import Dispatch
 from handgrad.compare.rounding.products import MATRIX_PRODUCTS, PRODUCTS, matrix_product
 from handgrad.compare.rounding.results import of_terms, settled
@@ -217,6 +218,7 @@ ARITHMETIC: dict[Callable[..., Any], Callable[..., Any]] = (
     | PRODUCTS
     | CHOICES
     | COMPOSED
+    | LINEAR
     | {
         np.pad: _pad,
         np.put_along_axis: _put_along_axis,

@@ -289,7 +289,7 @@ def refused_table():
         "zeros +=": lambda: k.__iadd__(b), "full": lambda: np.full((2,), s), "np.float64": lambda: np.float64(s),
         "as_strided": lambda: np.lib.stride_tricks.as_strided(b, (2, 2)), "copyto": lambda: np.copyto(k, b),
         "matrix norm": lambda: np.linalg.norm(b, 2),
-        "spectral norm": lambda: np.linalg.norm(b, 2, (0, 1)), "inverse": lambda: np.linalg.inv(b[:, :3]),
+        "spectral norm": lambda: np.linalg.norm(b, 2, (0, 1)), "Cholesky": lambda: np.linalg.cholesky(b[:, :3]),
         "einsum by lists": lambda: np.einsum(b, [0, 1]), "divmod": lambda: divmod(b, 2), "modulo": lambda: b % 2,
         "floor division": lambda: b // 2, "None": lambda: b == None, "string": lambda: b == "x",  # noqa: E711
         "object": lambda: b + object(), "frexp": lambda: np.frexp(b),

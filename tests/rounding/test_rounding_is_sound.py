@@ -161,6 +161,31 @@ def written(function, a, *args, **kwargs):
     return y
 
 
+def eliminated(a, b):
+    """A⁻¹ b and det A in extended precision."""
+    a, b, det, n = a.copy(), b.copy(), WIDE(1), len(a)
+    for k in range(n):
+        pivot = k + int(np.argmax(np.abs(a[k:, k])))
+        if pivot != k:
+            a[[k, pivot]], b[[k, pivot]], det = a[[pivot, k]], b[[pivot, k]], -det
+        det = det * a[k, k]
+        b[k], a[k] = b[k] / a[k, k], a[k] / a[k, k]
+        for i in range(n):
+            if i != k:
+                b[i], a[i] = b[i] - a[i, k] * b[k], a[i] - a[i, k] * a[k]
+    return b, det
+
+
+def of_matrices(function, wide):
+    """np.linalg, which has no extended precision, and what stands for it there."""
+    return lambda *args: wide(*args) if args[0].dtype == np.longdouble else function(*args)
+
+
+inverse = of_matrices(np.linalg.inv, lambda a: eliminated(a, np.eye(len(a), dtype=WIDE))[0])
+solution = of_matrices(np.linalg.solve, lambda a, b: eliminated(a, b)[0])
+determinant = of_matrices(np.linalg.det, lambda a: eliminated(a, a)[1])
+log_determinant = of_matrices(lambda a: np.linalg.slogdet(a)[1], lambda a: np.log(np.abs(eliminated(a, a)[1])))
+
 V, M = (40,), (4, 5)
 UFUNCS = {
     "add": (np.add, "any any"), "subtract": (np.subtract, "any any"), "multiply": (np.multiply, "any any"),
@@ -278,6 +303,10 @@ SHAPED = {
     "plus zeros": (lambda a, b: (a + np.zeros_like(a)) * b - 0 * b, "some some", [V, V]),
     "times ones": (lambda a, b: a * np.ones_like(a) / np.where(b > 0, 1, b), "some some", [V, V]),
     "its own maximum": (lambda a: (a * 3 == np.max(a * 3, axis=1, keepdims=True)) * a, "layer", [M]),
+    "inv": (inverse, "layer", [(4, 4)]), "inv of nasty": (inverse, "some", [(3, 3)]),
+    "solve": (solution, "layer layer", [(5, 5), (5,)]), "solve for columns": (solution, "layer some", [(3, 3), (3, 2)]),
+    "det": (determinant, "layer", [(4, 4)]), "det of nasty": (determinant, "some", [(3, 3)]),
+    "slogdet": (lambda a: log_determinant(a + 4 * np.eye(4, dtype=a.dtype)), "unit", [(4, 4)]),
     "softmax": (softmax, "layer", [M]),
     "softmax, saturated": (softmax, "exponent", [M]),
     "log-softmax": (log_softmax, "exponent", [M]),
@@ -415,6 +444,12 @@ PLANTED = {
     "a bound of another shape": ("mean", SUMS, np.mean, lambda p, x, axis: Bounded(x.value.mean(axis), x.error, p)),
     "a value of its own": ("sum", SUMS, np.sum, lambda p, x: Bounded(np.float64(0), None, p)),
     "a NaN for a bound": ("sqrt", RULES, np.sqrt, lambda p, v, x: np.full(v.shape, np.nan) * np.inf),
+    "an inverse that is exact": ("inv", SUMS, np.linalg.inv, lambda p, a: Bounded(np.linalg.inv(a.value), None, p)),
+    "a determinant without the errors": (
+        "det", SUMS, np.linalg.det, lambda p, a: Bounded(np.linalg.det(a.value), np.asarray(1e-14), p)
+    ),
+    "sorted errors that stay where they were": ("sort", SUMS, np.sort, lambda p, x, axis: Bounded(
+        np.sort(x.value, axis), x.error, p)),
     "a division that does not round": (
         "divide", RULES, np.divide, lambda p, v, a, b: None if a[1] is None else a[1] / abs(b[0])
     ),
