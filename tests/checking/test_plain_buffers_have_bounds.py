@@ -21,6 +21,7 @@ from numpy import zeros as fresh
 from torch import nn
 
 from handgrad import check
+from handgrad.compare.checking.evaluate import evaluate
 from handgrad.compare.checking.findings import CheckFailed, Report
 from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION
 from handgrad.compare.judge.rebuilt_code import Translator
@@ -154,8 +155,16 @@ BUFFERS = {
 
 @pytest.mark.parametrize("name", BUFFERS)
 def test_a_buffer_that_is_filled_has_a_bound(name: str) -> None:
-    forward, backward, reference, x = BUFFERS[name]
-    bounded_and_sharp(lambda k: (forward, lambda dy, x: k * backward(dy, x)), reference, x=x)
+    forward, backward, reference, spec = BUFFERS[name]
+    rng = np.random.default_rng(0)
+    x = spec(rng) if callable(spec) else rng.normal(size=spec)
+    inputs = {"x": x, "dy": rng.normal(size=forward(x).shape)}
+    found = evaluate(FunctionSides(forward, backward, reference), inputs)
+    assert {(e.verdict.agrees, e.verdict.rule) for e in found.values()} == {(True, BOUND)}, found
+    wrong = FunctionSides(forward, lambda dy, x: (1 + 1e-11) * backward(dy, x), reference)
+    found = evaluate(wrong, inputs)
+    assert not found["input gradient"].verdict.agrees
+    assert found["input gradient"].verdict.rule == BOUND
 
 
 # --- the person's own functions, closures and classes -----------------------------------------------------------------
