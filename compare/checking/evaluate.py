@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare import rounding
+from handgrad.compare.checking.dtypes import cast, of_fewer_digits
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge import two_precision
@@ -19,9 +20,11 @@ from handgrad.compare.judge.agreement import EXACT, Verdict, judge, mismatched
 from handgrad.compare.judge.case import Case, Output
 from handgrad.compare.judge.casts import casts_inside
 from handgrad.compare.judge.names import DERIVATION, is_theta, is_upstream
-from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
+from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.judge.trajectories import TrajectorySides
+from handgrad.compare.judge.translated import on_bounds
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.compare.rounding.rules import plus
 
 # Where an operation without a rounding rule is noticed, which is not where it is used.
 RULES, NUMPY = str(Path(rounding.__file__).parent), str(Path(np.__file__).parent)
@@ -45,6 +48,7 @@ class Evaluation:
     case: Case | None  # None where there is a fault
     reason: str = ""  # why the two-precision tolerance had to be used
     fault: Fault | None = None
+    note: str = ""  # of another dtype than torch's
 
 
 def _faulty(fault: Fault, problem: str, size: int) -> Evaluation:
@@ -75,10 +79,10 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         sizes = {name: np.size(theirs.get(name, ())) for name in odd}
         return {name: _faulty(Fault.NO_ARRAY, text, sizes[name]) for name, text in odd.items()}
     arbiter = two_precision.Arbiter(sides, inputs)
-    ours, reason = _on_bounds(sides, inputs, precision)
+    ours, reason = _on_bounds(sides, inputs, precision, plain)
     if reason and any(map(is_upstream, inputs)):  # the forward pass may have its bounds all the same
-        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if not is_upstream(k)}, precision)
-    tolerances: dict[str, float] = {}
+        ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if not is_upstream(k)}, precision, {})
+    tolerances: Arrays = {}
     if reason:
         tolerances = _two_precision_tolerance(sides, inputs, reason)
     found = {}
@@ -90,43 +94,53 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if name not in plain:
             found[name] = _faulty(Fault.MISSING, f"the manual side returns no {name}", torch.size)
             continue
-        value, result = np.asarray(plain[name]), ours.get(name)
+        (value, lost, note, narrow), result = cast(plain[name], torch), ours.get(name)
         why = "" if name in ours else reason
         bound = result.error if isinstance(result, Bounded) else None
+        bound = plus(bound, lost)
         if rounds_nowhere:
             verdict, error = judge(value, torch)._replace(rule=EXACT), None
         elif why:
             also = partial(arbiter.kept_in_float32, name)
-            verdict, error = two_precision.unfollowed(value, torch, tolerances.get(name, 0.0), precision, also)
+            tolerance = plus(tolerances.get(name, 0.0), lost)
+            verdict, error = two_precision.unfollowed(value, torch, tolerance, precision, also)
         else:
             verdict, error = two_precision.arbitrated(
                 Bounded(value, bound, precision), torch, partial(arbiter.widened, name)
             )
+        if narrow is not None and not verdict.agrees and not verdict.problem and not rounds_nowhere:
+            ratio = narrow.unit / precision.unit
+            verdict, error, alone = of_fewer_digits(
+                narrow, value, torch, verdict, error, np.sqrt(ratio) if why else ratio
+            )
+            value, note = (value.astype(narrow.dtype), "") if alone else (value, note)
         allowed = np.zeros(value.shape) if rounds_nowhere else _allowed(value, error, precision)
         beside[name] = Output(value, torch, allowed)
-        found[name] = Evaluation(verdict, Case(name, inputs, value, torch, allowed, theirs, beside=beside), why)
+        case = Case(name, inputs, value, torch, allowed, theirs, beside=beside)
+        found[name] = Evaluation(verdict, case, why, note=note)
     for name in sorted(name for name in plain.keys() - theirs.keys() if not _is_state(sides, name)):
         found[name] = _faulty(Fault.UNKNOWN, f"the manual side returns a {name} that torch does not have", 0)
     return found
 
 
 def _no_floats(name: str, value: Any, torch: Any) -> str:
-    """What a result is where an array of floating-point numbers belongs; nothing where it is one."""
-    if not isinstance(value, (np.ndarray, np.generic)):
+    """What a result is where an array of real numbers belongs; nothing where it is one."""
+    if not isinstance(value, (np.ndarray, np.generic, bool, int, float)):
         return f"the manual side returns {type(value).__name__} for the {name} where an array belongs"
-    if is_float(torch) and value.dtype.kind != "f":
-        return f"the manual side returns {value.dtype} for the {name} where floating-point numbers belong"
+    if is_float(torch) and np.asarray(value).dtype.kind not in "biuf":
+        return f"the manual side returns {np.asarray(value).dtype} for the {name} where floating-point numbers belong"
     return ""
 
 
-def _two_precision_tolerance(sides: Sides, inputs: Arrays, reason: str) -> dict[str, float]:
+def _two_precision_tolerance(sides: Sides, inputs: Arrays, reason: str) -> Arrays:
     """The two-precision tolerances. UsageError where the code has no rounding bound and no float32 either."""
     try:
         return two_precision.tolerance(sides, inputs)
     except Exception as problem:
         raise UsageError(
             f"no tolerance can be found: the manual code has no rounding bound ({reason}), and one side does not run "
-            f"in float32 ({type(problem).__name__}: {str(problem).splitlines()[0]}): let it take the dtype of its input"
+            f"in float32 ({type(problem).__name__}: {(str(problem).splitlines() or ['no words'])[0]}): "
+            "let it take the dtype of its input"
         ) from problem
 
 
@@ -156,11 +170,10 @@ def run_reference(sides: Sides, inputs: Arrays) -> Arrays:
     return first
 
 
-def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision) -> tuple[Arrays, str]:
+def _on_bounds(sides: Sides, inputs: Arrays, precision: Precision, plain: Arrays) -> tuple[Arrays, str]:
     """The manual outputs with their bounds, or the reason why there are none."""
     try:
-        with np.errstate(all="ignore"):
-            return dict(sides.manual(bounded(inputs, precision))), ""
+        return on_bounds(sides, inputs, precision, plain), ""
     except Exception as problem:
         kind = ""
         if not isinstance(problem, NoRoundingRule):

@@ -127,7 +127,7 @@ def _finding(
     seen = [(draw, found[name]) for draw, found in results if name in found]
     draw, worst = max(seen, key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
-        notes = _unseen(name, seen) + _loosely(seen)
+        notes = _unseen(name, seen) + _loosely(seen) + _of_dtype(seen)
         return Finding(name, worst.verdict, draw.label, len(seen), notes=notes, reason=worst.reason)
     draws = draws or len(seen)
     if as_accepted := as_factor([(e.verdict, e.case) for _, e in seen], allow):
@@ -145,6 +145,7 @@ def _finding(
         lines = []
     if worst.reason:
         lines = [*lines, by_two_precision(worst.reason)]
+    lines = [*lines, *_of_dtype(seen)]
     return Finding(name, worst.verdict, draw.label, draws, causes, tuple(lines), worst.reason, _elements(worst))
 
 
@@ -171,6 +172,11 @@ def _explained(
         if diagnosis.causes:
             break
     return diagnosis.causes, lines
+
+
+def _of_dtype(seen: Seen) -> tuple[str, ...]:
+    """The words for results of another dtype than torch's."""
+    return tuple(dict.fromkeys(e.note for _, e in seen if e.note))
 
 
 def _unseen(name: str, seen: Seen) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.calls import CallSides
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.names import is_forward, is_upstream, parameters_among
-from handgrad.compare.judge.sides import LayerSides, Sides, bounded, is_float
+from handgrad.compare.judge.sides import LayerSides, Sides, is_float
+from handgrad.compare.judge.translated import on_bounds
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 # The edits of this file: none of them is applied, so none has a residual.
@@ -130,8 +131,7 @@ def _highest(sides: Sides, case: Case) -> str | None:
             continue
         lower = Precision(case.manual.dtype, Precision.of(dtype).unit, Precision.of(dtype).tiny)
         try:
-            with np.errstate(all="ignore"):
-                wide = sides.manual(bounded(case.inputs, lower))[case.output]
+            wide = on_bounds(sides, case.inputs, lower)[case.output]
         except (NoRoundingRule, TypeError, AttributeError):
             return np.dtype(dtype).name if _small(case, lower.unit) else None
         error = 0 if getattr(wide, "error", None) is None else wide.error

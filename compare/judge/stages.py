@@ -29,6 +29,7 @@ from handgrad.compare.judge.ledger import Disagreement, Ledger, StageRow
 from handgrad.compare.judge.page import Agreed, Page
 from handgrad.compare.judge.sides import LayerSides, LossSides, OptimizerSides, exact
 from handgrad.compare.judge.torch_step import TorchStep
+from handgrad.compare.judge.translated import bound_of
 from handgrad.compare.rounding.bounded import Bounded, Precision
 from handgrad.compare.rounding.choices import plain
 from handgrad.manual.training import step as manual_step
@@ -156,8 +157,11 @@ class StepJudge:
             return judge(nothing, nothing) if same else mismatched(f"{ours!r} beside torch's {theirs!r}", 1), None
         if by_two_precision:
             asked = probe()
-            allowed = two_precision.tolerance(asked.sides, asked.inputs).get(asked.output, 0.0)
-            return two_precision.unfollowed(np.asarray(ours), theirs, allowed, self.precision)
+            rebuilt = bound_of(asked.sides, asked.inputs, self.precision, asked.output, ours)
+            if rebuilt is None:
+                allowed = two_precision.tolerance(asked.sides, asked.inputs).get(asked.output, 0.0)
+                return two_precision.unfollowed(np.asarray(ours), theirs, allowed, self.precision)
+            ours = rebuilt
         if not isinstance(ours, Bounded):
             ours = Bounded(np.asarray(ours), None, self.precision)
         if known:

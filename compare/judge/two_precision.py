@@ -17,25 +17,27 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
 from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.names import TARGET
-from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
+from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
+from handgrad.compare.judge.translated import on_bounds
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
 UNIT_RATIO = 2.0**29  # u(float32) / u(float64)
+MARGIN = 32  # over the largest of the draws; see `tolerance`
 
 
 def neighbours(inputs: Arrays, draws: int = DRAWS) -> Iterator[Arrays]:
     """float32 inputs a few units in the last place nearer to zero than the given ones, a different rounding each.
 
-    Nearer to zero, so that a probability stays one.
+    Nearer to zero, so that a probability stays one. Arrays without an axis stay arrays.
     """
     rng = np.random.default_rng(0)
     for _ in range(draws):
         yield {
             name: x.astype(np.float32)
             if name == TARGET and is_float(x)  # a target may have to stay what it is: 0 or 1, or a probability
-            else (x * (1 - rng.integers(0, 17, np.shape(x)) * 2.0**-23)).astype(np.float32)
+            else np.asarray(x * (1 - rng.integers(0, 17, np.shape(x)) * 2.0**-23), np.float32)
             if is_float(x)
             else x
             for name, x in inputs.items()
@@ -119,7 +121,7 @@ class Arbiter:
         """The manual results with their bounds where no plain number is trusted; nothing where the code has none."""
         dtype = next(x.dtype for x in self.inputs.values() if is_float(x))
         try:
-            return dict(self.sides.manual(bounded(self.inputs, replace(Precision.of(dtype), wary=True))))
+            return on_bounds(self.sides, self.inputs, replace(Precision.of(dtype), wary=True))
         except Exception as error:
             if not isinstance(error, NoRoundingRule):
                 swallowed(error, "the bound with wary constants")
@@ -197,41 +199,78 @@ def arbitrated(ours: Bounded, torch: np.ndarray, widened: Widen) -> tuple[Verdic
 
 
 def unfollowed(
-    ours: np.ndarray, torch: np.ndarray, allowed: float, precision: Precision, widened: Widen | None = None
+    ours: np.ndarray, torch: np.ndarray, allowed: Any, precision: Precision, widened: Widen | None = None
 ) -> tuple[Verdict, np.ndarray]:
-    """The verdict on a result that has no bound, and the error that the two-precision tolerance allows."""
-    bounded = Bounded(ours, np.full(ours.shape, allowed), precision)
+    """The verdict on a result that has no bound, and the error that the two-precision tolerance allows.
+
+    `allowed` is of torch's shape, or a number.
+    """
+    alike = ours.shape == torch.shape
+    bounded = Bounded(ours, np.broadcast_to(allowed, torch.shape) if alike else np.zeros(ours.shape), precision)
     if widened is None or judge(bounded, torch).agrees:
         return judge(bounded, torch)._replace(rule=TWO_PRECISION), bounded.error
     verdict, error = arbitrated(bounded, torch, widened)
     return (verdict if verdict.agrees else verdict._replace(rule=TWO_PRECISION)), error
 
 
-def tolerance(sides: Sides, inputs: Arrays) -> dict[str, float]:
-    """A tolerance per output, for code that has no rounding bound.
+def tolerance(sides: Sides, inputs: Arrays) -> Arrays:
+    """A tolerance per output, element by element, for code that has no rounding bound; float64, of torch's shape.
 
-    Let S be what rounding does in float32: the manual side's |float32 − float64|, plus torch's, plus one
-    rounding of the largest element. In float32 two sides that compute the same function differ by at most S.
-    In float64 they differ by about S / 2²⁹ if they do, and by S or more if they do not; the tolerance stands
-    halfway between the two on a logarithmic scale, at S / 2^14.5. Each side is compared with itself only, so
+    Let S be what rounding does to an element in float32: the manual side's |float32 − float64|, plus torch's, plus one
+    rounding of the element, and of all this the largest over 16 draws. Each side is compared with itself only, so
     nothing that is wrong in the manual code enlarges its own tolerance.
+
+    A largest of 16 is luck. If the errors of the draws have exponential tails, which are heavier than those of any sum
+    of roundings, the next one exceeds M times the largest of them with probability 1 / C(M + 16, 16): 4·10⁻¹³ for
+    M = `MARGIN` = 32. In float32 the tolerance is M S. An element whose rounding is 0 on every draw may be rounded on
+    the next: the tolerance is at least the smallest of the largest S in the slices that go through the element, one
+    along each axis, so that neither a row nor a column of large numbers hides an error in small ones.
+
+    In float64 two sides that compute the same function differ by about S / 2²⁹, and by S or more if they do not; the
+    tolerance stands halfway between the two on a logarithmic scale, at S / 2^14.5, which needs no further margin. It is
+    at least M / 2²⁹ of the largest S of the tensor, which is rounding in float64 of whatever numbers went into it.
     """
     in_float32 = all(x.dtype == np.float32 for x in inputs.values() if is_float(x))
-    unit = Precision.of(np.float32).unit
-    largest: dict[str, float] = {}
+    found: Arrays = {}
     for near in neighbours(inputs):
-        double = in_double(near)
-        reference = sides.torch(double)
-        parts = [(sides.manual(near), sides.manual(double)), (sides.torch(near), reference)]
+        for name, once in _roundings(sides, near).items():
+            found[name] = np.fmax(found.get(name, 0.0), once)
+    for name, largest in found.items():
+        most = float(np.max(largest, where=np.isfinite(largest), initial=0))
+        s = np.where(np.isfinite(largest), largest, most)  # what overflowed in float32 on every draw
+        sliced = np.maximum(s, _of_slices(s))
+        found[name] = (
+            np.maximum(MARGIN * s, sliced)
+            if in_float32
+            else np.maximum(sliced / np.sqrt(UNIT_RATIO), MARGIN * most / UNIT_RATIO)
+        )
+    return found
+
+
+def _roundings(sides: Sides, near: Arrays) -> Arrays:
+    """|float32 − float64| of both sides at one draw, per output; NaN where a side overflows in float32."""
+    double = in_double(near)
+    reference = sides.torch(double)
+    parts = [(sides.torch(near), reference), (sides.manual(near), sides.manual(double))]
+    found: Arrays = {}
+    with np.errstate(all="ignore"):
         for name, y in reference.items():
             if not is_float(np.asarray(y)):
                 continue
-            size = unit * _largest(y)
+            total = Precision.of(np.float32).unit * np.abs(y)
             for low, high in parts:
-                if name in low:
-                    size += _largest(np.asarray(low[name], np.float64) - high[name])
-            largest[name] = max(largest.get(name, 0.0), size)
-    return {name: s if in_float32 else s / np.sqrt(UNIT_RATIO) for name, s in largest.items()}
+                if name in low and np.shape(low[name]) == np.shape(high[name]) == np.shape(y):
+                    total = total + np.abs(np.subtract(low[name], high[name], dtype=np.float64))
+            found[name] = np.where(np.isfinite(total), total, np.nan)
+    return found
+
+
+def _of_slices(s: np.ndarray) -> Any:
+    """The smallest, over the axes, of the largest of s at the same index of that axis; of one axis s itself."""
+    if s.ndim < 2:
+        return s
+    others = [tuple(j for j in range(s.ndim) if j != i) for i in range(s.ndim)]
+    return np.minimum.reduce(np.broadcast_arrays(*(s.max(axis=axes, keepdims=True, initial=0) for axes in others)))
 
 
 def _largest(x: Any) -> float:

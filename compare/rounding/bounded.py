@@ -44,9 +44,10 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
     when one is changed in place, is known to both.
 
     `terms` is the number of terms where the value is a sum (Σ, @): what is added to it may be added in any order.
+    `same` says of which other arrays these are the very numbers (rounding.same_numbers).
     """
 
-    __slots__ = ("_error", "_origin", "magnitude", "precision", "terms", "value")
+    __slots__ = ("__weakref__", "_error", "_origin", "_writes", "magnitude", "precision", "same", "terms", "value")
 
     def __init__(self, value: Any, error: Any = None, precision: Precision | None = None) -> None:
         if not isinstance(value, np.ndarray):
@@ -57,7 +58,9 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
         self.precision = precision or Precision.of(value.dtype)
         self._error = None if error is None else np.asarray(error, np.float64)
         self._origin: tuple[Bounded, Any] | None = None
+        self._writes = 0  # of a view they are its base's
         self.terms = 1
+        self.same: tuple[Any, ...] = ()
         self.magnitude: Any = None  # of rounding.magnitudes, where the value cannot change
         if value.ndim:
             self.__class__ = _BoundedItems
@@ -70,6 +73,11 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
             if base.error is not None:
                 self._error = moved(base.error)
         return self._error
+
+    @property
+    def written(self) -> int:
+        """How often these numbers, or others of the same memory, were changed in place."""
+        return self._writes if self._origin is None else self._origin[0].written
 
     # --- NumPy's dispatch -------------------------------------------------------------------------------
 
@@ -114,6 +122,7 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
         """self[key] = new, with its error; every view of these numbers sees both."""
         if not self.value.flags.writeable:
             raise ValueError("assignment destination is read-only")
+        self._count_a_write()
         value, error = operand(self.precision, new)
         stored = self.value.dtype
         if getattr(value, "dtype", stored).itemsize > stored.itemsize and value.dtype.kind == stored.kind:
@@ -130,6 +139,12 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
             self.error[key] = 0 if error is None else error
         else:
             self.value[key] = value
+
+    def _count_a_write(self) -> None:
+        self._writes += 1
+        self.same = ()
+        if self._origin is not None:
+            self._origin[0]._count_a_write()
 
     def _make_room(self) -> None:
         """Have an array of errors, and let every array that these numbers are a view of have one."""
@@ -148,6 +163,12 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
 
     def _move(self, moved: Any) -> Bounded:
         """Apply a function that only moves elements about."""
+        result = self._moved(moved)
+        if self.same:
+            result.same = tuple(s._replace(group=moved(s.group)) for s in self.same if hasattr(s, "group"))
+        return result
+
+    def _moved(self, moved: Any) -> Bounded:
         if self._error is None and self._origin is None and not self.value.flags.writeable:
             return Bounded(moved(self.value), None, self.precision)  # exact, and will stay so: view or copy is one
         value, error = moved(self.value), self.error

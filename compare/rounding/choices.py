@@ -12,6 +12,7 @@ import numpy as np
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision, operand
 from handgrad.compare.rounding.results import settled
 from handgrad.compare.rounding.rules import plus, undecided
+from handgrad.compare.rounding.same_numbers import chosen
 
 
 def plain(x: Any) -> Any:
@@ -78,7 +79,8 @@ def _argextreme(func: Callable[..., Any], sign: int) -> Callable[..., Any]:
     return rule
 
 
-def _argsort(p: Precision, x: Any, axis: int = -1, **kwargs: Any) -> Any:
+def _argsort(p: Precision, x: Any, axis: Any = -1, **kwargs: Any) -> Any:
+    x, axis = (np.ravel(x), -1) if axis is None else (x, axis)
     order = np.argsort(x.value, axis, **kwargs)
     if x.error is not None:
         v, e = (np.moveaxis(np.take_along_axis(a, order, axis), axis, -1) for a in (x.value, x.error))
@@ -103,9 +105,11 @@ def _where(p: Precision, condition: Any, x: Any, y: Any) -> Bounded:
 
 def _clip(p: Precision, x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
     low, high = a_min if min is None else min, a_max if max is None else max
-    x = x if low is None else np.maximum(x, low)
-    x = x if high is None else np.minimum(x, high)
-    return x.copy() if low is None and high is None else x
+    y = x if low is None else np.maximum(x, low)
+    y = y if high is None else np.minimum(y, high)
+    if low is None and high is None:
+        return x.copy()
+    return y if low is None or high is None else chosen(y, x, low, high)
 
 
 CHOICES: dict[Callable[..., Any], Callable[..., Any]] = {

@@ -71,6 +71,50 @@ def _cbrt_slope(x: Any, e: Any) -> Any:
     return np.minimum(_away_from_zero(x, e) ** (-2 / 3) / 3, np.cbrt(4) / np.cbrt(e) ** 2)
 
 
+def _tan_slope(x: Any, e: Any) -> Any:
+    """|tan x − tan x'| = |sin(x − x')| / |cos x cos x'|, and |cos x'| ≥ |cos x| − e."""
+    room = np.abs(np.cos(x)) - e
+    return np.where(room > 0, 1 / (np.abs(np.cos(x)) * room), np.inf)
+
+
+def _arcsin_slope(x: Any, e: Any) -> Any:
+    """1 / √(1 − x'²), and |arcsin x − arcsin x'| ≤ arccos(1 − e) ≤ (π/2) √(2e), attained at the ends."""
+    far = np.abs(x) + e
+    return np.fmin(1 / np.sqrt(np.maximum((1 - far) * (1 + far), 0)), np.pi / 2 * np.sqrt(2 / e))
+
+
+def _arccosh_slope(x: Any, e: Any) -> Any:
+    """1 / √(x'² − 1), and |arccosh x − arccosh x'| ≤ arccosh(1 + e) ≤ √(2e), attained at 1."""
+    near = np.maximum(x - e, 1)
+    return np.fmin(1 / (np.sqrt(near - 1) * np.sqrt(near + 1)), np.sqrt(2 / e))  # not of the product: it may overflow
+
+
+def _arctanh_slope(x: Any, e: Any) -> Any:
+    far = np.abs(x) + e
+    return 1 / np.maximum((1 - far) * (1 + far), 0)
+
+
+def _arctan2(p: Precision, v: Any, y: Operand, x: Operand) -> Any:
+    """The angle of a point that moves by s of its distance from 0: arcsin s ≤ s / (1 − s).
+
+    It is 2π where the point may pass the cut, the negative half of the x axis, at which the angle jumps from π to −π.
+    """
+    own = rounding(p, v, 2 * LIBRARY_ULPS)
+    (vy, ey), (vx, ex) = y, x
+    if ey is None and ex is None:
+        return own
+    ey, ex = (0.0 if e is None else e for e in (ey, ex))
+    moved, distance = np.hypot(ex, ey), np.hypot(np.asarray(vx, np.float64), vy)
+    turned = np.where(moved < distance, moved / (distance - moved), np.inf)
+    cut = (np.abs(vy) <= ey) & (ey > 0) & (vx - ex <= 0)
+    return own + np.where(moved == 0, 0.0, np.where(cut, 2 * np.pi, np.minimum(turned, 2 * np.pi)))
+
+
+def _converted(factor: float) -> Rule:
+    """A change of units: a constant, rounded, and a product."""
+    return lambda p, v, x: rounding(p, v, 2) + (0.0 if x[1] is None else factor * x[1])
+
+
 ELEMENTARY: dict[np.ufunc, Rule] = {
     np.sqrt: _sqrt,
     np.cbrt: smooth(_cbrt_slope),
@@ -86,6 +130,16 @@ ELEMENTARY: dict[np.ufunc, Rule] = {
     np.cosh: smooth(lambda x, e: np.sinh(np.abs(x) + e)),
     np.arctan: smooth(lambda x, e: 1 / (1 + _away_from_zero(x, e) ** 2)),
     np.arcsinh: smooth(lambda x, e: 1 / np.hypot(1, _away_from_zero(x, e))),
+    np.tan: smooth(_tan_slope),
+    np.arcsin: smooth(_arcsin_slope),
+    np.arccos: smooth(_arcsin_slope),
+    np.arccosh: smooth(_arccosh_slope),
+    np.arctanh: smooth(_arctanh_slope),
+    np.arctan2: _arctan2,
+    np.deg2rad: _converted(np.pi / 180),
+    np.radians: _converted(np.pi / 180),
+    np.rad2deg: _converted(180 / np.pi),
+    np.degrees: _converted(180 / np.pi),
     np.sin: smooth(lambda x, e: np.minimum(1, 2 / e)),
     np.cos: smooth(lambda x, e: np.minimum(1, 2 / e)),
 }

@@ -27,9 +27,9 @@ def contraction(p: Precision, product: Callable[..., Any], a: Any, b: Any, n: in
     return of_terms(n, settled(p, v, error))
 
 
-def matmul(p: Precision, a: Any, b: Any) -> Bounded:
-    """a @ b."""
-    return contraction(p, np.matmul, a, b, (a if hasattr(a, "shape") else np.asarray(a)).shape[-1])
+def matrix_product(p: Precision, ufunc: np.ufunc, a: Any, b: Any) -> Bounded:
+    """a @ b and its kin, which sum over the last axis of a."""
+    return contraction(p, ufunc, a, b, (a if hasattr(a, "shape") else np.asarray(a)).shape[-1])
 
 
 def _dot(p: Precision, a: Any, b: Any, *, func: Callable[..., Any] = np.dot) -> Any:
@@ -97,6 +97,9 @@ def _summed_terms(subscripts: str, values: list[Any]) -> int:
     return int(np.prod([size for letter, size in sizes.items() if letter not in output]))
 
 
+MATRIX_PRODUCTS = {  # vecmat and matvec came with NumPy 2.2
+    getattr(np, name) for name in ("matmul", "vecdot", "vecmat", "matvec") if hasattr(np, name)
+}
 PRODUCTS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.dot: _dot,
     np.inner: _inner,

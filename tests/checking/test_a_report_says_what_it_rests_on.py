@@ -31,14 +31,14 @@ def of(found: Report, tensor: str) -> Finding:
 
 
 def plainly(dy: Any, x: Any) -> Any:
-    return np.asarray(dy) * np.cos(x)
+    return np.array(dy.tolist()) * np.cos(x)
 
 
 def by_math(dy: Any, x: Any) -> Any:
-    return dy * np.array([[math.cos(v) for v in row] for row in x])
+    return dy * np.array([[math.cos(round(v, 30)) for v in row] for row in x])
 
 
-@pytest.mark.parametrize(("backward", "line"), [(plainly, "np.asarray(dy) * np.cos(x)"), (by_math, "math.cos(v)")])
+@pytest.mark.parametrize(("backward", "line"), [(plainly, "dy.tolist()"), (by_math, "math.cos(round(v, 30))")])
 @pytest.mark.parametrize("factor", [1, 2])
 def test_the_line_without_a_bound_is_named(backward: Any, line: str, factor: int) -> None:
     found = of(report((np.sin, lambda dy, x: factor * backward(dy, x)), torch.sin, x=(3, 2)), "input gradient")

@@ -309,7 +309,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "returns whole numbers": (
         of_reference(square, (lambda x: x.astype(int), SQUARE[1])),
-        "the manual side returns int64 for the output where floating-point numbers belong",
+        "the manual side returns int64; its values are judged as float64",
     ),
     "returns complex numbers": (
         of_reference(square, (lambda x: x**2 + 0j, SQUARE[1])),

@@ -90,3 +90,28 @@ def test_a_network_that_no_bound_reaches_through_is_counted_and_said() -> None:
     found = report(run, 0.0)
     assert found["judged_by_two_precision"] == sum(r.by_two_precision for r in run.judge.rows.values())
     assert "15 steps not judged as a whole: no bound reaches through the network" in sentence(found)
+
+
+class Buffered(manual.Tanh):
+    """As people write it: into a buffer, which a bounded number cannot be written into but in rebuilt code."""
+
+    factor = 1.0
+
+    def input_gradient(self, params: Any, cache: Any, dy: Any) -> Any:
+        dx = np.zeros(dy.shape)
+        for n in range(len(dy)):
+            dx[n] = super().input_gradient(params, cache[n], dy[n])
+        return self.factor * dx
+
+
+class SlightlyWrong(Buffered):
+    factor = 1 + 1e-11
+
+
+@pytest.mark.parametrize("layer", [Buffered(), SlightlyWrong()])
+def test_a_stage_that_fills_a_buffer_is_judged_by_its_bound(layer: Buffered) -> None:
+    run = judged(network=manual.Network((manual.Linear(6, 5), layer, manual.Linear(5, 3))))
+    wrong = [d for d in run.judge.disagreements if d.stage != STAGE]
+    assert bool(wrong) == (layer.factor != 1)
+    assert all("input gradient" in d.stage for d in wrong)
+    assert sum(row.by_two_precision for row in run.judge.rows.values()) == 0

@@ -47,6 +47,7 @@ def drawn(rng, dtype, shape, domain):
         "exponent": lambda: rng.normal(size=n) * rng.choice([1e-9, 1, 30], n),
         "unit": lambda: np.clip(rng.uniform(-1, 1, n) ** rng.choice([1, 9], n), -0.999, 0.999),
         "layer": lambda: rng.normal(size=n),
+        "beyond": lambda: 1 + np.abs(rng.normal(size=n)) * 10.0 ** rng.uniform(-6, 3, n),
     }
     return kinds[domain]().reshape(shape).astype(dtype)
 
@@ -148,6 +149,43 @@ def adam(theta, g, m, v):
     return theta - 1e-3 * (m / (1 - 0.9**3)) / (np.sqrt(v / (1 - 0.999**3)) + 1e-8)
 
 
+def into(ufunc, a, b):
+    y = a * 1
+    ufunc.at(y, np.array([0, 2, 2]), b)
+    return y
+
+
+def written(function, a, *args, **kwargs):
+    y = a * 1
+    function(y, *args, **kwargs)
+    return y
+
+
+def eliminated(a, b):
+    """A⁻¹ b and det A in extended precision."""
+    a, b, det, n = a.copy(), b.copy(), WIDE(1), len(a)
+    for k in range(n):
+        pivot = k + int(np.argmax(np.abs(a[k:, k])))
+        if pivot != k:
+            a[[k, pivot]], b[[k, pivot]], det = a[[pivot, k]], b[[pivot, k]], -det
+        det = det * a[k, k]
+        b[k], a[k] = b[k] / a[k, k], a[k] / a[k, k]
+        for i in range(n):
+            if i != k:
+                b[i], a[i] = b[i] - a[i, k] * b[k], a[i] - a[i, k] * a[k]
+    return b, det
+
+
+def of_matrices(function, wide):
+    """np.linalg, which has no extended precision, and what stands for it there."""
+    return lambda *args: wide(*args) if args[0].dtype == np.longdouble else function(*args)
+
+
+inverse = of_matrices(np.linalg.inv, lambda a: eliminated(a, np.eye(len(a), dtype=WIDE))[0])
+solution = of_matrices(np.linalg.solve, lambda a, b: eliminated(a, b)[0])
+determinant = of_matrices(np.linalg.det, lambda a: eliminated(a, a)[1])
+log_determinant = of_matrices(lambda a: np.linalg.slogdet(a)[1], lambda a: np.log(np.abs(eliminated(a, a)[1])))
+
 V, M = (40,), (4, 5)
 UFUNCS = {
     "add": (np.add, "any any"), "subtract": (np.subtract, "any any"), "multiply": (np.multiply, "any any"),
@@ -157,7 +195,14 @@ UFUNCS = {
     "log10": (np.log10, "positive"), "log1p": (np.log1p, "unit"), "log1p of any": (np.log1p, "positive"),
     "tanh": (np.tanh, "any"), "sinh": (np.sinh, "exponent"), "cosh": (np.cosh, "exponent"),
     "arctan": (np.arctan, "any"), "arcsinh": (np.arcsinh, "any"), "sin": (np.sin, "exponent"),
-    "cos": (np.cos, "exponent"), "hypot": (np.hypot, "some some"), "logaddexp": (np.logaddexp, "exponent exponent"),
+    "cos": (np.cos, "exponent"), "tan": (np.tan, "exponent"), "arcsin": (np.arcsin, "unit"),
+    "arccos": (np.arccos, "unit"), "arccosh": (lambda x: np.arccosh(1 + x), "positive"),
+    "arctanh": (np.arctanh, "unit"),
+    "arccosh near 1": (np.arccosh, "beyond"), "arctan2": (np.arctan2, "some some"),
+    "logaddexp2": (np.logaddexp2, "exponent exponent"), "deg2rad": (np.deg2rad, "some"),
+    "radians": (np.radians, "some"), "rad2deg": (np.rad2deg, "some"), "degrees": (np.degrees, "some"),
+    "copysign": (np.copysign, "some some"),
+    "hypot": (np.hypot, "some some"), "logaddexp": (np.logaddexp, "exponent exponent"),
     "power": (np.power, "positive exponent"), "float_power": (np.float_power, "positive exponent"),
     "cube": (lambda x: x**3, "any"), "root": (lambda x: x**0.5, "positive"), "inverse cube": (lambda x: x**-3, "some"),
     "third root": (lambda x: x ** (1 / 3), "positive"), "growth": (lambda x: 0.999**x, "exponent"),
@@ -213,6 +258,55 @@ SHAPED = {
     "pad": (lambda a: np.pad(a, ((1, 1), (0, 2))), "any", [M]),
     "pad by reflection": (lambda a: np.pad(a, 1, mode="reflect"), "any", [M]),
     "concatenate": (lambda a: np.concatenate([a, -np.ones((1, 5), np.int8), a[:1]]), "any", [M]),
+    "cumprod": (lambda a: np.cumprod(a, axis=1), "some", [M]),
+    "amax": (lambda a: np.amax(a, 0, None, True), "any", [M]),
+    "max from": (lambda a: np.max(a, axis=1, initial=0.5, where=np.arange(5) > 1), "any", [M]),
+    "sum from": (lambda a: np.sum(a, axis=1, initial=3.0, where=np.arange(5) > 1), "some", [M]),
+    "sort": (lambda a: np.sort(a, axis=0), "any", [M]),
+    "median": (lambda a: np.median(a, axis=1, keepdims=True), "some", [(4, 6)]),
+    "median of all": (lambda a: np.median(a), "any", [M]),
+    "ptp": (lambda a: np.ptp(a, axis=1), "some", [M]),
+    "maximum.accumulate": (lambda a: np.maximum.accumulate(a, axis=1), "any", [M]),
+    "weighted average": (lambda a, b: np.average(a, 0, abs(b) + 1), "some some", [M, (4,)]),
+    "1-norm": (lambda a: np.linalg.norm(a, ord=1, axis=1), "some", [M]),
+    "max-norm": (lambda a: np.linalg.norm(a, ord=np.inf, axis=1), "any", [M]),
+    "diff": (lambda a: np.diff(a, 2, axis=0), "some", [M]),
+    "vdot": (np.vdot, "some some", [M, M]),
+    "vecdot": (lambda a, b: np.vecdot(a, b), "some some", [M, M]),
+    "kron": (np.kron, "some some", [(2, 3), (3, 2)]),
+    "cross": (np.cross, "some some", [(4, 3), (4, 3)]),
+    "convolve": (lambda a, b: np.convolve(a, b, "same"), "some some", [(7,), (3,)]),
+    "correlate": (lambda a, b: np.correlate(a, b, "full"), "some some", [(7,), (3,)]),
+    "trace of stacks": (lambda a: np.trace(a, axis1=1, axis2=2), "some", [(2, 3, 3)]),
+    "select": (lambda a, b: np.select([a > b, a < -b], [a, b * 2], 0.5), "some some", [V, V]),
+    "nan_to_num": (np.nan_to_num, "any", [V]),
+    "nansum": (lambda a: np.nansum(a, axis=0), "some", [M]),
+    "sinc": (np.sinc, "layer", [V]),
+    "insert": (lambda a, b: np.insert(a, 2, b, axis=0), "any any", [M, (5,)]),
+    "append": (lambda a, b: np.append(a, b[None], axis=0), "any any", [M, (5,)]),
+    "block": (lambda a: np.block([[a, a[:, :1]], [np.zeros((1, 6), a.dtype)]]), "any", [M]),
+    "meshgrid": (lambda a, b: np.stack(np.meshgrid(a, b)), "any any", [(3,), (4,)]),
+    "broadcast_arrays": (lambda a, b: np.broadcast_arrays(a, b)[1] * 1, "any any", [M, (5,)]),
+    "compress": (lambda a: np.compress([True, False, True], a, axis=0) + a.compress([0, 1], axis=0)[0], "some", [M]),
+    "diagflat": (lambda a: np.diagflat(a), "any", [(4,)]),
+    "std with dtype and out": (lambda a: np.std(a, 0, None, None, 1), "some", [M]),
+    "prod with dtype and out": (lambda a: np.prod(a, 0, None, None), "some", [M]),
+    "cumsum with dtype and out": (lambda a: np.cumsum(a, axis=0, dtype=None, out=None), "some", [M]),
+    "maximum.at": (lambda a, b: into(np.maximum, a, b), "any any", [M, (3, 5)]),
+    "minimum.at": (lambda a, b: into(np.minimum, a, b), "any any", [M, (3, 5)]),
+    "into out": (lambda a, b: np.dot(a, b, out=np.zeros_like(a[:, 0])), "some some", [M, (5,)]),
+    "clip into out": (lambda a: np.clip(a, -0.5, 2, out=np.zeros_like(a)), "any", [M]),
+    "copyto": (lambda a, b: written(np.copyto, a, b, where=np.arange(5) > 1), "any any", [M, M]),
+    "fill_diagonal": (lambda a, b: written(np.fill_diagonal, a, b[0]), "any any", [(4, 4), (1,)]),
+    "put": (lambda a, b: written(np.put, a, [1, 7], b), "any any", [M, (2,)]),
+    "sorted in place": (lambda a: written(lambda t: t.sort(axis=0), a), "any", [M]),
+    "plus zeros": (lambda a, b: (a + np.zeros_like(a)) * b - 0 * b, "some some", [V, V]),
+    "times ones": (lambda a, b: a * np.ones_like(a) / np.where(b > 0, 1, b), "some some", [V, V]),
+    "its own maximum": (lambda a: (a * 3 == np.max(a * 3, axis=1, keepdims=True)) * a, "layer", [M]),
+    "inv": (inverse, "layer", [(4, 4)]), "inv of nasty": (inverse, "some", [(3, 3)]),
+    "solve": (solution, "layer layer", [(5, 5), (5,)]), "solve for columns": (solution, "layer some", [(3, 3), (3, 2)]),
+    "det": (determinant, "layer", [(4, 4)]), "det of nasty": (determinant, "some", [(3, 3)]),
+    "slogdet": (lambda a: log_determinant(a + 4 * np.eye(4, dtype=a.dtype)), "unit", [(4, 4)]),
     "softmax": (softmax, "layer", [M]),
     "softmax, saturated": (softmax, "exponent", [M]),
     "log-softmax": (log_softmax, "exponent", [M]),
@@ -350,6 +444,12 @@ PLANTED = {
     "a bound of another shape": ("mean", SUMS, np.mean, lambda p, x, axis: Bounded(x.value.mean(axis), x.error, p)),
     "a value of its own": ("sum", SUMS, np.sum, lambda p, x: Bounded(np.float64(0), None, p)),
     "a NaN for a bound": ("sqrt", RULES, np.sqrt, lambda p, v, x: np.full(v.shape, np.nan) * np.inf),
+    "an inverse that is exact": ("inv", SUMS, np.linalg.inv, lambda p, a: Bounded(np.linalg.inv(a.value), None, p)),
+    "a determinant without the errors": (
+        "det", SUMS, np.linalg.det, lambda p, a: Bounded(np.linalg.det(a.value), np.asarray(1e-14), p)
+    ),
+    "sorted errors that stay where they were": ("sort", SUMS, np.sort, lambda p, x, axis: Bounded(
+        np.sort(x.value, axis), x.error, p)),
     "a division that does not round": (
         "divide", RULES, np.divide, lambda p, v, a, b: None if a[1] is None else a[1] / abs(b[0])
     ),
