@@ -36,6 +36,7 @@ def check(
     dtype: str = "float64",
     seed: int = 0,
     name: str = "",
+    explain: str = "full",
 ) -> Report:
     """Check a hand-derived layer, loss or update rule against torch; return the report, or raise it.
 
@@ -52,13 +53,14 @@ def check(
     params  the parameters' shapes or values, for a pair of functions; for a layer its `init` says
     dy      the upstream gradient; random unless given
     steps   of an update rule, each with a random gradient
+    explain how far the cause of a difference is looked for: "full", "quick" (two seconds of CPU), or "off"
 
     Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
     where there is nothing to compare: no inputs, or a reference that does not fit.
     """
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has turned off
         report = _report(
-            ours, reference, x, output, target, theta, params, dy, learning_rate, steps, dtype, seed, name
+            ours, reference, x, output, target, theta, params, dy, learning_rate, steps, dtype, seed, name, explain
         )  # fmt: skip
     if tell(report) and not report.agrees:
         raise CheckFailed(report)
@@ -67,7 +69,7 @@ def check(
 
 def _report(
     ours: Any, reference: Any, x: Any, output: Any, target: Any, theta: Any, params: Any, dy: Any,
-    learning_rate: float, steps: int, dtype: str, seed: int, name: str,
+    learning_rate: float, steps: int, dtype: str, seed: int, name: str, explain: str,
 ) -> Report:  # fmt: skip
     """What comes of the check."""
     if x is None and output is None and theta is None and callable(ours) and not hasattr(ours, "forward"):
@@ -101,9 +103,9 @@ def _report(
             sides, drawn = rule_inputs(ours, reference, theta, learning_rate, steps, real, seed)
     except (TypeError, ValueError) as problem:
         raise problem if isinstance(problem, UsageError) else UsageError(str(problem)) from problem
-    report = run(title, sides, drawn)
+    report = run(title, sides, drawn, explain=explain)
     failing = next((f for f in report.findings if not f.agrees), None)
     if failing is not None:
         arrays = next(draw.arrays for draw in drawn if draw.label == failing.draw)
-        report = dataclasses.replace(report, reproducer=reproduce(sides, ours, reference, arrays, failing.tensor))
+        report = dataclasses.replace(report, reproducer=reproduce(sides, ours, reference, arrays, failing.tensor, explain=explain))
     return report

@@ -2,56 +2,60 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 
 import numpy as np
 
-from handgrad.compare.checking import kinks
+from handgrad.compare.checking.causes import FULL, Question, answered
 from handgrad.compare.checking.draws import Draw, Kind
 from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate
-from handgrad.compare.checking.explain import explain, missing, rounding_size, second_opinion
+from handgrad.compare.checking.explain import missing
 from handgrad.compare.checking.findings import Finding, Report
-from handgrad.compare.checking.more_draws import evaluate_more
-from handgrad.compare.diagnosis.cause import Cause, Diagnosis
-from handgrad.compare.diagnosis.graph.search import Clues
+from handgrad.compare.checking.smaller import Evaluated
+from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE
-from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.names import is_forward
 from handgrad.compare.judge.sides import Sides
 
 Evaluations = dict[str, Evaluation]  # by output
-Evaluated = list[tuple[Draw, Evaluations]]
 Seen = list[tuple[Draw, Evaluation]]  # of one output
 
 
-def run(title: str, sides: Sides, draws: Sequence[Draw]) -> Report:
-    """Evaluate both sides on every draw and gather one finding a tensor."""
+def run(title: str, sides: Sides, draws: Sequence[Draw], explain: str = FULL) -> Report:
+    """Evaluate both sides on every draw and gather one finding a tensor; `explain` says how far causes are looked for."""
     plain = [draw for draw in draws if draw.kind is not Kind.KINKS]
+    started = time.process_time()
     with warnings.catch_warnings():
         if len(plain) > 1:  # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
             warnings.simplefilter("ignore", RuntimeWarning)
         results = [(draw, evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC)) for draw in plain]
         names = list(dict.fromkeys(name for _, found in results for name in found))
-        forward_differs = any(_forward_differs(found) for _, found in results)
-        right = {n for n in names if all(found[n].verdict.agrees for _, found in results if n in found)}
-        more = cache(lambda: evaluate_more(sides, plain, right))
-        clues = Clues()
-        findings = [_finding(sides, name, results, forward_differs, more=more, clues=clues) for name in names]
+        findings = [_finding(name, results) for name in names]
+        kinks: Evaluated = []
         for draw in draws:
             if draw.kind is Kind.KINKS:
-                findings = _at_kinks(sides, findings, draw)
-    return Report(title, tuple(findings))
+                findings, kinks = _at_kinks(sides, findings, draw)
+        seconds = time.process_time() - started
+        forward_differs = any(_forward_differs(found) for _, found in results)
+        questions = [
+            Question(f, kinks, _forward_differs(kinks[0][1]) and f.tensor in names, alone=True)
+            if kinks and f.draw == kinks[0][0].label
+            else Question(f, results, forward_differs)
+            for f in findings
+            if not f.agrees and not f.causes
+        ]
+        return Report(title, tuple(answered(sides, findings, questions, explain, seconds)))
 
 
 def _forward_differs(found: Evaluations) -> bool:
     return any(is_forward(name) and not e.verdict.agrees for name, e in found.items())
 
 
-def _at_kinks(sides: Sides, findings: list[Finding], draw: Draw) -> list[Finding]:
-    """The findings with what the draw at kinks adds to those that agree so far.
+def _at_kinks(sides: Sides, findings: list[Finding], draw: Draw) -> tuple[list[Finding], Evaluated]:
+    """The findings with what the draw at kinks adds to those that agree so far, and its evaluation.
 
     It adds nothing where torch has no finite answer there, or where rounding decides the manual code's choices.
     """
@@ -59,63 +63,34 @@ def _at_kinks(sides: Sides, findings: list[Finding], draw: Draw) -> list[Finding
         defined = all(np.isfinite(y).all() for y in sides.torch(draw.arrays).values())
         found = evaluate(sides, draw.arrays) if defined else {}
     except UsageError:
-        return findings
-    forward_differs = _forward_differs(found)
+        return findings, []
+    results = [(draw, found)]
     added = [n for n in found if all(n != f.tensor for f in findings) and all(f.agrees for f in findings)]
     return [
         *(
-            _finding(sides, f.tensor, [(draw, found)], forward_differs, f.draws + 1)
+            _finding(f.tensor, results, f.draws + 1)
             if f.agrees and f.tensor in found and not found[f.tensor].verdict.agrees
             and bool(found[f.tensor].reason) == bool(f.reason)
             else f
             for f in findings
         ),
-        *(_finding(sides, n, [(draw, found)], False) for n in added),
-    ]  # fmt: skip
+        *(_finding(n, results) for n in added),
+    ], results  # fmt: skip
 
 
-def _finding(
-    sides: Sides, name: str, results: Evaluated, forward_differs: bool, draws: int = 0,
-    more: Callable[[], list[Evaluations]] = list, clues: Clues | None = None,
-) -> Finding:  # fmt: skip
+def _finding(name: str, results: Evaluated, draws: int = 0) -> Finding:
+    """The worst verdict on a tensor; its cause where that needs no search."""
     seen = [(draw, found[name]) for draw, found in results if name in found]
     draw, worst = max(seen, key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
     if worst.verdict.agrees:
         notes = _unseen(name, seen) + _loosely(seen)
         return Finding(name, worst.verdict, draw.label, len(seen), notes=notes, reason=worst.reason)
-    draws = draws or len(seen)
-    if worst.case is not None and (said := _at_special_points(sides, worst.case, draw, worst.verdict.at)):
-        return Finding(name, worst.verdict, draw.label, draws, *said, worst.reason)
-    asked = [worst, *(e for _, e in seen if e is not worst)]
-    if any(e.case is not None and not e.verdict.agrees for e in asked):
-        causes, lines = _explained(sides, name, asked, forward_differs, more, clues)
-    else:
+    causes: tuple[Cause, ...] = ()
+    if all(e.case is None or e.verdict.agrees for _, e in seen):
         absent = worst.fault is Fault.MISSING
         causes = (missing(name) if absent else Cause("no result", worst.verdict.problem, name),)
-        lines = []
-    if worst.reason:
-        lines = [*lines, f"judged by the two-precision tolerance: {worst.reason}"]
-    return Finding(name, worst.verdict, draw.label, draws, causes, tuple(lines), worst.reason)
-
-
-def _explained(
-    sides: Sides, name: str, asked: list[Evaluation], forward_differs: bool,
-    more: Callable[[], list[Evaluations]], clues: Clues | None,
-) -> tuple[tuple[Cause, ...], list[str]]:  # fmt: skip
-    """The causes and lines of a difference; `asked` are all evaluations of the tensor, the worst one first."""
-    further = [found[name] for found in more() if name in found]
-    diagnosis, lines = Diagnosis(), list[str]()
-    # Code that has a size of the given shape written into it has another fault at other sizes.
-    for ordered in ([*asked, *further], asked)[: 2 if further else 1]:
-        cases = [e.case for e in ordered if e.case is not None and not e.verdict.agrees]
-        agreeing = [e.case for e in reversed(ordered) if e.case is not None and e.verdict.agrees]
-        with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
-            diagnosis, lines = explain(
-                sides, cases, forward_differs and not is_forward(name), agreeing, asked[0].verdict.at, clues
-            )
-        if diagnosis.causes:
-            break
-    return diagnosis.causes, lines
+    notes = (f"judged by the two-precision tolerance: {worst.reason}",) if worst.reason else ()
+    return Finding(name, worst.verdict, draw.label, draws or len(seen), causes, notes, worst.reason)
 
 
 def _unseen(name: str, seen: Seen) -> tuple[str, ...]:
@@ -147,18 +122,3 @@ def _loosely(seen: Seen) -> tuple[str, ...]:
     else:
         why = f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"
     return (f"{draw.label}: {said}: {why}",)
-
-
-def _at_special_points(
-    sides: Sides, case: Case, draw: Draw, at: tuple[int, ...]
-) -> tuple[tuple[Cause, ...], tuple[str, ...]] | None:
-    """(causes, lines) of a difference at kinks, or of forward passes at a few points; None where it is no such."""
-    if rounding_size([case]):
-        return None
-    found = kinks.places(sides, case)
-    if not found:
-        jumps = Diagnosis(tuple(kinks.jumps(case)) if draw.kind is Kind.KINKS else ())
-        return (jumps.causes, tuple(jumps.lines())) if jumps.causes else None
-    diagnosis = Diagnosis(tuple(place.cause() for place in found), facts=tuple(place.advice() for place in found))
-    opinion = second_opinion(sides, case, at)
-    return diagnosis.causes, (*diagnosis.lines(), *([str(opinion)] if opinion is not None else []))

@@ -14,7 +14,7 @@ from handgrad.compare.judge.names import DY, GRADS, LEARNING_RATE, OUTPUT, TARGE
 from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides
 
 
-def reproduce(sides: Sides, ours: Any, reference: Any, inputs: Arrays, tensor: str) -> str:
+def reproduce(sides: Sides, ours: Any, reference: Any, inputs: Arrays, tensor: str, explain: str = "full") -> str:
     """The script that shows the difference of a tensor which these inputs show.
 
     What it cannot import or make it says in a comment, under the name that it uses for it.

@@ -36,6 +36,7 @@ from handgrad.compare.rounding.bounded import Bounded
 from handgrad.torch_ref import parameters as torch_parameters
 
 Arrays = dict[str, Any]
+LARGE = 1 << 14  # numbers in all inputs: with more, one more evaluation costs more than a look at a cut of them
 
 
 class Sides(Protocol):
@@ -246,3 +247,8 @@ def exact(value: Any, precision: Any) -> Any:
 def is_float(x: Any) -> bool:
     """Whether x is an array of floating-point numbers."""
     return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+
+
+def is_large(inputs: Arrays) -> bool:
+    """Whether every evaluation at these inputs counts, so that none is made that another way can do without."""
+    return sum(np.size(v) for v in inputs.values()) > LARGE

@@ -31,6 +31,7 @@ from handgrad.compare.judge.parts import in_parts
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
+LARGE, FEW = 1 << 12, 4  # a result of so many numbers is large, and so many of them are looked up first
 STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
 
 
@@ -152,7 +153,20 @@ def _is_real(t: Any) -> bool:
 
 
 def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
-    """Whether each number of t is 0 or, but for its sign, one of the operands: numbers, and tensors of them."""
+    """Whether each number of t is 0 or, but for its sign, one of the operands: numbers, and tensors of them.
+
+    A view has its operand's memory. Of a large result a few numbers are looked up first: one that is not among the
+    operands settles it without the sorting that the rest needs.
+    """
+    tensors = [o for o in operands if isinstance(o, torch.Tensor)]
+    if any(o.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for o in tensors if o.numel()):
+        return True
+    if t.numel() > LARGE:
+        numbers = [o for o in operands if not isinstance(o, torch.Tensor)]
+        for value in t.reshape(-1)[:: t.numel() // FEW].abs().tolist():
+            alone = value == 0 or any(abs(number) == value for number in numbers)
+            if not alone and not any(bool((o.abs() == value).any()) for o in tensors):
+                return False
     found = torch.cat([t.new_zeros(1), *(torch.as_tensor(o, dtype=t.dtype).reshape(-1).abs() for o in operands)])
     return bool(torch.isin(t.abs(), found).all())
 
