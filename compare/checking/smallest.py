@@ -18,7 +18,7 @@ from handgrad.compare.judge.names import DY, GRADS, OUTPUT, TARGET, THETA, X, pa
 from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, is_float, is_large
 
 SEEDS = 5  # that are tried
-SHORT = 400  # numbers that are written out
+SHORT = 2400  # characters of numbers that are written out
 Differs = Callable[[Arrays], bool]
 
 
@@ -57,12 +57,17 @@ def smallest(
 
 def too_long(inputs: Arrays) -> list[str]:
     """The arrays that a short script cannot hold, the largest ones first."""
-    sizes = {k: v.size for k, v in inputs.items() if isinstance(v, np.ndarray)}
+    sizes = {k: v.size * _width(v) for k, v in inputs.items() if isinstance(v, np.ndarray)}
     found = []
     for name in sorted(sizes, key=lambda k: -sizes[k]):
         if sum(n for k, n in sizes.items() if k not in found) > SHORT:
             found.append(name)
     return found
+
+
+def _width(value: np.ndarray) -> int:
+    """The characters that one of the numbers takes, with what stands between two."""
+    return 6 if not is_float(value) or np.array_equal(value, np.round(value, 2)) else 22
 
 
 def _cut_of(sides: Sides, inputs: Arrays, reference: Any, differs: Differs) -> Arrays:

@@ -14,6 +14,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
+import torch
 
 SMALL = 16  # numbers of an array that is written out
 Named = dict[str, list[str]]  # the lines that give a name its value
@@ -36,6 +37,9 @@ def _is_named(thing: Any) -> bool:
 def _define(thing: Any, name: str, known: Named) -> bool:
     """Put the definition of a name among the known ones, after those of all that it uses; False where there is none."""
     lines: list[str] = []
+    if (thing, name) in ((np, "np"), (torch, "torch")):  # which every script has
+        known[name] = []
+        return True
     if inspect.ismodule(thing):
         lines = [f"import {thing.__name__}" + (f" as {name}" if name != thing.__name__ else "")]
     elif isinstance(thing, (bool, int, float, str, type(None))) or _is_plain_tuple(thing):

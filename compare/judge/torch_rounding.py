@@ -172,8 +172,15 @@ def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
 
 
 def _largest(x: Any) -> float:
-    magnitude = x.detach().abs() if _is_real(x) else torch.tensor(abs(x) if isinstance(x, float) else 0.0)
-    return float(torch.where(torch.isfinite(magnitude), magnitude, 0.0).max()) if magnitude.numel() else 0.0
+    """The largest finite magnitude of a float64 tensor, or of a number; 0 for anything else."""
+    if not _is_real(x) or not x.numel():
+        return abs(x) if isinstance(x, float) and math.isfinite(x) else 0.0
+    low, high = torch.aminmax(x.detach())
+    largest = max(-float(low), float(high))
+    if not math.isfinite(largest):
+        magnitude = x.detach().abs()
+        largest = float(torch.where(torch.isfinite(magnitude), magnitude, 0.0).max())
+    return largest
 
 
 def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:

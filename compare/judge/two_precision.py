@@ -21,6 +21,7 @@ from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_floa
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
+MANY = 2**7  # of so many numbers moved at random none moves so many times further the next time
 UNIT_RATIO = 2.0**29  # u(float32) / u(float64)
 
 
@@ -80,22 +81,27 @@ class Arbiter:
         far torch's fused operations lie from their own parts, where that is rounding: where it is below 2^14.5
         roundings of the largest number on the way, or shrinks by as much from float32. A difference that is so far
         beyond what the first few random roundings allow is no rounding either, and then no more of them are made.
-        What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs none
-        at all is made where one evaluation in float32 shows that much: rounding in float64 is 2²⁹ times smaller.
+        What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs one
+        may be enough, and none at all is made where an evaluation in float32 shows that much: rounding in float64 is
+        2²⁹ times smaller.
         """
         tiny = ours.precision.tiny
         with np.errstate(all="ignore"):
-            bound, here = self._of_manual(name, ours), self.as_it_is[name]
-            double = here
-            if ours.precision.dtype == np.float32:
-                double = self.in_float64[name]
-                bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(UNIT_RATIO))
-            difference, allowed = np.abs(ours.value - torch), bound
+            here, difference = self.as_it_is[name], np.abs(ours.value - torch)
+            double = self.in_float64[name] if ours.precision.dtype == np.float32 else here
             if is_large(self.inputs) and self._is_beyond_float32(name, difference, double):
-                return np.asarray(bound)
-            for draws in (DRAWS // 4, DRAWS):
-                allowed = bound + self._of_torch(name, double, draws)
+                return np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
+            bound = self._of_manual(name, ours)
+            if ours.precision.dtype == np.float32:
+                bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(UNIT_RATIO))
+            allowed = bound
+            for draws in ((1,) if is_large(self.inputs) else ()) + (DRAWS // 4, DRAWS):
+                noise = self._of_torch(name, double, draws)
+                allowed = bound + noise
                 if (difference > (allowed + tiny) * np.sqrt(UNIT_RATIO)).any():
+                    break
+                most = MANY * float(noise.max(initial=0)) if noise.size * draws >= MANY else np.inf
+                if is_large(self.inputs) and (difference > bound + most + tiny).any():
                     break
             return self.kept_in_float32(name, Bounded(ours.value, allowed, ours.precision))
 
