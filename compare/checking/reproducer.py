@@ -14,6 +14,7 @@ from handgrad.compare.checking.script import Named, named
 from handgrad.compare.checking.shown import shown
 from handgrad.compare.checking.smallest import Shown, drawing, smallest, too_long
 from handgrad.compare.foundation.apart import Job, apart
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.names import DY, GRADS, LEARNING_RATE, OUTPUT, TARGET, THETA, X, parameters_among
 from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, is_float, is_large
 
@@ -37,6 +38,15 @@ def reproduce(sides: Sides, ours: Any, reference: Any, inputs: Arrays, tensor: s
     seconds = min(SECONDS[explain], OF_LARGE) if is_large(inputs) else SECONDS[explain]
     with shown(seconds) as show:
         found: Shown = apart([Job(SMALLER, work)], seconds, show).best(SMALLER, Shown(inputs))
+    try:
+        return _short(sides, found, ours, reference)
+    except Exception as error:  # of code that is looked at in odd ways; the verdict is worth more than its script
+        swallowed(error, "the reproducer")
+        return ""
+
+
+def _short(sides: Sides, found: Shown, ours: Any, reference: Any) -> str:
+    """The script with the text of what cannot be imported, or without where that is long."""
     if isinstance(ours, tuple):
         pieces = {"forward": ours[0], "backward": ours[1], "reference": reference}
     else:

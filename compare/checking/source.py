@@ -37,7 +37,7 @@ def _is_named(thing: Any) -> bool:
 def _define(thing: Any, name: str, known: Named) -> bool:
     """Put the definition of a name among the known ones, after those of all that it uses; False where there is none."""
     lines: list[str] = []
-    if (thing, name) in ((np, "np"), (torch, "torch")):  # which every script has
+    if (thing is np and name == "np") or (thing is torch and name == "torch"):  # which every script has
         known[name] = []
         return True
     if inspect.ismodule(thing):
