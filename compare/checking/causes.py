@@ -1,13 +1,14 @@
-"""The search for the causes of all tensors of a check that differ: apart, on a budget, on smaller inputs if these are large.
+"""The search for the causes of all tensors of a check that differ.
 
-Whatever becomes of it, the verdicts stand; and what was not searched to the end is said.
+It runs apart and on a budget, and on smaller inputs where these are large. Whatever becomes of it, the verdicts stand;
+and what was not searched to the end is said.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,14 +25,15 @@ from handgrad.compare.checking.shown import shown
 from handgrad.compare.checking.smaller import Evaluated, evaluate_smaller, of_all_sizes, of_rows
 from handgrad.compare.diagnosis.cause import Cause, Diagnosis
 from handgrad.compare.diagnosis.graph.search import Clues
-from handgrad.compare.foundation.apart import Ending, Job, Outcome, SoFar, apart
+from handgrad.compare.foundation.apart import apart
+from handgrad.compare.foundation.jobs import Ending, Job, Outcome, SoFar
 from handgrad.compare.foundation.validation import choose
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.names import is_forward
 from handgrad.compare.judge.sides import Arrays, Sides, is_large
 
 OFF, QUICK, FULL = "off", "quick", "full"
-EFFORTS = {OFF: 0.0, QUICK: 2.0, FULL: 10.0}  # seconds of CPU for all tensors that differ
+EFFORTS = {OFF: 0.0, QUICK: 2.0, FULL: 20.0}  # seconds of CPU for all tensors that differ
 # On large inputs a search may take a second, and half of what the verdicts took: so a check that fails costs no more
 # than three times one that passes, and two seconds.
 LEAST, OF_THE_DRAWS = 1.0, 0.5
@@ -66,10 +68,11 @@ class Question(NamedTuple):
 
 def seconds_for(effort: str, arrays: Arrays, verdicts: float) -> float:
     """The budget of a search on such inputs, whose verdicts took so many seconds of CPU."""
-    most = choose("explain", effort, EFFORTS)
-    return min(most, LEAST + OF_THE_DRAWS * verdicts) if effort == QUICK and is_large(arrays) else (
-        max(LEAST + OF_THE_DRAWS * verdicts, 0.0) if effort == FULL and is_large(arrays) else most
-    )
+    most = float(choose("explain", effort, EFFORTS))
+    if is_large(arrays) and effort != OFF:
+        allowed = LEAST + OF_THE_DRAWS * verdicts
+        return allowed if effort == FULL else min(most, allowed)
+    return most
 
 
 def answered(
@@ -84,13 +87,15 @@ def answered(
     with shown(seconds) as show:
         outcome = apart(jobs, seconds, show)
     told = {q.finding.tensor: _told(outcome, q.finding.tensor, effort) for q in questions}
-    said = [f"{_ended(outcome, n, effort)} (on {n})" for n in (FURTHER, SMALLER) if n in outcome.ended and outcome.ended[n][0] is Ending.DIED]
-    first = questions[0].finding.tensor
+    died = [n for n in (FURTHER, SMALLER) if outcome.ended.get(n, ("",))[0] is Ending.DIED]
+    said = tuple(f"{_ended(outcome, n, effort)} (on {n})" for n in died)
     found = []
     for f in findings:
-        causes, lines = told.get(f.tensor, (f.causes, f.notes))
-        more = said if f.tensor == first else []
-        found.append(dataclasses.replace(f, causes=causes, notes=(*lines, *more, *(f.notes if f.tensor in told else ()))))
+        if f.tensor in told:
+            causes, lines = told[f.tensor]
+            f = dataclasses.replace(f, causes=causes, notes=(*lines, *said, *f.notes))
+            said = ()  # once
+        found.append(f)
     return found
 
 
@@ -157,7 +162,8 @@ class Search:
                 return said
             if question.alone:
                 return self._explained(question, question.asked, [], so_far)
-            further = [made[question.finding.tensor] for made in found.get(FURTHER, []) if question.finding.tensor in made]
+            name = question.finding.tensor
+            further = [made[name] for made in found.get(FURTHER, []) if name in made]
             for ordered in self._ways(question, found):
                 answer = self._explained(question, ordered, further, so_far)
                 if answer[0]:
@@ -196,7 +202,7 @@ class Search:
 
 
 def _on_a_cut(case: Case) -> str:
-    sizes = ", ".join(f"{k.removeprefix('param:')} {v.shape}" for k, v in case.inputs.items() if isinstance(v, np.ndarray))
+    sizes = ", ".join(f"{k} {v.shape}" for k, v in case.inputs.items() if isinstance(v, np.ndarray))
     return f"looked for on a cut of the inputs ({sizes}); what is named as a cause holds on the whole, too"
 
 

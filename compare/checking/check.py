@@ -107,5 +107,7 @@ def _report(
     failing = next((f for f in report.findings if not f.agrees), None)
     if failing is not None:
         arrays = next(draw.arrays for draw in drawn if draw.label == failing.draw)
-        report = dataclasses.replace(report, reproducer=reproduce(sides, ours, reference, arrays, failing.tensor, explain=explain))
+        report = dataclasses.replace(
+            report, reproducer=reproduce(sides, ours, reference, arrays, failing.tensor, explain=explain)
+        )
     return report

@@ -25,7 +25,10 @@ Seen = list[tuple[Draw, Evaluation]]  # of one output
 
 
 def run(title: str, sides: Sides, draws: Sequence[Draw], explain: str = FULL) -> Report:
-    """Evaluate both sides on every draw and gather one finding a tensor; `explain` says how far causes are looked for."""
+    """Evaluate both sides on every draw and gather one finding a tensor.
+
+    `explain` says how far causes are looked for: "off", "quick" or "full".
+    """
     plain = [draw for draw in draws if draw.kind is not Kind.KINKS]
     started = time.process_time()
     with warnings.catch_warnings():

@@ -13,8 +13,9 @@ from handgrad.compare.checking.causes import FULL, OFF, QUICK
 from handgrad.compare.checking.script import Named, named
 from handgrad.compare.checking.shown import shown
 from handgrad.compare.checking.smallest import Shown, drawing, smallest, too_long
-from handgrad.compare.foundation.apart import Job, apart
+from handgrad.compare.foundation.apart import apart
 from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.foundation.jobs import Job
 from handgrad.compare.judge.names import DY, GRADS, LEARNING_RATE, OUTPUT, TARGET, THETA, X, parameters_among
 from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, is_float, is_large
 

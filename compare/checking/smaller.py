@@ -65,7 +65,9 @@ def _numbers(arrays: Arrays) -> int:
 
 def _sizes(arrays: Arrays) -> dict[int, int]:
     """What becomes of every size of an axis: halved as long as it is large, an odd one odd, and no two alike."""
-    every = {n for k, v in arrays.items() if k != DY and isinstance(v, np.ndarray) for n in v.shape[_is_batched(k, v) :]}
+    every = {
+        n for k, v in arrays.items() if k != DY and isinstance(v, np.ndarray) for n in v.shape[_is_batched(k, v) :]
+    }
     found: dict[int, int] = {}
     for n in sorted(every):
         found[n] = next(m for m in _halves(n) if m > max(found.values(), default=0))

@@ -119,7 +119,9 @@ def _cut_columns(inputs: Arrays, differs: Differs) -> Arrays:
         return inputs
     width = columns.pop()
     # whole numbers may be labels, which an axis must stay longer than
-    labels = max((int(v.max()) for v in inputs.values() if isinstance(v, np.ndarray) and v.dtype.kind in "iu"), default=-1)
+    labels = max(
+        (int(v.max()) for v in inputs.values() if isinstance(v, np.ndarray) and v.dtype.kind in "iu"), default=-1
+    )
     for size in (s for s in (1, 2, 3) if labels < s < width):
         for start in range(width - size + 1 if labels < 0 else 1):
             cut = {**inputs, **{k: inputs[k][..., start : start + size] for k in wide}}

@@ -20,14 +20,13 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
 
 from handgrad.compare.foundation.debug import is_debugging, swallowed
+from handgrad.compare.foundation.jobs import Ending, Job, Outcome, OutOfTime
 from handgrad.compare.foundation.threads import torch_threads
 
 IDLE = 5.0  # seconds of no CPU at all, after which a child waits for something that never comes
@@ -36,52 +35,12 @@ POLL = 0.2  # seconds between two looks at a child
 SHARE = 0.5  # of the time that is left, for one job of several
 HEAD = struct.Struct("!Q")
 
-SoFar = Callable[[Any], None]
 Shown = Callable[[str, float], None]  # what is being done, and the seconds of CPU spent
-
-
-class Job(NamedTuple):
-    """One piece of work, given what the jobs before it have found, and a function to be told what it has so far."""
-
-    name: str
-    work: Callable[[dict[str, Any], SoFar], Any]
-
-
-class Ending(Enum):
-    """Why a job has no result."""
-
-    SPENT = auto()  # the budget, or its share of it
-    INTERRUPTED = auto()  # by Ctrl-C
-    DIED = auto()  # the process did
-    RAISED = auto()  # an exception
-
-
-@dataclass
-class Outcome:
-    """What came of the jobs, by name."""
-
-    seconds: float  # of CPU that they had
-    found: dict[str, Any] = field(default_factory=dict)
-    so_far: dict[str, Any] = field(default_factory=dict)  # of a job that did not end
-    ended: dict[str, tuple[Ending, str]] = field(default_factory=dict)  # why a job has no result, and the words
-    spent: float = 0.0  # seconds of CPU
-
-    def best(self, name: str, otherwise: Any) -> Any:
-        """The result of a job, or what it had so far."""
-        return self.found.get(name, self.so_far.get(name, otherwise))
-
-    def left(self, jobs: Sequence[Job]) -> list[Job]:
-        """The jobs of which nothing is known yet."""
-        return [job for job in jobs if job.name not in self.found and job.name not in self.ended]
-
-
-class OutOfTime(BaseException):
-    """A job has spent its share; no `except Exception` of the code that it runs takes this for its own."""
 
 
 def can_fork() -> bool:
     """Whether a fork of this process may compute: not beside CUDA, and not on macOS, whose libraries forbid it."""
-    return hasattr(os, "fork") and sys.platform != "darwin" and not torch.cuda.is_initialized()
+    return hasattr(os, "fork") and sys.platform != "darwin" and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
 def apart(jobs: Sequence[Job], seconds: float, show: Shown = lambda what, spent: None) -> Outcome:

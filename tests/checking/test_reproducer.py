@@ -165,7 +165,10 @@ def show(**options):
     except CheckFailed as failure:
         print(failure.report.reproducer)
 """
-AT_ONCE = SCRIPT + "\ntry:\n    check(Doubled(), nn.Tanh(), x=(3, 4))\nexcept CheckFailed as e:\n    print(e.report.reproducer)\n"
+AT_ONCE = (
+    SCRIPT
+    + "\ntry:\n    check(Doubled(), nn.Tanh(), x=(3, 4))\nexcept CheckFailed as e:\n    print(e.report.reproducer)\n"
+)
 GUARDED = SCRIPT + '\nif __name__ == "__main__":\n    show()\n'
 CELL = f"""
 import linecache
@@ -183,7 +186,11 @@ show()
         ({"plain.py": GUARDED}, ["plain.py"], "from plain import Doubled"),
         ({"at_once.py": AT_ONCE}, ["at_once.py"], "class Doubled:"),
         ({"odd-one.py": AT_ONCE}, ["odd-one.py"], "SLOPE = 2.0"),
-        ({"parts/__init__.py": "", "parts/layer.py": GUARDED}, ["-m", "parts.layer"], "from parts.layer import Doubled"),
+        (
+            {"parts/__init__.py": "", "parts/layer.py": GUARDED},
+            ["-m", "parts.layer"],
+            "from parts.layer import Doubled",
+        ),
         ({}, ["-c", CELL], "class Doubled:"),
     ],
 )
@@ -201,7 +208,12 @@ def test_the_script_runs_from_a_folder_of_its_own(
     assert said in made.stdout, made.stderr
     (tmp_path / "elsewhere" / "script.py").write_text(made.stdout, "utf-8")
     again = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path / "elsewhere", capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "script.py"],
+        cwd=tmp_path / "elsewhere",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert "1 of 2 tensors differ" in again.stderr
     assert again.stdout == ""  # no check ran once more

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from handgrad.compare.foundation import apart as room
-from handgrad.compare.foundation.apart import Ending, Job, apart
+from handgrad.compare.foundation.apart import apart
+from handgrad.compare.foundation.jobs import Ending, Job
 
 pytestmark = pytest.mark.skipif(not room.can_fork(), reason="nothing runs apart here")
 
@@ -59,7 +60,11 @@ def test_jobs_know_what_was_found_before() -> None:
 
 @pytest.mark.parametrize(
     ("work", "ending", "words"),
-    [(aborts, Ending.DIED, "SIGABRT"), (exits, Ending.DIED, "exit code 3"), (raises, Ending.RAISED, "ValueError: no such")],
+    [
+        (aborts, Ending.DIED, "SIGABRT"),
+        (exits, Ending.DIED, "exit code 3"),
+        (raises, Ending.RAISED, "ValueError: no such"),
+    ],
 )
 def test_what_goes_wrong_costs_one_job(work: Any, ending: Ending, words: str) -> None:
     outcome = apart([Job("seven", seven), Job("bad", work), Job("eight", eight)], 5)
@@ -72,7 +77,10 @@ def test_what_goes_wrong_costs_one_job(work: Any, ending: Ending, words: str) ->
 def test_the_budget_ends_what_does_not_return() -> None:
     outcome = apart([Job("spins", spins), Job("seven", seven), Job("again", spins)], 1.0)
     assert outcome.found == {"seven": 7}  # a job has a share of the budget only
-    assert {name: ending for name, (ending, _) in outcome.ended.items()} == {"spins": Ending.SPENT, "again": Ending.SPENT}
+    assert {name: ending for name, (ending, _) in outcome.ended.items()} == {
+        "spins": Ending.SPENT,
+        "again": Ending.SPENT,
+    }
     assert outcome.so_far == {"spins": "half", "again": "half"}
     assert 0.9 < outcome.spent < 1.5
 
