@@ -8,7 +8,7 @@ child processes included, over this unit, in the same run: a check that passes; 
 gradient averaged over the batch, the softmax's projection left out, the kernel not turned, a path of the cell left
 out), with its cause and its script; `torch.autograd.gradcheck`, slow and fast; and `torch.testing.assert_close` of the
 forward pass and all gradients. Memory is the largest resident size that the passing check adds to what was there. A
-peer that would take more than a minute, as its own smaller size foretells, is left out.
+peer that would take more than a minute, as its own smaller size foretells, or more than 1 GiB, is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.speed.timing import table
 from handgrad import CheckFailed, Report, check
 from handgrad.compare.foundation import threads
 
-PATIENCE = 60.0  # seconds for a peer
+PATIENCE, ROOM = 60.0, 1 << 30  # seconds and bytes for a peer
 BATCH = 64
 
 
@@ -252,7 +252,9 @@ def rows(largest: bool) -> Iterator[list[str]]:
             row += [str(sum(bool(f.causes) for f in reports[1].findings if not f.agrees)), str(len(str(reports[1])))]
             for name, peer in peers(size, arrays).items():
                 spent, fewer = before.get(name, (0.0, numbers))
-                if spent * (numbers / fewer) ** 2 > PATIENCE:  # a derivative by every number, each as long as them all
+                # a derivative by every number, each as long as them all, and two Jacobians of them
+                jacobians = 16 * numbers * arrays["dy"].size if name == "gradcheck" else 0
+                if spent * (numbers / fewer) ** 2 > PATIENCE or jacobians > ROOM:
                     row.append("left out")
                     before[name] = spent * (numbers / fewer) ** 2, numbers
                     continue
