@@ -86,12 +86,13 @@ def _cut_of(sides: Sides, inputs: Arrays, reference: Any, differs: Differs) -> A
 
 
 def _steps(inputs: Arrays) -> Iterator[Callable[[Arrays, Differs], Arrays]]:
+    """The boldest one last: what a cut axis was indexed by may end the process that tries it."""
     yield _cut_rows
-    if not parameters_among(inputs):
-        yield _cut_columns
     if DY in inputs:
         yield _one_upstream
     yield _round
+    if not parameters_among(inputs):
+        yield _cut_columns
 
 
 def _batched(inputs: Arrays) -> list[str]:

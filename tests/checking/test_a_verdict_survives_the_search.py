@@ -148,7 +148,7 @@ def of_ctc(dy: Any, x: Any) -> Any:
 def test_labels_stay_valid_or_die_apart() -> None:
     report = failed((losses, of_ctc), ctc, x=(2, 3, 3))
     assert [f.tensor for f in report.findings if not f.agrees] == ["input gradient"]
-    assert report.reproducer
+    assert len(report.reproducer) < 4000
 
 
 class CrossEntropy:
