@@ -36,7 +36,7 @@ OFF, QUICK, FULL = "off", "quick", "full"
 EFFORTS = {OFF: 0.0, QUICK: 2.0, FULL: 20.0}  # seconds of CPU for all tensors that differ
 # On large inputs a search may take a second, and half of what the verdicts took: so a check that fails costs no more
 # than three times one that passes, and two seconds.
-LEAST, OF_THE_DRAWS = 1.0, 0.5
+LEAST, OF_THE_DRAWS = 1.5, 0.5
 FURTHER, SMALLER, ROWS = "further inputs", "smaller inputs", "fewer examples"
 Answer = tuple[tuple[Cause, ...], tuple[str, ...]]  # the causes and the lines of a tensor
 

@@ -21,7 +21,7 @@ from handgrad.compare.judge.sides import Arrays, Sides, TrajectorySides, is_floa
 
 LINES, CHARACTERS = 40, 4000  # of a script, at most
 SECONDS = {QUICK: 0.5, FULL: 2.0}  # of CPU for the search for smaller inputs
-OF_LARGE = 0.5  # and where an evaluation takes long
+OF_LARGE = 0.4  # and where an evaluation takes long
 SMALLER = "the smallest inputs that differ"
 
 
