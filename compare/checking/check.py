@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from handgrad.compare.checking.accept import Accepted, accepted
+from handgrad.compare.checking.causes import EFFORTS, FULL
 from handgrad.compare.checking.findings import CheckFailed, Report
 from handgrad.compare.checking.gather import on_copies, run
 from handgrad.compare.checking.layers import layer_inputs
@@ -45,7 +46,9 @@ def check(
     dtype: str = "float64",
     seed: int = 0,
     name: str = "",
+    explain: str = FULL,
     raises: bool = True,
+    keep: bool = False,
 ) -> Report:
     """Check a hand-derived layer, function, loss or update rule against torch; return the report, or raise it.
 
@@ -74,14 +77,16 @@ def check(
     metrics    what a schedule (step, metrics so far) and torch's scheduler are fed with, where they want it
     accept  differences that are a note and no fault: "subgradient at 0", "subgradient at ties", "factor 1/2" …
     dtype   float64, float32, complex128 or complex64
+    explain    how far the cause of a difference is looked for: "full", "quick" (two seconds of CPU), or "off"
     raises  whether a report of differences is raised, or returned too: bool(report) is the verdict
+    keep    whether the findings keep the arrays of their worst draw, for report.plot()
 
     Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
     where there is nothing to compare: no inputs, or a reference that does not fit.
     """
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has turned off
         asked = _Asked(x, inputs, params, output, target, theta, dy, learning_rate, steps, metrics, dtype, seed)
-        report = _report(ours, reference, asked, accepted(accept), name)
+        report = _report(ours, reference, asked, _Options(accepted(accept), explain, keep), name)
     if tell(report) and raises and not report.agrees:
         raise CheckFailed(report)
     return report
@@ -112,7 +117,15 @@ BELONGS = {
 }  # fmt: skip
 
 
-def _report(ours: Any, reference: Any, asked: _Asked, allow: Accepted, name: str) -> Report:
+class _Options(NamedTuple):
+    """The arguments of a check that say what becomes of its answer."""
+
+    allow: Accepted
+    explain: str
+    keep: bool
+
+
+def _report(ours: Any, reference: Any, asked: _Asked, options: _Options, name: str) -> Report:
     """What comes of the check."""
     given = [kind for kind in KINDS if getattr(asked, kind) is not None]
     if not given and callable(ours) and not hasattr(ours, "forward"):
@@ -123,6 +136,7 @@ def _report(ours: Any, reference: Any, asked: _Asked, allow: Accepted, name: str
         require_reference("a schedule", ours, reference)
         title = name or f"{describe(ours)} beside torch"
         return check_schedule(ours, reference, title, asked.steps, asked.learning_rate, asked.metrics)
+    choose("explain", options.explain, EFFORTS)
     require_seed(asked.seed)
     if len(given) != 1:
         raise UsageError(
@@ -155,11 +169,12 @@ def _report(ours: Any, reference: Any, asked: _Asked, allow: Accepted, name: str
     except (TypeError, ValueError) as problem:
         raise problem if isinstance(problem, UsageError) else UsageError(str(problem)) from problem
     drawn = on_copies(drawn)
-    report = run(title, drawn, allow)
+    report = run(title, drawn, options.allow, options.explain, options.keep)
     failing = next((f for f in report.findings if not f.agrees), None)
     if failing is not None:
         arrays = next(draw.arrays for draw in drawn.draws if draw.label == failing.draw)
-        report = replace(report, reproducer=reproduce(drawn.sides, ours, reference, arrays, failing.tensor))
+        script = reproduce(drawn.sides, ours, reference, arrays, failing.tensor, options.explain)
+        report = replace(report, reproducer=script)
     return report
 
 

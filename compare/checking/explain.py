@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from handgrad.compare.checking.referee import Side
 from handgrad.compare.diagnosis.cause import Cause, Diagnosis
 from handgrad.compare.diagnosis.diagnose import diagnose
 from handgrad.compare.diagnosis.graph.search import Clues
+from handgrad.compare.diagnosis.regions import ratio_facts
 from handgrad.compare.diagnosis.update_rule import diagnose_update
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
@@ -41,11 +43,12 @@ def explain(
     agreeing: Sequence[Case] = (),
     at: tuple[int, ...] | None = None,
     clues: Clues | None = None,
+    so_far: Callable[[list[str]], None] = lambda lines: None,
 ) -> tuple[Diagnosis, list[str]]:
     """The diagnosis of one output over several cases, and the lines for the report; `agreeing` ones must stay so.
 
     `at` is the element of the first case that the report shows, where the referee looks. `forward_differs` may be
-    unknown.
+    unknown. `so_far` is told the lines that are known before the search begins.
     """
     by_rounding = next((cause for case in cases if (cause := _no_number_by_rounding(sides, case))), None)
     if by_rounding is not None:
@@ -65,8 +68,11 @@ def explain(
     narrower = next((c.manual.dtype for c in cases if c.manual.dtype.itemsize < c.torch.dtype.itemsize), None)
     if narrower is not None:
         phrase = f"the result is {narrower}, where torch's is {cases[0].torch.dtype}"
-        diagnosis = Diagnosis((Cause("narrower result", phrase, constant=str(narrower)),))
-        return diagnosis, diagnosis.lines()
+        cases = [_widened(c) for c in cases]
+        if not any(c.differs() for c in cases):
+            diagnosis = Diagnosis((Cause("narrower result", phrase, constant=str(narrower)),))
+            return diagnosis, diagnosis.lines()
+        said = [f"{phrase}, and its numbers are others, too", *said]
     if any(case.manual.size == 0 < case.torch.size for case in cases):
         diagnosis = Diagnosis((missing(cases[0].output),))
         return diagnosis, diagnosis.lines()
@@ -74,6 +80,8 @@ def explain(
     if not confirmed:
         alone = "one number alone has no cause: any constant makes it, and other inputs did not confirm one"
         return Diagnosis((), facts=(alone,)), [alone, *said]
+    if worst is not None and worst.manual.shape == worst.torch.shape:
+        so_far([ratio_facts(worst), *said])
     diagnosis = diagnose(sides, confirmed, agreeing, clues)
     lines = [*diagnosis.lines(), *said]
     if forward_differs and opinion is not None and opinion.side() is Side.MANUAL:
@@ -81,6 +89,14 @@ def explain(
     elif forward_differs and opinion is None and worst is not None and differentiated(worst.output):
         lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def _widened(case: Case) -> Case:
+    """The case with a narrower result in the type that it should have, and what that type loses allowed."""
+    manual = case.manual.astype(case.torch.dtype)
+    with np.errstate(all="ignore"):
+        lost = np.abs(manual) * float(np.finfo(case.manual.dtype).eps)
+    return replace(case, manual=manual, allowed=case.allowed + lost)
 
 
 def explain_stage(sides: Sides, case: Case, at: tuple[int, ...]) -> Explanation:

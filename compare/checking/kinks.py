@@ -33,6 +33,7 @@ from handgrad.compare.judge.sides import Arrays, Sides, is_float
 USUAL = (0.0, 1.0, -1.0)  # ReLU, abs and sign; hard-tanh, Huber's δ, the margin of hinges
 OF_TORCH = (3.0, -3.0, 6.0)  # Hardswish, Hardsigmoid and ReLU6 bend here, and have no attribute that says so
 STEP = 2.0**-14  # of a one-sided difference; extrapolated, its error is a third derivative's 2⁻²⁸
+SOME = 256  # elements that are looked at first
 SPECIAL = 8  # a convention concerns a few points; elements that differ at more are no matter of one
 
 
@@ -114,9 +115,18 @@ def places(sides: Sides, case: Case) -> list[Place]:
         return []
     if case.manual.shape != np.shape(case.inputs[wrt]):
         return []
-    differing = np.argwhere(case.where())
-    names = _names(case, wrt)
-    tied = {tuple(i) for i in differing if _ties(case.inputs[wrt], tuple(i)).any()}
+    mask = case.where()
+    x = case.inputs[wrt]
+    _, back, counts = np.unique(x, return_inverse=True, return_counts=True)
+    ties = mask & (counts[back].reshape(x.shape) > 1)
+    # the numbers of a few elements are enough to see that there are too many of them
+    some = np.zeros_like(mask)
+    some.flat[np.flatnonzero(mask & ~ties)[:SOME]] = True
+    if len(set(_names(case, wrt, some))) > SPECIAL + 1:  # −0 may count once more than among all
+        return []
+    differing = np.argwhere(mask)
+    names = _names(case, wrt, mask)
+    tied = {tuple(int(k) for k in i) for i in np.argwhere(ties)}
     firsts: dict[_Spot | None, tuple[int, ...]] = {}
     for row, spot in zip(differing, names, strict=True):
         index = tuple(int(i) for i in row)
@@ -138,7 +148,7 @@ def jumps(case: Case) -> list[Cause]:
     if case.output != OUTPUT or x is None or x.shape != case.torch.shape or case.manual.shape != x.shape:
         return []
     differing = np.argwhere(case.where())
-    firsts = dict(zip(_names(case, X), differing, strict=True))
+    firsts = dict(zip(_names(case, X, case.where()), differing, strict=True))
     if not 0 < len(firsts) <= SPECIAL:
         return []
     found = []
@@ -159,9 +169,9 @@ class _Spot(NamedTuple):
         return f"at {self.symbol} = {self.value} exactly"
 
 
-def _names(case: Case, wrt: str) -> list[_Spot]:
-    """Where each differing element is: at which x; in a loss, at which output, or difference to the target."""
-    x, target, mask = case.inputs[wrt], case.inputs.get(TARGET), case.where()
+def _names(case: Case, wrt: str, mask: np.ndarray) -> list[_Spot]:
+    """Where each masked element is: at which x; in a loss, at which output, or difference to the target."""
+    x, target = case.inputs[wrt], case.inputs.get(TARGET)
     said = _at(input_symbol(wrt), x, mask)
     if target is None or not is_float(target) or target.shape != x.shape:
         return said

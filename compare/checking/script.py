@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import inspect
 import re
-import textwrap
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+
+from handgrad.compare.checking.source import text_of
+from handgrad.compare.judge.derivations import Stateful
 
 
 class Named(NamedTuple):
@@ -24,34 +27,29 @@ class Named(NamedTuple):
     written: Sequence[str] = ()  # lines that must stand before it is used
 
 
-def named(thing: Any, role: str) -> Named:
-    """How a script names the thing; under the name `role` where it cannot be imported."""
-    found = _reference(thing)
+def named(thing: Any, role: str, brief: bool = False) -> Named:
+    """How a script names the thing; under the name `role` where it has none. A brief one holds nobody's text."""
+    if isinstance(thing, Stateful):
+        return _stateful(thing, brief)
+    found = _reference(thing, brief)
     if found is not None:
-        return Named(*found)
-    text = _own_text(thing)
+        return found
+    text = [] if brief or not inspect.isfunction(thing) else text_of(thing, role)
     if text:
-        return Named(thing.__name__, written=[*text, ""])
-    return Named(role, written=[f"# {role}: {_what_it_is(thing)}", f"{role} = ...", ""])
+        return Named(role if thing.__name__ == "<lambda>" else thing.__name__, written=[*text, ""])
+    return Named(role, written=[f"# {role}: {_what_it_is(thing)}", f"{role} = ...  # a placeholder", ""])
 
 
-def _own_text(thing: Any) -> list[str]:
-    """The text of a function that was written inside another one and uses nothing of it; nothing of any other."""
-    if not inspect.isfunction(thing) or thing.__name__ == "<lambda>" or thing.__closure__:
-        return []
-    try:
-        text = textwrap.dedent(inspect.getsource(thing)).splitlines()
-    except (OSError, TypeError):
-        return []
-    used = inspect.getclosurevars(thing).globals
-    return [*(_import(thing, name, value) for name, value in used.items() if name not in ("np", "torch")), *text]
-
-
-def _import(function: Any, name: str, value: Any) -> str:
-    """The line that gives a function's global its name."""
-    if inspect.ismodule(value):
-        return f"import {value.__name__} as {name}"
-    return f"from {_module(function)} import {name}"
+def _stateful(thing: Stateful, brief: bool) -> Named:
+    """The call that made it, its factory named."""
+    factory = named(thing.factory, "factory", brief)
+    given = [factory.expression, repr(dict(thing.gradients))]
+    for f in dataclasses.fields(thing):
+        value = getattr(thing, f.name)
+        if f.name not in ("factory", "gradients") and value != f.default:
+            given.append(f"{f.name}={value!r}")
+    expression = f"stateful({', '.join(given)})"
+    return Named(expression, [*factory.imports, "from handgrad import stateful"], factory.written)
 
 
 def _what_it_is(thing: Any) -> str:
@@ -69,52 +67,63 @@ def _what_it_is(thing: Any) -> str:
     return f"{what}, which cannot be imported, or was made with arguments that it does not tell: make it here"
 
 
-def _reference(thing: Any) -> tuple[str, list[str]] | None:
-    """How a script names a thing, and the imports for it; None for what cannot be named (a lambda, a closure)."""
+def _reference(thing: Any, brief: bool) -> Named | None:
+    """How a script names a thing; None for what cannot be named (a lambda, a closure)."""
     if inspect.ismethod(thing):
-        owner = _reference(thing.__self__)
-        return None if owner is None else (f"{owner[0]}.{thing.__name__}", owner[1])
+        owner = _reference(thing.__self__, brief)
+        return None if owner is None else owner._replace(expression=f"{owner.expression}.{thing.__name__}")
     name = str(getattr(thing, "__name__", ""))
     for prefix, library in (("torch", torch), ("torch.nn.functional", nn.functional), ("np", np)):
         if thing is not None and getattr(library, name, None) is thing:
-            return f"{prefix}.{name}", []
+            return Named(f"{prefix}.{name}")
     if isinstance(thing, nn.Module):
-        kind = type(thing)
-        if kind is nn.Sequential:
-            inside = [_reference(module) for module in thing.children()]
-            known = [reference for reference in inside if reference is not None]
-            shown = f"torch.nn.Sequential({', '.join(expression for expression, _ in known)})"
-            return (shown, [line for _, lines in known for line in lines]) if len(known) == len(inside) else None
-        if kind.__module__.startswith("torch.nn"):
-            shown = f"torch.nn.{_one_line(repr(thing))}"
-            return (shown, []) if _is_python(shown) else None
-        # with which arguments a class of one's own was made, its instance does not tell
-        return None if inspect.signature(kind).parameters else _imported(kind, f"{kind.__name__}()")
+        return _module_of_torch(thing, brief)
     if isinstance(thing, type) or (callable(thing) and not dataclasses.is_dataclass(thing)):
         if (getattr(thing, "__module__", "") or "").startswith("torch.optim"):
-            return f"torch.optim.{thing.__name__}", []
+            return Named(f"torch.optim.{thing.__name__}")
         if "<" in getattr(thing, "__qualname__", "<"):
             return None
-        return _imported(thing, thing.__name__)
-    return _instance(thing)
+        return _imported(thing, thing.__name__, brief)
+    return _instance(thing, brief)
 
 
-def _instance(thing: Any) -> tuple[str, list[str]] | None:
+def _module_of_torch(thing: nn.Module, brief: bool) -> Named | None:
+    kind = type(thing)
+    if kind is nn.Sequential:
+        inside = [_reference(module, brief) for module in thing.children()]
+        known = [reference for reference in inside if reference is not None]
+        shown = f"torch.nn.Sequential({', '.join(named.expression for named in known)})"
+        return _with(shown, known) if len(known) == len(inside) else None
+    if kind.__module__.startswith("torch.nn"):
+        shown = f"torch.nn.{_one_line(repr(thing))}"
+        return Named(shown) if _is_python(shown) else None
+    # with which arguments a class of one's own was made, its instance does not tell
+    return None if inspect.signature(kind).parameters else _imported(kind, f"{kind.__name__}()", brief)
+
+
+def _with(expression: str, parts: Sequence[Named]) -> Named:
+    """An expression that is made of these parts."""
+    imports = [line for part in parts for line in part.imports]
+    return Named(expression, imports, [line for part in parts for line in part.written])
+
+
+def _instance(thing: Any, brief: bool) -> Named | None:
     """A dataclass by the fields that differ from their defaults; anything else by its class alone."""
-    kind, lines, arguments = type(thing), [], []
+    kind, parts, arguments = type(thing), list[Named](), []
     for f in dataclasses.fields(thing) if dataclasses.is_dataclass(thing) else ():
         value = getattr(thing, f.name)
         if value is f.default or value == f.default:
             continue
-        reference = _reference(value) if callable(value) or dataclasses.is_dataclass(value) else (repr(value), [])
-        if reference is None or "<" in reference[0]:
+        known = callable(value) or dataclasses.is_dataclass(value)
+        reference = _reference(value, brief) if known else Named(repr(value))
+        if reference is None or "<" in reference.expression:
             return None
-        arguments.append(f"{f.name}={reference[0]}")
-        lines += reference[1]
+        arguments.append(f"{f.name}={reference.expression}")
+        parts.append(reference)
     if not dataclasses.is_dataclass(thing) and _needs_arguments(kind):
         return None  # with which arguments it was made, nobody knows
-    home = _imported(kind, f"{kind.__name__}({', '.join(arguments)})")
-    return None if home is None else (home[0], lines + home[1])
+    home = _imported(kind, f"{kind.__name__}({', '.join(arguments)})", brief)
+    return None if home is None else _with(home.expression, [*parts, home])
 
 
 def _needs_arguments(kind: type) -> bool:
@@ -126,26 +135,57 @@ def _needs_arguments(kind: type) -> bool:
     return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
-def _imported(kind: Any, shown: str) -> tuple[str, list[str]] | None:
+def _imported(kind: Any, shown: str, brief: bool) -> Named | None:
+    """By an import; by its own text where there is none, or where that would run what was run, once more."""
     if "<" in kind.__qualname__ or "." in kind.__qualname__:
         return None
-    module = _module(kind)
-    return None if module is None else (shown, [f"from {module} import {kind.__name__}"])
+    lines = _imports(kind)
+    again = kind.__module__ == "__main__" and _checks_when_imported(_source_file(kind))
+    if (not lines or again) and not brief and (text := text_of(kind, kind.__name__)):
+        return Named(shown, written=[*text, ""])
+    return Named(shown, lines) if lines else None
 
 
-def _module(thing: Any) -> str | None:
-    """The module that a script imports it from: a script that was run is a file; None where it is none."""
-    if thing.__module__ != "__main__":
-        return str(thing.__module__)
-    file = _source_file(thing)
-    return None if file is None else Path(file).stem
+def _imports(thing: Any) -> list[str]:
+    """The lines that import it wherever the script lies; none for what lies in no file."""
+    name, module, file = thing.__name__, str(thing.__module__), _source_file(thing)
+    if module == "__main__":
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        if spec is None and file is None:
+            return []
+        module = spec.name if spec is not None else Path(str(file)).stem
+    if not all(part.isidentifier() for part in module.split(".")):
+        return ["import runpy", f"{name} = runpy.run_path({str(file)!r})[{name!r}]"] if file else []
+    line = f"from {module} import {name}"
+    root = Path(file).resolve().parents[module.count(".")] if file else None
+    looked_in = {Path(p or ".").resolve() for p in sys.path}
+    if root is None or root not in looked_in or "site-packages" in root.parts or root.is_relative_to(sys.base_prefix):
+        return [line]
+    return ["import sys", f"sys.path.insert(0, {str(root)!r})", line]
 
 
 def _source_file(thing: Any) -> str | None:
-    """The file a function, or the first method of a class, was written in; a script's own name is __main__."""
+    """The file a function, or the first method of a class, was written in; None for what was written in none."""
     functions = [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
     code = next((f.__code__ for f in functions if hasattr(f, "__code__")), None)
-    return None if code is None or code.co_filename.startswith("<") else code.co_filename
+    return None if code is None or not Path(code.co_filename).is_file() else code.co_filename
+
+
+def _checks_when_imported(file: str | None) -> bool:
+    """Whether a script calls `check` as soon as it is imported."""
+    try:
+        tree = ast.parse(Path(file or "").read_text("utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return False
+    at_once = [s for s in tree.body if not isinstance(s, (ast.FunctionDef, ast.ClassDef)) and not _is_guard(s)]
+    calls = [n.func for s in at_once for n in ast.walk(s) if isinstance(n, ast.Call)]
+    return any(getattr(f, "id", getattr(f, "attr", "")) == "check" for f in calls)
+
+
+def _is_guard(statement: ast.stmt) -> bool:
+    """Whether it is `if __name__ == "__main__":`."""
+    names = [n.id for n in ast.walk(statement.test) if isinstance(n, ast.Name)] if isinstance(statement, ast.If) else []
+    return "__name__" in names
 
 
 def _is_python(text: str) -> bool:

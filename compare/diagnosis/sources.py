@@ -28,7 +28,7 @@ AGREEING = 2  # agreeing draws that are looked at
 # them comes that near to it is no longer small, and the other numbers of the tensor, mostly smaller, tell even less.
 LOOSE = 2.0**-14.5
 TOO_LOOSE = "the bound is too large a part of these numbers for a cause to be told from others"
-EARLY = "the search for a cause stopped early: the reference has many operations"
+EARLY = "of two mistakes together only the likeliest were tried: the search stopped early"
 
 T = TypeVar("T")
 

@@ -72,6 +72,11 @@ def upstream_of(output: str) -> str:
     return DY if output == OUTPUT else _UPSTREAM + part_of(output)
 
 
+def part_of_upstream(name: str) -> str:
+    """The part of what a function returns that an upstream gradient belongs to."""
+    return name.removeprefix(_UPSTREAM) if name.startswith(_UPSTREAM) else ""
+
+
 def is_upstream(name: str) -> bool:
     """Whether an input is an upstream gradient."""
     return name == DY or name.startswith(_UPSTREAM)

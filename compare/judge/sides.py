@@ -34,6 +34,7 @@ from handgrad.compare.rounding.bounded import Bounded
 from handgrad.torch_ref import parameters as torch_parameters
 
 Arrays = dict[str, Any]
+LARGE = 1 << 14  # numbers in all inputs: with more, one more evaluation costs more than a look at a cut of them
 
 
 class Sides(Protocol):
@@ -81,7 +82,7 @@ def torch_layer(reference: Callable[..., torch.Tensor], inputs: Arrays) -> Array
     x = as_tensor(inputs[X]).requires_grad_()
     given = {X: x} | params
     if isinstance(reference, nn.Module):
-        y = torch.func.functional_call(copy.deepcopy(reference).to(x.dtype), params, (x,))
+        y = torch.func.functional_call(*_of_dtype(reference, x.dtype, params), (x,))
     else:
         y = reference(x, **params)
     if not isinstance(y, torch.Tensor):
@@ -96,6 +97,16 @@ def torch_layer(reference: Callable[..., torch.Tensor], inputs: Arrays) -> Array
         for (name, source), g in zip(wanted.items(), gradients, strict=True):
             out[name] = as_array(torch.zeros_like(source) if g is None else g)
     return out
+
+
+def _of_dtype(
+    module: nn.Module, dtype: torch.dtype, params: dict[str, torch.Tensor]
+) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """A copy of the module and the tensors to call it with; its own parameters, which may be large, are not copied."""
+    own = copy.deepcopy(module, {id(p): p for name, p in module.named_parameters() if name in params})
+    others = {name: p for name, p in own.named_parameters() if name not in params}
+    fixed = {k: t.to(dtype) if t.is_floating_point() else t for k, t in (*own.named_buffers(), *others.items())}
+    return own, {**fixed, **params}
 
 
 @dataclass(frozen=True)
@@ -201,3 +212,8 @@ def own_copy(value: Any) -> Any:
     if isinstance(value, Bounded):
         return Bounded(value.value.copy(), None if value.error is None else value.error.copy(), value.precision)
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def is_large(inputs: Arrays) -> bool:
+    """Whether every evaluation at these inputs counts, so that none is made that another way can do without."""
+    return sum(np.size(v) for v in inputs.values()) > LARGE

@@ -31,6 +31,7 @@ from handgrad.compare.judge.parts import in_parts
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
+LARGE, FEW = 1 << 12, 4  # a result of so many numbers is large, and so many of them are looked up first
 STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
 
 
@@ -152,14 +153,34 @@ def _is_real(t: Any) -> bool:
 
 
 def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
-    """Whether each number of t is 0 or, but for its sign, one of the operands: numbers, and tensors of them."""
+    """Whether each number of t is 0 or, but for its sign, one of the operands: numbers, and tensors of them.
+
+    A view has its operand's memory. Of a large result a few numbers are looked up first: one that is not among the
+    operands settles it without the sorting that the rest needs.
+    """
+    tensors = [o for o in operands if isinstance(o, torch.Tensor)]
+    if any(o.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for o in tensors if o.numel()):
+        return True
+    if t.numel() > LARGE:
+        numbers = [o for o in operands if not isinstance(o, torch.Tensor)]
+        for value in t.reshape(-1)[:: t.numel() // FEW].abs().tolist():
+            alone = value == 0 or any(abs(number) == value for number in numbers)
+            if not alone and not any(bool((o.abs() == value).any()) for o in tensors):
+                return False
     found = torch.cat([t.new_zeros(1), *(torch.as_tensor(o, dtype=t.dtype).reshape(-1).abs() for o in operands)])
     return bool(torch.isin(t.abs(), found).all())
 
 
 def _largest(x: Any) -> float:
-    magnitude = x.detach().abs() if _is_real(x) else torch.tensor(abs(x) if isinstance(x, float) else 0.0)
-    return float(torch.where(torch.isfinite(magnitude), magnitude, 0.0).max()) if magnitude.numel() else 0.0
+    """The largest finite magnitude of a float64 tensor, or of a number; 0 for anything else."""
+    if not _is_real(x) or not x.numel():
+        return abs(x) if isinstance(x, float) and math.isfinite(x) else 0.0
+    low, high = torch.aminmax(x.detach())
+    largest = max(-float(low), float(high))
+    if not math.isfinite(largest):
+        magnitude = x.detach().abs()
+        largest = float(torch.where(torch.isfinite(magnitude), magnitude, 0.0).max())
+    return largest
 
 
 def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:

@@ -73,5 +73,5 @@ def test_a_right_derivation_is_not_drawn_for_again(monkeypatch: pytest.MonkeyPat
     def never(*arguments: Any) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr("handgrad.compare.checking.gather.evaluate_more", never)
+    monkeypatch.setattr("handgrad.compare.checking.causes.evaluate_more", never)
     assert check(Contrastive(2.0), contrastive, **FEW).agrees

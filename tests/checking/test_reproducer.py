@@ -79,9 +79,9 @@ def test_it_is_cut_down_to_a_single_element() -> None:
     assert "dy = np.array([[1.]]" in failure.value.report.reproducer
 
 
-def script(ours: object, reference: object) -> str:
+def script(ours: object, reference: object, x: tuple[int, ...] = (2, 2)) -> str:
     with pytest.raises(CheckFailed) as failure:
-        check(ours, reference, x=(2, 2))
+        check(ours, reference, x=x)
     assert "the sign is flipped" in str(failure.value)
     return failure.value.report.reproducer
 
@@ -95,38 +95,148 @@ class Negative:
         return -dy
 
 
-def test_what_cannot_be_imported_is_told() -> None:
-    lines = script((same, lambda dy, x: -dy), lambda x: x).splitlines()
+def test_lambdas_are_cut_out_of_their_line(tmp_path: Path) -> None:
+    text = script((lambda x: x * 1, lambda dy, x: -dy), lambda x: x)
+    assert "forward = lambda x: x * 1" in text
+    assert "backward = lambda dy, x: -dy" in text
+    assert "reference = lambda x: x\n" in text
+    assert "..." not in text
+    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+
+
+def test_what_cannot_be_written_is_told() -> None:
+    class Odd:
+        sign = -1
+
+    odd = Odd()
+    lines = script((same, lambda dy, x: odd.sign * dy), torch.nn.Identity()).splitlines()
     assert f"from {__name__} import same" in lines
-    assert lines[-1].startswith("check((same, backward), reference, ")
+    assert lines[-1].startswith("check((same, backward), torch.nn.Identity(), ")
     (told,) = [line for line in lines if line.startswith("# backward: ")]
     assert "the lambda of test_reproducer.py, line " in told
-    assert "backward = ..." in lines
-    assert any(line.startswith("# reference: the lambda of ") for line in lines)
+    assert "which uses odd of its own" in told
+    assert "backward = ...  # a placeholder" in lines
 
 
-def test_what_a_closure_uses_is_told() -> None:
-    sign = -1
+def test_what_a_closure_uses_is_written_out(tmp_path: Path) -> None:
+    sign, weights = -1, np.array([1.0, 1.0])
+
+    def flipped(v: np.ndarray) -> np.ndarray:
+        return sign * v
 
     def backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return sign * dy
+        return flipped(dy) * weights
 
-    text = script((same, backward), torch.nn.Identity())
-    assert "# backward: the function backward of test_reproducer.py, line " in text
-    assert "which uses sign of its own" in text
+    text = script((lambda x: x * 1, backward), torch.nn.Identity())
+    assert "sign = -1" in text
+    assert "weights = np.array([1.0, 1.0], dtype='float64')" in text
+    assert text.index("def flipped") < text.index("def backward")
+    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
 
 
 def test_a_function_inside_another_is_written_out(tmp_path: Path) -> None:
     def backward(dy: float, x: float) -> float:
         return -np.abs(dy) * np.sign(dy) + 0 * math.pi
 
-    text = script((same, backward), torch.clone)
+    text = script((lambda x: x * 1, backward), torch.clone)
     assert "    return -np.abs(dy) * np.sign(dy) + 0 * math.pi" in text
     assert "torch.clone" in text
-    assert "import math as math" in text
-    module = tmp_path.joinpath(*__name__.split(".")).with_suffix(".py")
-    module.parent.mkdir(parents=True)
-    module.write_text("def same(x):\n    return x * 1\n", "utf-8")
+    assert "import math\n" in text
+    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+
+
+SCRIPT = """
+import numpy as np
+from torch import nn
+from handgrad import CheckFailed, check
+
+SLOPE = 2.0
+
+class Doubled:
+    def forward(self, params, x):
+        return np.tanh(x), np.tanh(x)
+
+    def input_gradient(self, params, cache, dy):
+        return SLOPE * dy * (1 - cache**2)
+
+def show(**options):
+    try:
+        check(Doubled(), nn.Tanh(), x=(3, 4), **options)
+    except CheckFailed as failure:
+        print(failure.report.reproducer)
+"""
+AT_ONCE = (
+    SCRIPT
+    + "\ntry:\n    check(Doubled(), nn.Tanh(), x=(3, 4))\nexcept CheckFailed as e:\n    print(e.report.reproducer)\n"
+)
+GUARDED = SCRIPT + '\nif __name__ == "__main__":\n    show()\n'
+CELL = f"""
+import linecache
+text = {SCRIPT!r}
+linecache.cache["<ipython-input-1>"] = (len(text), None, text.splitlines(True), "<ipython-input-1>")
+exec(compile(text, "<ipython-input-1>", "exec"))
+show()
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "said"),
+    [
+        ({"my-exp.py": GUARDED}, ["my-exp.py"], "runpy.run_path"),
+        ({"plain.py": GUARDED}, ["plain.py"], "from plain import Doubled"),
+        ({"at_once.py": AT_ONCE}, ["at_once.py"], "class Doubled:"),
+        ({"odd-one.py": AT_ONCE}, ["odd-one.py"], "SLOPE = 2.0"),
+        (
+            {"parts/__init__.py": "", "parts/layer.py": GUARDED},
+            ["-m", "parts.layer"],
+            "from parts.layer import Doubled",
+        ),
+        ({}, ["-c", CELL], "class Doubled:"),
+    ],
+)
+def test_the_script_runs_from_a_folder_of_its_own(
+    tmp_path: Path, files: dict[str, str], arguments: list[str], said: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / "at" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "at" / name).write_text(text, "utf-8")
+    (tmp_path / "at").mkdir(exist_ok=True)
+    (tmp_path / "elsewhere").mkdir()
+    made = subprocess.run(
+        [sys.executable, *arguments], cwd=tmp_path / "at", capture_output=True, text=True, timeout=120, check=False
+    )
+    assert said in made.stdout, made.stderr
+    (tmp_path / "elsewhere" / "script.py").write_text(made.stdout, "utf-8")
+    again = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path / "elsewhere",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "1 of 2 tensors differ" in again.stderr
+    assert again.stdout == ""  # no check ran once more
+
+
+def test_a_script_stays_short(tmp_path: Path) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        check((lambda x: np.cumsum(x, 1), lambda dy, x: dy), lambda x: torch.cumsum(x, 1), x=(2, 128, 128))
+    text = caught.value.report.reproducer
+    assert len(text) < 4000
+    assert len(text.splitlines()) < 40
+    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+
+
+def test_what_is_long_is_drawn(tmp_path: Path) -> None:
+    def forward(x: np.ndarray) -> np.ndarray:
+        assert x.shape[1:] == (40, 40)
+        return x * 1
+
+    text = script((forward, lambda dy, x: -dy), lambda x: x, (2, 40, 40))
+    assert "rng = np.random.default_rng(0)" in text
+    assert "x = rng.normal(size=(1, 40, 40))" in text
+    assert len(text) < 4000
     assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from handgrad import CheckFailed, Report, check, data, manual
 from handgrad.compare.board import pictures
-from handgrad.compare.checking import kinks, more_draws, referee, reproducer
+from handgrad.compare.checking import kinks, more_draws, referee, smallest
 from handgrad.compare.foundation.debug import VARIABLE, debugging
 from handgrad.compare.judge.torch_rounding import RandomRounding
 from handgrad.compare.rounding.bounded import Bounded
@@ -118,7 +118,7 @@ CHECKS: dict[str, tuple[Plant, Callable[[], Report], bool]] = {
     "the look for a kink": (in_place_of(kinks, "_slopes"), lambda: report_of(OtherConvention(), nn.ReLU()), False),
     "a further draw": (in_place_of(more_draws, "evaluate"), lambda: report_of(Doubled(), nn.Tanh()), False),
     "a further draw of another size": (nowhere, lambda: report_of(Doubled(), one_size), False),
-    "a smaller case": (in_place_of(reproducer, "evaluate"), lambda: report_of(Doubled(), nn.Tanh()), False),
+    "a smaller case": (in_place_of(smallest, "evaluate"), lambda: report_of(Doubled(), nn.Tanh()), False),
     "the schedule": (
         nowhere,
         lambda: report_of(lambda step: planted(), lambda o: torch.optim.lr_scheduler.StepLR(o, 1), steps=3), False,

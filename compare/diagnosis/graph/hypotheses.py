@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from handgrad.compare.diagnosis.graph.details import Key
 from handgrad.compare.diagnosis.graph.draw import Draw
@@ -60,6 +61,7 @@ class Projected(NamedTuple):
         """All edits, or those at the operations below one, given what flows where; or the right rules of the paths."""
         u, tangents = draw.probes(PROBES), draw.tangents(PROBES)
         edits, wrong, right, last = [], [], [], np.zeros(PROBES)
+        along: dict[int, Tensor] = {}  # the tangents of every source, side by side
         for edit in draw.edits(flows, below):
             source, is_right = edit.edge[2], edit.kind == RIGHT
             if (paths and not is_right) or source not in tangents[0]:
@@ -67,7 +69,10 @@ class Projected(NamedTuple):
             flow = _flow(edit, flows)
             if flow is None or flow.shape != tangents[0][source].shape:
                 continue
-            projected = np.array([float((t[source] * flow).sum()) if source in t else 0.0 for t in tangents])
+            if source not in along:
+                here = [t.get(source, torch.zeros_like(tangents[0][source])) for t in tangents]
+                along[source] = torch.stack(here).reshape(len(here), -1)
+            projected = (along[source] @ flow.reshape(-1).to(along[source].dtype)).numpy()
             last = projected if is_right else last
             if is_right or (np.isfinite(projected).all() and not np.allclose(projected, last, 1e-12, 0)):
                 edits.append(edit)
