@@ -55,8 +55,8 @@ def _define(thing: Any, name: str, known: Named) -> bool:
                 return False
             known.setdefault(name, [])  # what uses itself is on its way
             for other, value in _used(thing):
-                if value is not thing and other not in known and not _define(value, other, known):
-                    return False
+                if value is not thing and (other == name or (other not in known and not _define(value, other, known))):
+                    return False  # of another thing by the same name, too
             known.pop(name)
     if lines and known.get(name, lines) == lines:
         known[name] = lines

@@ -35,7 +35,7 @@ def upstream_gradients(
             value = as_real(draws.draw_numbers(given[name], rng, dtype, what=names.DY))
         else:
             pick = draws.dyadic if kind is Kind.DYADIC else draws.away_from_zero
-            value = pick(rng, y.shape).astype(dtype)
+            value = np.asarray(pick(rng, y.shape), dtype)
         if value.shape != y.shape:
             raise UsageError(f"dy must have the output's shape {y.shape}, got {value.shape}: give it that shape")
         found[names.upstream_of(name)] = value

@@ -23,6 +23,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from handgrad.compare.foundation.debug import swallowed
+
 EXCHANGED = (np.__name__, math.__name__)  # the packages of which functions are exchanged
 HANDGRAD = __name__.partition(".")[0]
 OF_A_MODULE = ("__name__", "__package__", "__spec__", "__loader__", "__file__", "__path__")  # what an import reads
@@ -70,7 +72,8 @@ class Translator:
         self.made[id(x)] = x, x  # what refers to itself
         try:
             new = rebuild(x)
-        except Exception:  # of a metaclass, a descriptor, a class that cannot be copied: the code runs as it is
+        except Exception as problem:  # of a metaclass, a descriptor, a class that cannot be copied: it runs as it is
+            swallowed(problem, "the rebuilding of code")
             new = x
         self.made[id(x)] = x, new
         return new

@@ -18,7 +18,7 @@ SEEN = re.compile(r"a relative error of (1e[-+]\d+) would have been seen")
 
 
 def by_math(function: Any, x: Any) -> Any:
-    return np.array([[function(v) for v in row] for row in x])
+    return np.array([[function(v) for v in row] for row in x.tolist()])  # plain numbers, which carry no bound
 
 
 def unfollowed(error: float = 0.0, factor: float = 1.0) -> Report:

@@ -78,7 +78,7 @@ def test_what_an_index_shows(wheel: Path) -> None:
     assert set(shown.get_all("License-File", [])) == {"LICENSE", "data/README.md"}
     assert shown["Description-Content-Type"] == "text/markdown"
     assert shown["Requires-Python"] == ">=3.11"
-    assert {"lessons", "test", "dev", "bench"} == set(shown.get_all("Provides-Extra", []))
+    assert {"lessons", "plot", "test", "dev", "bench"} == set(shown.get_all("Provides-Extra", []))
     assert {"Typing :: Typed", "Framework :: Pytest"} <= set(shown.get_all("Classifier", []))
     assert "handgrad = handgrad.compare.commands.main:main" in commands
     assert "handgrad = handgrad.pytest_plugin" in commands

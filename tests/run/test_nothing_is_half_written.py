@@ -250,7 +250,7 @@ def test_what_was_checked_before_a_mistake_is_shown(file, handgrad) -> None:
     outcome = handgrad("check", file(RIGHT + CALL + "check(1, 2)\n"))
     assert outcome.code == 2
     assert "square: agrees" in outcome.out
-    one_line(outcome.err, "check", "takes exactly one of x= (a layer)")
+    one_line(outcome.err, "check", "takes exactly one of x= or inputs=")
 
 
 def test_functions_that_all_raise_are_no_agreement(file, handgrad) -> None:

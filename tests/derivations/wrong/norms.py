@@ -175,7 +175,8 @@ def of_gates() -> Iterator[Derivation]:
         {DX: lambda v, s: s.dy * logistic(s.x) * (1 - logistic(s.x))},
         {DX: ("x is left out of x · sigmoid(x)",)},
     )
-    yield broken("softplus", "g' at the activation", {DX: lambda v, s: s.dy * logistic(s.y)}, {DX: at})
+    of_itself = ("softplus(x) stands for x in sigmoid(x)|itself, where x belongs",)
+    yield broken("softplus", "g' at the activation", {DX: lambda v, s: s.dy * logistic(s.y)}, {DX: of_itself})
 
 
 def of_others() -> Iterator[Derivation]:
