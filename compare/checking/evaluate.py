@@ -17,6 +17,7 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge import two_precision
 from handgrad.compare.judge.agreement import EXACT, Verdict, judge, mismatched
+from handgrad.compare.judge.arbiter import Arbiter
 from handgrad.compare.judge.case import Case, Output
 from handgrad.compare.judge.casts import casts_inside
 from handgrad.compare.judge.names import DERIVATION, is_theta, is_upstream
@@ -78,7 +79,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     if odd:
         sizes = {name: np.size(theirs.get(name, ())) for name in odd}
         return {name: _faulty(Fault.NO_ARRAY, text, sizes[name]) for name, text in odd.items()}
-    arbiter = two_precision.Arbiter(sides, inputs)
+    arbiter = Arbiter(sides, inputs)
     ours, reason = _on_bounds(sides, inputs, precision, plain)
     if reason and any(map(is_upstream, inputs)):  # the forward pass may have its bounds all the same
         ours, _ = _on_bounds(sides, {k: v for k, v in inputs.items() if not is_upstream(k)}, precision, {})

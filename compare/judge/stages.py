@@ -20,6 +20,7 @@ from handgrad import manual
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge import names, two_precision
 from handgrad.compare.judge.agreement import Verdict, judge, mismatched
+from handgrad.compare.judge.arbiter import Arbiter
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.context import Probe, Question, StepContext
 from handgrad.compare.judge.explanation import Explainer, Explanation
@@ -169,7 +170,7 @@ class StepJudge:
 
         def widened(ours: Bounded, torch: np.ndarray) -> np.ndarray:
             asked = probe()
-            return two_precision.Arbiter(asked.sides, asked.inputs).widened(asked.output, ours, torch)
+            return Arbiter(asked.sides, asked.inputs).widened(asked.output, ours, torch)
 
         return two_precision.arbitrated(ours, theirs, widened)
 

@@ -1,29 +1,20 @@
 """The two-precision tolerance: from float32 to float64 rounding shrinks by 2²⁹, and a wrong derivation does not.
 
-It has two uses. Where the manual code uses something without a rounding rule it gives the tolerance. Where a
-rounding bound is exceeded it is the arbiter: torch may use a worse-conditioned formula, and that is rounding
-too; how much that formula rounds is measured on torch alone, in float32 by the same numbers in float64, and in
-float64, which has no wider type, by random rounding.
+Where the manual code uses something without a rounding rule it gives the tolerance. Where a rounding bound is exceeded,
+`handgrad.compare.judge.arbiter` says how far torch's own rounding widens it.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
-from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.names import TARGET
-from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
-from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
-from handgrad.compare.judge.translated import on_bounds
-from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
+from handgrad.compare.judge.sides import Arrays, Sides, is_float
+from handgrad.compare.rounding.bounded import Bounded, Precision
 
 DRAWS = 16  # one draw's rounding is luck; the largest of several is the formula's
-MANY = 2**7  # of so many numbers moved at random none moves so many times further the next time
 UNIT_RATIO = 2.0**29  # u(float32) / u(float64)
 MARGIN = 32  # over the largest of the draws; see `tolerance`
 
@@ -48,162 +39,6 @@ def neighbours(inputs: Arrays, draws: int = DRAWS) -> Iterator[Arrays]:
 def in_double(inputs: Arrays) -> Arrays:
     """The same numbers in float64."""
     return {k: x.astype(np.float64) if is_float(x) else x for k, x in inputs.items()}
-
-
-class Arbiter:
-    """Says how far a bound must be widened because of rounding that the bound cannot know of.
-
-    Torch's is measured: torch is compared with itself only, so nothing that is wrong in the manual code can widen its
-    own bound. Of the manual code's it is what plain numbers and arrays lose on their way out of `Bounded`'s sight.
-    """
-
-    def __init__(self, sides: Sides, inputs: Arrays) -> None:
-        self.sides, self.inputs = sides, inputs
-
-    @cached_property
-    def as_it_is(self) -> Arrays:
-        """Torch's results once more: those that are judged may come of a step that is not what it should be."""
-        return self.sides.torch(self.inputs)
-
-    @cached_property
-    def in_float64(self) -> Arrays:
-        """Torch's results on the same numbers in float64."""
-        return self.sides.torch(in_double(self.inputs))
-
-    @cached_property
-    def of_torch(self) -> TorchRounding:
-        """What rounding does to torch's results in float64."""
-        return TorchRounding(self.sides, in_double(self.inputs))
-
-    def widened(self, name: str, ours: Bounded, torch: np.ndarray) -> np.ndarray:
-        """The bound of the output `name`, widened, given both results.
-
-        In float32 torch's rounding is the distance of its result from its float64 result on the same numbers: it
-        is known, element by element, but for the rounding of the latter, about 2⁻²⁹ of it, for which 2^−14.5 is
-        allowed, halfway on a logarithmic scale. In float64 it is measured by random rounding. To this is added how
-        far torch's fused operations lie from their own parts, where that is rounding: where it is below 2^14.5
-        roundings of the largest number on the way, or shrinks by as much from float32. A difference that is so far
-        beyond what the first few random roundings allow is no rounding either, and then no more of them are made.
-        What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs one
-        may be enough, and none at all is made where an evaluation in float32 shows that much: rounding in float64 is
-        2²⁹ times smaller.
-        """
-        tiny = ours.precision.tiny
-        with np.errstate(all="ignore"):
-            here, difference = self.as_it_is[name], np.abs(ours.value - torch)
-            double = self.in_float64[name] if ours.precision.dtype == np.float32 else here
-            if is_large(self.inputs) and self._is_beyond_float32(name, difference, double):
-                return np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
-            bound = self._of_manual(name, ours)
-            if ours.precision.dtype == np.float32:
-                bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(UNIT_RATIO))
-            allowed = bound
-            for draws in ((1,) if is_large(self.inputs) else ()) + (DRAWS // 4, DRAWS):
-                noise = self._of_torch(name, double, draws)
-                allowed = bound + noise
-                if (difference > (allowed + tiny) * np.sqrt(UNIT_RATIO)).any():
-                    break
-                most = MANY * float(noise.max(initial=0)) if noise.size * draws >= MANY else np.inf
-                if is_large(self.inputs) and (difference > bound + most + tiny).any():
-                    break
-            return self.kept_in_float32(name, Bounded(ours.value, allowed, ours.precision))
-
-    def _is_beyond_float32(self, name: str, difference: np.ndarray, double: np.ndarray) -> bool:
-        """Whether an element differs by 2^14.5 times what rounding in float32 does to any of torch's result."""
-        single = self.in_float32.get(name)
-        if single is None or single.shape != double.shape or not np.isfinite(single).all():
-            return False
-        rounding = _largest(single - double) + Precision.of(np.float32).unit * _largest(double)
-        return bool((difference > rounding * np.sqrt(UNIT_RATIO)).any())
-
-    @cached_property
-    def in_float32(self) -> Arrays:
-        """Torch's results on the same numbers in float32; nothing where the reference does not run so."""
-        try:
-            return self.sides.torch({k: x.astype(np.float32) if is_float(x) else x for k, x in self.inputs.items()})
-        except Exception as error:
-            swallowed(error, "the reference in float32")
-            return {}
-
-    def kept_in_float32(self, name: str, ours: Bounded, torch: Any = None) -> np.ndarray:
-        """The bound, and where the manual result is within it of torch's without its float32 numbers, these besides."""
-        here, allowed = self.as_it_is[name], np.asarray(ours.error)
-        if ours.precision.dtype == np.float64 and here.shape == ours.shape:
-            with np.errstate(all="ignore"):
-                for other in self._without_float32(name, here):
-                    if (np.abs(ours.value - other) <= allowed + ours.precision.tiny).all():
-                        return np.asarray(allowed + np.abs(here - other))
-        return allowed
-
-    def _of_manual(self, name: str, ours: Bounded) -> np.ndarray:
-        """The bound itself, or where it is larger the one with constants that may have been computed out of sight."""
-        wary = self.with_wary_constants.get(name)
-        bound = np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
-        error = getattr(wary, "error", None)
-        return bound if error is None or error.shape != bound.shape else np.fmax(bound, error)
-
-    @cached_property
-    def with_wary_constants(self) -> Arrays:
-        """The manual results with their bounds where no plain number is trusted; nothing where the code has none."""
-        dtype = next(x.dtype for x in self.inputs.values() if is_float(x))
-        try:
-            return on_bounds(self.sides, self.inputs, replace(Precision.of(dtype), wary=True))
-        except Exception as error:
-            if not isinstance(error, NoRoundingRule):
-                swallowed(error, "the bound with wary constants")
-            return {}
-
-    def _without_float32(self, name: str, torch: np.ndarray) -> Iterator[np.ndarray]:
-        """What torch gives where it does without numbers that it keeps in float32 although its tensors are float64.
-
-        The reference's own, such as NAdam's product of momenta, are of the default dtype. Some kernels have constants
-        of that precision, which torch's definition of the same operation has not: known by a distance of no more than a
-        rounding in float32.
-        """
-        ways = [(self.in_default_float64, np.inf), (self.of_torch.in_parts, UNIT_RATIO * Precision.of(np.float64).unit)]
-        for results, share in ways:
-            other = results.get(name)
-            if other is None or other.shape != torch.shape:
-                continue
-            if (np.abs(torch - other) <= share * self.of_torch.largest).all():
-                yield other
-        for results in self.in_full_precision:
-            if (other := results.get(name)) is not None and other.shape == torch.shape:
-                yield other
-
-    @cached_property
-    def in_full_precision(self) -> list[Arrays]:
-        """Torch's results without what it keeps in a lower precision."""
-        try:
-            return list(in_full_precision(self.sides, self.inputs))
-        except Exception as error:
-            swallowed(error, "the reference in full precision")
-            return []
-
-    @cached_property
-    def in_default_float64(self) -> Arrays:
-        """Torch's results where float64 is its default dtype."""
-        return in_default_float64(self.sides, self.inputs)
-
-    def _of_torch(self, name: str, torch: np.ndarray, draws: int) -> np.ndarray:
-        """What rounding does to torch's result, as so many random roundings show it."""
-        self.of_torch.draw(draws)
-        noise, in_parts = self.of_torch.noise.get(name), self.of_torch.in_parts.get(name)
-        if noise is None or in_parts is None or noise.shape != torch.shape:
-            return np.zeros(torch.shape)
-        apart = np.abs(torch - in_parts)
-        rounding = Precision.of(np.float64).unit * self.of_torch.largest
-        if (apart > rounding * np.sqrt(UNIT_RATIO)).any():
-            rounding = max(rounding, self.apart_in_float32.get(name, 0.0) / UNIT_RATIO)
-        return noise + np.where(apart <= rounding * np.sqrt(UNIT_RATIO), apart, 0.0)
-
-    @cached_property
-    def apart_in_float32(self) -> dict[str, float]:
-        """How far torch's fused operations lie from their parts in float32, per output."""
-        single = {k: x.astype(np.float32) if is_float(x) else x for k, x in self.inputs.items()}
-        in_parts = TorchRounding(self.sides, single).in_parts
-        whole = self.sides.torch(single) if in_parts else {}
-        return {k: _largest(whole[k] - y) for k, y in in_parts.items() if is_float(np.asarray(y))}
 
 
 Widen = Callable[[Bounded, np.ndarray], np.ndarray]
@@ -297,9 +132,3 @@ def _of_slices(s: np.ndarray) -> Any:
         return s
     others = [tuple(j for j in range(s.ndim) if j != i) for i in range(s.ndim)]
     return np.minimum.reduce(np.broadcast_arrays(*(s.max(axis=axes, keepdims=True, initial=0) for axes in others)))
-
-
-def _largest(x: Any) -> float:
-    """The largest finite magnitude: float32 overflows where float64 does not, and that is not rounding."""
-    magnitude = np.abs(x)
-    return float(np.max(magnitude, where=np.isfinite(magnitude), initial=0))

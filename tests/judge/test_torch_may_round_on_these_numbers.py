@@ -16,10 +16,10 @@ from handgrad.compare.checking import check as checking
 from handgrad.compare.checking.draws import Draw, Drawn
 from handgrad.compare.checking.findings import Finding
 from handgrad.compare.judge.agreement import WITHIN_REFERENCE
+from handgrad.compare.judge.arbiter import Arbiter
 from handgrad.compare.judge.sides import LayerSides, LossSides
 from handgrad.compare.judge.torch_rounding import PythonNumber, RandomRounding, TorchRounding
 from handgrad.compare.judge.trajectories import TrajectorySides
-from handgrad.compare.judge.two_precision import Arbiter
 from handgrad.compare.rounding.bounded import Bounded
 from tests.derivations.right.configurations import configurations
 from tests.derivations.right.layers import Normalization
