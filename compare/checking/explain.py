@@ -19,6 +19,7 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.judge.case import Case
+from handgrad.compare.judge.casts import casts_inside, without_casts
 from handgrad.compare.judge.explanation import Explanation
 from handgrad.compare.judge.names import TARGET, differentiated
 from handgrad.compare.judge.sides import OptimizerSides, Sides, is_float
@@ -50,6 +51,9 @@ def explain(
     `at` is the element of the first case that the report shows, where the referee looks. `forward_differs` may be
     unknown. `so_far` is told the lines that are known before the search begins.
     """
+    if cases and casts_inside(sides, cases[0].inputs):
+        sides = without_casts(sides)
+        cases, agreeing = ([_beside_torch(sides, c) for c in some] for some in (cases, agreeing))
     by_rounding = next((cause for case in cases if (cause := _no_number_by_rounding(sides, case))), None)
     if by_rounding is not None:
         diagnosis = Diagnosis((by_rounding,))
@@ -89,6 +93,13 @@ def explain(
     elif forward_differs and opinion is None and worst is not None and differentiated(worst.output):
         lines.append("the forward passes already differ: this gradient may be right for another function")
     return diagnosis, lines
+
+
+def _beside_torch(sides: Sides, case: Case) -> Case:
+    """The case beside what torch gives now."""
+    results = sides.torch(case.inputs)
+    beside = {name: output._replace(torch=results[name]) for name, output in case.beside.items() if name in results}
+    return replace(case, torch=results[case.output], results=results, beside=beside)
 
 
 def _widened(case: Case) -> Case:

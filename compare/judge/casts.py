@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from handgrad.compare.foundation.torch_internals import DispatchMode, tree_leaves
-from handgrad.compare.judge.calls import CallSides
+from handgrad.compare.judge.calls import CallSides, call_reference
+from handgrad.compare.judge.derivations import Given
 from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
 
 LOWER = (torch.float32, torch.float16, torch.bfloat16)
@@ -44,6 +45,19 @@ def casts_inside(sides: Sides, inputs: Arrays) -> bool:
     with Casts(kept=False) as mode:
         sides.torch(inputs)
     return mode.seen
+
+
+def without_casts(sides: Sides) -> Sides:
+    """The same two sides, their reference without its casts to a lower precision."""
+    reference = sides.module if isinstance(sides, LossSides) else getattr(sides, "reference", None)
+
+    def wide(*arguments: Any, **params: Any) -> Any:
+        with Casts(kept=True):
+            return call_reference(reference, Given({str(k): v for k, v in enumerate(arguments)}, params))
+
+    if isinstance(sides, LossSides):
+        return replace(sides, module=wide)
+    return replace(sides, reference=wide) if isinstance(sides, (LayerSides, CallSides)) else sides
 
 
 def in_full_precision(sides: Sides, inputs: Arrays) -> Iterator[Arrays]:
