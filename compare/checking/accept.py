@@ -36,6 +36,8 @@ def accepted(names: str | Iterable[str]) -> Accepted:
     UsageError for any other name.
     """
     subgradients, factors = set(), []
+    if not isinstance(names, Iterable):
+        raise UsageError(f'accept must be a name or several, such as {{"subgradient at 0"}}, got {names!r}: give these')
     for name in [names] if isinstance(names, str) else names:
         if name == ANY or (isinstance(name, str) and name.startswith(SUBGRADIENT)):
             subgradients.add(name)
@@ -54,7 +56,7 @@ def _factor(name: str) -> float | None:
         return None
     try:
         value = float(Fraction(name.removeprefix(FACTOR)))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         return None
     return value or None
 

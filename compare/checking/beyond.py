@@ -6,19 +6,15 @@ A cut at 20 is nothing to numbers below 4: a derivation without it, or with anot
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from handgrad.compare.checking.draws import Draw
-from handgrad.compare.checking.evaluate import Evaluation
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.torch_internals import DispatchMode, arguments, operation_name
-from handgrad.compare.judge.agreement import WITHIN_REFERENCE, judge
 from handgrad.compare.judge.names import is_upstream
 from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
-from handgrad.compare.rounding.bounded import Bounded, Precision
+from handgrad.compare.rounding.bounded import Precision
 from handgrad.compare.rounding.thresholds import thresholds
 
 # Torch's operations whose numbers are constants that it compares with.
@@ -82,24 +78,18 @@ def on_both_sides(rng: np.random.Generator, numbers: np.ndarray, constants: Iter
     return found
 
 
-def as_exact_as_torch(sides: Sides, draw: Draw, name: str, e: Evaluation) -> Evaluation:
-    """The evaluation, which agrees where what differs lies within the jumps of torch's own formula."""
-    case = e.case
-    if case is None or e.verdict.agrees or e.verdict.problem or not np.isfinite(e.verdict.fraction):
-        return e
-    with np.errstate(all="ignore"):
-        left = np.maximum(np.abs(case.manual - case.torch) - case.allowed, 0)
-        if not (left <= np.sqrt(np.finfo(case.torch.dtype).eps) * np.abs(case.torch)).all():
-            return e  # by more than half of the digits
-    try:
-        room = within_jumps(sides, draw.arrays, name, left)
-    except Exception as problem:
-        swallowed(problem, "the look for jumps of the reference")
-        return e
-    if room is None:
-        return e
-    verdict = judge(Bounded(case.manual, case.allowed + room, Precision.of(case.torch.dtype)), case.torch)
-    return replace(e, verdict=verdict._replace(rule=WITHIN_REFERENCE), case=replace(case, allowed=case.allowed + room))
+def _difference_at(sides: Sides, inputs: Arrays, name: str, constant: float, away: float) -> np.ndarray:
+    """How far torch's result differs between numbers next to a constant, put for all beyond half of it."""
+    beside = []
+    for share in (1 - away, 1 + away):
+        moved = {
+            k: np.where(np.abs(v) > constant / 2, np.sign(v) * constant * share, v).astype(v.dtype)
+            if is_float(v) and not is_upstream(k)
+            else v
+            for k, v in inputs.items()
+        }
+        beside.append(np.asarray(sides.torch(moved)[name]))
+    return np.abs(beside[0] - beside[1])
 
 
 def within_jumps(sides: Sides, inputs: Arrays, name: str, difference: np.ndarray) -> np.ndarray | None:
@@ -114,16 +104,8 @@ def within_jumps(sides: Sides, inputs: Arrays, name: str, difference: np.ndarray
     candidates = {*constants, *(a / b for a in constants for b in constants)}
     room = np.zeros(here.shape)
     for c in candidates:
-        beside = []
-        for share in (1 - NEAR, 1 + NEAR):
-            moved = {
-                k: np.where(np.abs(v) > c / 2, np.sign(v) * c * share, v).astype(v.dtype)
-                if is_float(v) and not is_upstream(k)
-                else v
-                for k, v in inputs.items()
-            }
-            beside.append(np.asarray(sides.torch(moved)[name]))
-        jump = np.abs(beside[0] - beside[1])
-        meant = jump > np.sqrt(np.finfo(here.dtype).eps) * np.maximum(np.abs(here), np.abs(beside[0]))
-        room = np.maximum(room, np.where(meant, 0, jump))
+        jump, further = (_difference_at(sides, inputs, name, c, away) for away in (NEAR, 2 * NEAR))
+        size = np.sqrt(np.finfo(here.dtype).eps) * np.abs(here)
+        # a step that is meant is none, nor is a slope, which doubles with the distance
+        room = np.maximum(room, np.where((jump > size) | (further > 1.5 * jump), 0, jump))
     return room if (difference <= room).all() else None

@@ -224,7 +224,13 @@ def _sides(derivation: Derivation, reference: Any, asked: Asked, plan: _Plan) ->
             "the torch reference must return floating-point numbers, got "
             f"{', '.join(str(t.dtype) for t in outputs.values())}: nothing else has a gradient"
         )
-    upstream = [name for name in numbers if outputs[name].requires_grad] or numbers
+    state = {names.output(name) for name in sides.state}
+    if not state <= outputs.keys():
+        raise UsageError(
+            f"the reference must return what state= names, {', '.join(sides.state)}, got {', '.join(outputs)}: return "
+            '{"output": y, "running_mean": …}, or give a module that has such buffers'
+        )
+    upstream = [name for name in numbers if outputs[name].requires_grad and name not in state] or numbers
     if isinstance(derivation, Combined) and any(outputs[name].shape for name in outputs):
         raise UsageError(
             "one function alone, which returns (J, gradients), must have a single number J, but the reference returns "
@@ -233,4 +239,5 @@ def _sides(derivation: Derivation, reference: Any, asked: Asked, plan: _Plan) ->
     for name in numbers:
         if outputs[name].is_complex():
             complex_names |= {name, names.upstream_of(name)}
-    return replace(sides, structure=structure, complex_names=frozenset(complex_names)), upstream
+    whole = frozenset(outputs.keys() - set(numbers))
+    return replace(sides, structure=structure, complex_names=frozenset(complex_names), whole=whole), upstream

@@ -127,17 +127,21 @@ class _Options(NamedTuple):
 
 def _report(ours: Any, reference: Any, asked: _Asked, options: _Options, name: str) -> Report:
     """What comes of the check."""
+    choose("explain", options.explain, EFFORTS)
+    real = choose("dtype", asked.dtype, DTYPES | COMPLEX)
+    require_seed(asked.seed)
     given = [kind for kind in KINDS if getattr(asked, kind) is not None]
     if not given and callable(ours) and not hasattr(ours, "forward"):
         if asked.steps is not None:
             require_steps(asked.steps)
         if asked.learning_rate is not None:
             require_learning_rate(asked.learning_rate)
+        for extra in ("target", "params", "dy"):
+            if getattr(asked, extra) is not None:
+                raise UsageError(f"{extra}= goes with {BELONGS[extra][0]}=, got it beside a schedule: leave it out")
         require_reference("a schedule", ours, reference)
         title = name or f"{describe(ours)} beside torch"
         return check_schedule(ours, reference, title, asked.steps, asked.learning_rate, asked.metrics)
-    choose("explain", options.explain, EFFORTS)
-    require_seed(asked.seed)
     if len(given) != 1:
         raise UsageError(
             "check takes exactly one of x= or inputs= (a layer or a function), output= (a loss) and theta= (an update "
@@ -153,7 +157,6 @@ def _report(ours: Any, reference: Any, asked: _Asked, options: _Options, name: s
     if inputs is not None and not inputs:
         raise UsageError('inputs must have at least one input, got none: write inputs={"x": (4, 8)}')
     require_reference(KINDS[kind], ours, reference)
-    real = choose("dtype", asked.dtype, DTYPES | COMPLEX)
     if asked.dtype in COMPLEX and kind not in ("x", "inputs"):
         raise UsageError(f"{KINDS[kind]} must be of real numbers, got dtype={asked.dtype!r}: choose float64")
     title = name or f"{describe(ours)} beside {describe_reference(ours, reference)}"
@@ -187,4 +190,4 @@ def _mapping(what: str, given: Any) -> Mapping[str, Any] | None:
             f"{what} must be a dictionary of shapes or arrays by name, got {type(given).__name__}: "
             "write {'gain': (8,)}"
         )
-    return given
+    return None if given is None else {str(name): value for name, value in given.items()}

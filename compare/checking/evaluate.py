@@ -49,7 +49,7 @@ class Evaluation:
     case: Case | None  # None where there is a fault
     reason: str = ""  # why the two-precision tolerance had to be used
     fault: Fault | None = None
-    note: str = ""  # of another dtype than torch's
+    note: str = ""  # of another dtype than torch's, or of a torch that is less exact
 
 
 def _faulty(fault: Fault, problem: str, size: int) -> Evaluation:
@@ -219,21 +219,25 @@ def _equal(pairs: list[tuple[Arrays, Arrays]]) -> bool:
     return all(low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high) for low, high in pairs)
 
 
-def written_into(sides: Sides, inputs: Arrays) -> list[str]:
-    """The inputs that the derivation writes into, where that is all that keeps it from being judged."""
+def written_into(sides: Sides, inputs: Arrays) -> list[str] | None:
+    """The inputs that the derivation writes into, where that is all that keeps it from being judged; None where not.
+
+    It may write what stands there already, and then there are none.
+    """
     try:
         sides.manual({k: _read_only(v) for k, v in inputs.items()})
-        return []
+        return None
     except ValueError as problem:  # as NumPy raises for a read-only array
         swallowed(problem, "the derivation on arrays that it may not write into")
     except Exception as problem:
         swallowed(problem, "the derivation")
-        return []
+        return None
     given = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
     try:
         sides.manual(given)
     except Exception as problem:
         swallowed(problem, "the derivation on arrays that it may write into")
+        return None
     return [k for k, v in given.items() if not np.array_equal(v, inputs[k], equal_nan=is_float(v))]
 
 
@@ -245,8 +249,8 @@ def _kept(value: Any) -> Any:
 
 def _what_it_raised(problem: Exception) -> str:
     text = str(problem).splitlines()[0] if str(problem) else ""
-    frames = traceback.extract_tb(problem.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    theirs = [f for f in traceback.extract_tb(problem.__traceback__) if not f.filename.startswith((PROJECT, NUMPY))]
+    place = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
     return f"the derivation raises {type(problem).__name__}: {text}{place}"
 
 

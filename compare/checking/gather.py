@@ -11,7 +11,6 @@ import numpy as np
 
 from handgrad.compare.checking import kinks
 from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
-from handgrad.compare.checking.beyond import as_exact_as_torch
 from handgrad.compare.checking.causes import FULL, Question, answered
 from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.checking.elements import describe_where
@@ -19,6 +18,7 @@ from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate, writ
 from handgrad.compare.checking.explain import missing
 from handgrad.compare.checking.finding import Finding, by_two_precision, would_be_seen
 from handgrad.compare.checking.findings import Report
+from handgrad.compare.checking.less_exact import with_the_less_exact_side
 from handgrad.compare.checking.smaller import Evaluated
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.errors import UsageError
@@ -32,14 +32,18 @@ Seen = list[tuple[Draw, Evaluation]]  # of one output
 
 def on_copies(drawn: Drawn) -> Drawn:
     """The same, and where the derivation writes into what it is given, on copies, which is said."""
-    names = written_into(drawn.sides, drawn.draws[0].arrays)
-    if not names:
+    if getattr(drawn.sides, "copies", True):
         return drawn
+    written = [names for draw in drawn.draws if (names := written_into(drawn.sides, draw.arrays)) is not None]
+    if not written:
+        return drawn
+    changed = dict.fromkeys(input_symbol(name) for names in written for name in names)
     said = (
-        f"the derivation writes into {', '.join(map(input_symbol, names))} in place: it was judged on copies, but "
-        "whoever uses these arrays after it gets other numbers"
+        f"the derivation writes into {', '.join(changed)} in place: it was judged on copies, but whoever uses these "
+        "arrays after it gets other numbers",
     )
-    return Drawn(replace(drawn.sides, copies=True), drawn.draws, (*drawn.notes, said))  # type: ignore[type-var]
+    sides = replace(drawn.sides, copies=True)  # type: ignore[type-var]
+    return Drawn(sides, drawn.draws, (*drawn.notes, *(said if changed else ())))
 
 
 class _Gathering(NamedTuple):
@@ -82,9 +86,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
 
 
 def _evaluated(sides: Sides, draw: Draw) -> Evaluations:
-    """What became of a draw; what lies within the jumps of torch's own formula agrees."""
-    found = evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC)
-    return {name: as_exact_as_torch(sides, draw, name, e) for name, e in found.items()}
+    """What became of a draw; where torch is the less exact side, the two agree."""
+    return with_the_less_exact_side(sides, draw, evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC))
 
 
 def _forward_differs(found: Evaluations) -> bool:
@@ -158,7 +161,7 @@ def _elements(e: Evaluation) -> str:
 
 
 def _of_dtype(seen: Seen) -> tuple[str, ...]:
-    """The words for results of another dtype than torch's."""
+    """The words for results of another dtype than torch's, and for a torch that is the less exact side."""
     return tuple(dict.fromkeys(e.note for _, e in seen if e.note))
 
 
@@ -182,7 +185,9 @@ def _unseen(name: str, seen: Seen) -> tuple[str, ...]:
 
 def _loosely(seen: Seen) -> tuple[str, ...]:
     """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
-    draw, e = max(seen, key=lambda item: item[1].verdict.looseness)
+    # where all is 0, as where an output has no part in J, nothing is compared
+    compared = [(d, e) for d, e in seen if e.case is None or np.any(e.case.torch) or np.any(e.case.manual)]
+    draw, e = max(compared or seen, key=lambda item: item[1].verdict.looseness)
     kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
     reason = next((by_two_precision(e.reason) for _, e in seen if e.reason), "")
     if v.looseness <= np.sqrt(kind.eps / 2):

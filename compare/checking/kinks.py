@@ -84,18 +84,21 @@ class Place(NamedTuple):
         """The convention that differs."""
         convention = f"torch's convention there is the subgradient {self.torch:.6g}"
         phrase = f"{self.where}: manual {self.manual:.6g}, torch {self.torch:.6g}; {convention}"
-        return Cause("subgradient convention", phrase, self.where, subgradient_name(self.point))
+        name = "" if self._outside() else subgradient_name(self.point)  # what is none is not accepted as one
+        return Cause("subgradient convention", phrase, self.where, name)
+
+    def _outside(self) -> list[str]:
+        """The sides whose derivative does not lie between the slopes."""
+        low, high = sorted((self.left, self.right))
+        room = 1e-6 * max(abs(low), abs(high))
+        sides = (("manual", self.manual), ("torch", self.torch))
+        return [name for name, v in sides if not low - room <= v <= high + room]  # NaN is outside
 
     def advice(self) -> str:
         """Whether both are subgradients, and how to take torch's."""
         slopes = f"the slopes from the left, {self.left:.6g}, and from the right, {self.right:.6g}"
-        low, high = sorted((self.left, self.right))
-        room = 1e-6 * max(abs(low), abs(high))
-        outside = [
-            name
-            for name, v in (("manual", self.manual), ("torch", self.torch))
-            if not low - room <= v <= high + room  # NaN is outside
-        ]
+        room = 1e-6 * max(abs(self.left), abs(self.right))
+        outside = self._outside()
         if outside:
             return f"{self.where}: {' and '.join(outside)} not between {slopes}: no subgradient"
         taken = {"the slope from the left": self.left, "the slope from the right": self.right,

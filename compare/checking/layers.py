@@ -63,13 +63,8 @@ def layer_inputs(
 
 def _shapes_of(layer: Stateful) -> dict[str, Any]:
     """The shapes of the parameters of a layer with state."""
-    try:
-        made = layer.factory()
-    except Exception as problem:
-        raise UsageError(
-            f"the layer must be made by its function, but that raises {type(problem).__name__}: {problem}: mend it"
-        ) from problem
-    return {name: np.shape(as_given(look_up(made, name))) for name in layer.gradients}
+    made = layer.factory()
+    return {name: np.shape(as_given(look_up(made, path))) for name, path in layer.paths.items()}
 
 
 def _filled(layer: Any) -> Any:

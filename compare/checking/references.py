@@ -25,14 +25,34 @@ def describe(thing: Any) -> str:
         given = [f for f in dataclasses.fields(thing) if getattr(thing, f.name) != f.default]
         return f"{type(thing).__name__}({', '.join(f'{f.name}={getattr(thing, f.name)!r}' for f in given)})"
     if isinstance(thing, nn.Module):
-        return f"torch {' '.join(str(thing).split())}"
+        return f"torch {module_in_python(thing)}"
     return getattr(thing, "__name__", type(thing).__name__)
+
+
+def module_in_python(module: nn.Module) -> str:
+    """How torch shows a module; one that shows none of its options, as a loss, with those that are not the defaults."""
+    shown = " ".join(str(module).split())
+    if not shown.endswith("()") or not type(module).__module__.startswith("torch.nn"):
+        return shown
+    options = []
+    for name, parameter in inspect.signature(type(module)).parameters.items():
+        value = getattr(module, name, parameter.default)
+        if isinstance(value, torch.Tensor):
+            options.append(f"{name}=torch.tensor({value.tolist()})")
+        elif isinstance(value, (bool, int, float, str)) and value != parameter.default:
+            options.append(f"{name}={value!r}")
+    return f"{shown[:-1]}{', '.join(options)})"
 
 
 def require_reference(kind: str, ours: Any, reference: Any) -> None:
     """UsageError for a class where an instance belongs, and for a reference that cannot be called."""
     if isinstance(ours, type) and not issubclass(ours, torch.optim.Optimizer):
         raise UsageError(f"check takes an instance of {kind}, got the class {ours.__name__}: write {ours.__name__}(…)")
+    if isinstance(reference, type) and kind == "a schedule":
+        raise UsageError(
+            "the torch reference of a schedule must be a function of an optimizer, got the class "
+            f"{reference.__name__}: write lambda optimizer: {reference.__name__}(optimizer)"
+        )
     if isinstance(reference, type) and kind != "an update rule":
         raise UsageError(
             f"the torch reference must be an instance, got the class {reference.__name__}: "
@@ -59,7 +79,10 @@ def hyperparameters(ours: Any, reference: type) -> dict[str, Any]:
 
     The fields of a dataclass, or public numbers of a plain class or its instance; beta1 and beta2 together are betas.
     """
-    if dataclasses.is_dataclass(ours):
+    if isinstance(ours, type) and issubclass(ours, torch.optim.Optimizer):
+        kind: Any = ours
+        options = dict(kind([torch.zeros(1, requires_grad=True)], lr=0.1).defaults)
+    elif dataclasses.is_dataclass(ours):
         options = {f.name: getattr(ours, f.name) for f in dataclasses.fields(ours)}
     else:
         names = [n for n in (*dir(type(ours)), *getattr(ours, "__dict__", {})) if not n.startswith("_")]

@@ -31,7 +31,7 @@ def rule_inputs(
         if draws.is_shape(spec):
             draws.require_room((steps, *spec), "a gradient a step")
 
-    def arrays_of(rng: np.random.Generator) -> Arrays:
+    def arrays_of(rng: np.random.Generator, rate: float) -> Arrays:
         start = [draws.draw_floats(spec, rng, dtype, what=THETA) for spec in specs]
         if layout is None and start[0].ndim != 1:
             raise UsageError(
@@ -40,9 +40,14 @@ def rule_inputs(
             )
         flat = np.concatenate([value.ravel() for value in start])
         grads = draws.away_from_zero(rng, (steps, flat.size)).astype(dtype)
-        return {THETA: flat, GRADS: grads, LEARNING_RATE: learning_rate}
+        return {THETA: flat, GRADS: grads, LEARNING_RATE: rate}
 
-    found = [Draw(f"draw {i + 1}", arrays_of(np.random.default_rng([seed, i])), Kind.PLAIN) for i in range(2)]
+    # a rule may have a rate of its own
+    rates = {"draw 1": learning_rate, "draw 2": learning_rate, "half the rate": learning_rate / 2}
+    found = [
+        Draw(label, arrays_of(np.random.default_rng([seed, i]), rate), Kind.PLAIN)
+        for i, (label, rate) in enumerate(rates.items())
+    ]
     return Drawn(TrajectorySides(rule, optimizer_factory(ours, reference), layout), found)
 
 

@@ -87,7 +87,7 @@ def check_schedule(
     `base` is the optimizer's learning rate; `metrics` is what a scheduler such as ReduceLROnPlateau is fed with.
     """
     count = DEFAULT_STEPS if steps is None else steps
-    fed = list(metrics) if metrics is not None else _metrics(count)
+    fed = _metrics(count) if metrics is None else _numbers(metrics)
     if len(fed) < count:
         raise UsageError(
             f"metrics must have a number for each of {count} steps, got {len(fed)}: give as many, or steps="
@@ -96,7 +96,7 @@ def check_schedule(
     problem = _not_a_schedule(ours, count if steps is not None else 1)
     if problem:
         return Report(name, (Finding("learning rate", mismatched(problem, count), "step 0", count),))
-    start, said = _base_rate(schedule, ours, make) if base is None else (base, "")
+    start, said = _base_rate(schedule, ours, make) if base is None else (base, ())
     optimizer, scheduler = _made(make, start)
     judge_of_rate = RateJudge(ours, varies=True)
     verdicts: list[Verdict] = []
@@ -108,7 +108,10 @@ def check_schedule(
         try:
             scheduler.step(fed[step]) if _wants_a_metric(scheduler) else scheduler.step()
         except Exception as error:
-            if steps is None:  # it has no more
+            if steps is None and step > 0 and isinstance(error, (ValueError, IndexError)):
+                kind = type(error).__name__
+                ended = f"torch's scheduler ended after {step + 1} steps ({kind}): more were not compared"
+                said = (*said, ended)
                 break
             raise UsageError(
                 f"the torch reference must make a scheduler that takes {count} steps, but after {step + 1} it raised "
@@ -116,8 +119,16 @@ def check_schedule(
             ) from error
     differing = [k for k, verdict in enumerate(verdicts) if not verdict.agrees]
     at = differing[0] if differing else int(np.argmax([verdict.fraction for verdict in verdicts]))
-    found = Finding("learning rate", verdicts[at], f"step {at}", len(verdicts))
-    return Report(name, (found,), notes=(said,) if said else ())
+    where = f"{len(differing)} of {len(verdicts)} steps, the first of them {at}" if differing else ""
+    found = Finding("learning rate", verdicts[at], f"step {at}", len(verdicts), elements=where)
+    return Report(name, (found,), notes=said)
+
+
+def _numbers(metrics: Any) -> list[float]:
+    try:
+        return [float(m) for m in metrics]
+    except (TypeError, ValueError):
+        raise UsageError(f"metrics must be a sequence of numbers, got {metrics!r}: give one number a step") from None
 
 
 class _Fed:
@@ -155,13 +166,13 @@ def _metrics(steps: int) -> list[float]:
     return found[:steps]
 
 
-def _base_rate(schedule: Any, ours: Callable[..., Any], make: Callable[..., Any]) -> tuple[float, str]:
+def _base_rate(schedule: Any, ours: Callable[..., Any], make: Callable[..., Any]) -> tuple[float, tuple[str, ...]]:
     """The learning rate of torch's optimizer where it is not given, and what is to be said of it.
 
     It is the schedule's own, or that of which torch makes the schedule's first one. UsageError where that is 0.
     """
     if own := getattr(schedule, "learning_rate", None):
-        return float(own), ""
+        return float(own), ()
     first = float(ours(0))
     optimizer, _ = _made(make, 1.0)
     share = float(optimizer.param_groups[0]["lr"])
@@ -170,10 +181,10 @@ def _base_rate(schedule: Any, ours: Callable[..., Any], make: Callable[..., Any]
             "the base learning rate must be known where the first one is 0, which every one gives: give learning_rate="
         )
     if share == 1:
-        return first, ""
+        return first, ()
     return first / share, (
         f"torch starts at {share:.6g} of the base rate, which was taken to be {first / share:.6g}, so that the "
-        "first step agrees: learning_rate= says another"
+        "first step agrees: learning_rate= says another",
     )
 
 

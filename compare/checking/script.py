@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from handgrad.compare.checking.references import module_in_python
 from handgrad.compare.checking.source import text_of
 from handgrad.compare.judge.derivations import Stateful
 
@@ -95,7 +96,7 @@ def _module_of_torch(thing: nn.Module, brief: bool) -> Named | None:
         shown = f"torch.nn.Sequential({', '.join(named.expression for named in known)})"
         return _with(shown, known) if len(known) == len(inside) else None
     if kind.__module__.startswith("torch.nn"):
-        shown = f"torch.nn.{_one_line(repr(thing))}"
+        shown = f"torch.nn.{module_in_python(thing)}"
         return Named(shown) if _is_python(shown) else None
     # with which arguments a class of one's own was made, its instance does not tell
     return None if inspect.signature(kind).parameters else _imported(kind, f"{kind.__name__}()", brief)

@@ -61,15 +61,18 @@ class _Arguments:
 
     def call(self) -> list[str]:
         """The arguments by keyword."""
-        call = [f"{k}={self.values[k]}" for k in (X, DY, OUTPUT, TARGET) if k in self.values and not self._by_name(k)]
+        upstream = {names.part_of_upstream(k): v for k, v in self.values.items() if names.is_upstream(k)}
+        alone = list(upstream) == [""]
+        shown = (X, DY, OUTPUT, TARGET) if alone else (X, OUTPUT, TARGET)
+        call = [f"{k}={self.values[k]}" for k in shown if k in self.values and not self._by_name(k)]
         inputs = {names.input_symbol(k): v for k, v in self._ordered() if self._by_name(k)}
         params = {
             names.input_symbol(k): v
             for k, v in self.values.items()
             if not self._by_name(k) and k not in (X, DY, OUTPUT, TARGET) and not names.is_upstream(k)
         }
-        upstream = {names.part_of_upstream(k): v for k, v in self.values.items() if names.is_upstream(k) and k != DY}
-        for keyword, entries in (("inputs", inputs), ("params", params), ("dy", upstream)):
+        by_part = {} if alone else {part or OUTPUT: v for part, v in upstream.items()}
+        for keyword, entries in (("inputs", inputs), ("params", params), ("dy", by_part)):
             if entries:
                 body = ", ".join(f"{name!r}: {value}" for name, value in entries.items())
                 self.lines.append(f"{keyword} = {{{body}}}")

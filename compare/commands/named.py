@@ -6,6 +6,7 @@ import argparse
 import ast
 import functools
 import importlib
+import inspect
 import re
 import sys
 from difflib import get_close_matches
@@ -73,9 +74,18 @@ def _ours(text: str) -> Any:
         return tuple(things)
     (thing,) = things
     is_function = callable(thing) and not any(hasattr(thing, method) for method in ("forward", "update"))
-    if isinstance(thing, type) or is_function:
+    if isinstance(thing, type) or (is_function and not _takes_arguments(thing)):
         return _made(text, thing)
     return thing
+
+
+def _takes_arguments(function: Any) -> bool:
+    """Whether a function cannot be called without arguments: it is a derivation itself, and makes none."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def _made(text: str, make: Any) -> Any:
@@ -147,6 +157,8 @@ def _imported(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as problem:
+        if name.endswith(".py"):
+            raise UsageError(f"a module is named without .py, got {name}: write {name.removesuffix('.py')}") from None
         if problem.name is None or not (name == problem.name or name.startswith(f"{problem.name}.")):
             raise UsageError(f"{name} must import, but it raises {_words(problem)}: install what it needs") from None
         raise UsageError(

@@ -65,8 +65,9 @@ class Verdict(NamedTuple):
         if self.problem:
             return self.problem
         allowed = "0" if self.no_rounding else f"{self.allowed:.3g}"
+        place = f"[{', '.join(map(str, self.at))}] " if self.at else ""
         return (
-            f"[{', '.join(map(str, self.at))}] manual {self.manual!r}, torch {self.torch!r}, "
+            f"{place}manual {self.manual!r}, torch {self.torch!r}, "
             f"|Δ| {abs(self.manual - self.torch):.3g}, allowed {allowed} ({self.rule}); "
             f"differs in {where or f'{self.beyond:,} of {self.size:,} elements'}"
         )

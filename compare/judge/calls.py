@@ -32,6 +32,7 @@ class CallSides:
     arguments: tuple[str, ...]  # what is given by position, in order; the other inputs are parameters, given by name
     structure: Structure = ONE_ARRAY  # of what the reference returns
     complex_names: frozenset[str] = frozenset()  # inputs and outputs
+    whole: frozenset[str] = frozenset()  # outputs of integers or booleans, which are compared as numbers
     copies: bool = False  # whether the derivation, which writes into what it is given, gets copies
 
     def manual(self, inputs: Arrays) -> Arrays:
@@ -54,6 +55,7 @@ class CallSides:
         outputs = torch_outputs(self.reference, given, self.state)
         require_unchanged({k: _as_real(v) for k, v in tensors.items()}, self._by_name(inputs))
         found = {name: as_array(_as_real(y.detach())) for name, y in outputs.items()}
+        found |= {name: found[name].astype(np.float64) for name in self.whole if name in found}
         upstream = self.upstream_tensors(inputs, outputs)
         if not upstream:
             return found
@@ -113,6 +115,8 @@ class CallSides:
         return np.ascontiguousarray(value).view(COMPLEX[value.dtype])[..., 0]
 
     def _from_manual(self, name: str, value: Any) -> Any:
+        if name in self.whole and getattr(getattr(value, "dtype", None), "kind", "") in "biu":
+            return np.asarray(value).astype(np.float64)
         if name not in self.complex_names or getattr(getattr(value, "dtype", None), "kind", "") not in "fc":
             return value
         value = np.asarray(value)

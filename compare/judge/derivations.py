@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.structure import NO_CACHE, Structure, split
 
@@ -110,23 +112,36 @@ class Stateful:
     backward: str = "backward"
 
     @property
+    def paths(self) -> dict[str, str]:
+        """The path of every parameter by its name: the last part of the path, or all of it where two end alike."""
+        last = [path.rpartition(".")[2] for path in self.gradients]
+        names = last if len(set(last)) == len(last) else [path.replace(".", "_") for path in self.gradients]
+        return dict(zip(names, self.gradients, strict=True))
+
+    @property
     def kind(self) -> str:
         """What the factory makes, as reports name it."""
-        return type(self.factory()).__name__
+        try:
+            return type(self.factory()).__name__
+        except Exception as problem:
+            raise UsageError(
+                f"the layer must be made by its function, but that raises {type(problem).__name__}: {problem}: mend it"
+            ) from problem
 
     def run(self, structure: Structure, given: Given, upstream: Upstream | None) -> tuple[Any, dict[str, Any]]:
         thing = self.factory()
+        paths = self.paths
         for name, value in given.parameters.items():
-            _assign(thing, name, value)
+            _assign(thing, paths.get(name, name), value)
         outputs = _method(thing, self.forward)(*given.positional)
-        state = {name: look_up(thing, name) for name in self.state}
         found: dict[str, Any] = {}
         if upstream is not None:
             main = dict(structure.parts).get("output", structure) if self.state else structure
             backward = _method(thing, self.backward)
             first = _upstream_arguments(backward, main, _of_the_main_output(upstream, self.state), 0, {})
             found = by_name(backward(*first), given._replace(parameters={}))
-            found |= {name: look_up(thing, gradient) for name, gradient in self.gradients.items()}
+            found |= {name: look_up(thing, self.gradients[path]) for name, path in paths.items()}
+        state = {name: look_up(thing, name) for name in self.state}  # which backward must leave as it is
         return ({"output": outputs, **state} if self.state else outputs), found
 
 
@@ -150,7 +165,8 @@ def stateful(
     `factory` makes it anew for each evaluation; its parameters are set to the drawn ones before `forward`, and its
     gradients read after `backward`. `state` names what `forward` changes, such as running statistics: it is compared
     with the buffers of the same names of a module, or with what the reference returns besides: {"output": y,
-    "running_mean": m}. An attribute may lie deeper: "cell.W", or "params.W" for an entry of a dictionary.
+    "running_mean": m}. An attribute may lie deeper: "cell.W", or "params.W" for an entry of a dictionary; the reference
+    and the report call it W, or params_W where another parameter ends alike.
     """
     if not callable(factory) or (hasattr(factory, backward) and not isinstance(factory, type)):
         kind = type(factory).__name__
@@ -200,6 +216,10 @@ def _upstream_arguments(
     except (TypeError, ValueError):
         return upstream.each
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if structure.mapping and (named_so := [p.name for p in positional if p.name in upstream.structured]):
+        each = {k: v for k, v in upstream.structured.items() if v is not None}
+        if set(named_so) == set(each):  # it calls its arguments as the outputs are called
+            return tuple(each[name] for name in named_so)
     needed = sum(p.default is p.empty for p in positional)
     open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     takes = range(needed, 10**6 if open_ended else len(positional) + 1)
@@ -241,11 +261,37 @@ def _step(thing: Any, key: str) -> Any:
 
 
 def _assign(thing: Any, path: str, value: Any) -> None:
+    """Put a value where the path leads, and wherever else the object holds the same array.
+
+    A layer may have a name of its own for a parameter that stands in a dictionary of the network.
+    """
     where, _, key = path.rpartition(".")
-    owner = look_up(thing, where) if where else thing
+    before = look_up(thing, path)
+    _put(look_up(thing, where) if where else thing, key, value)
+    if isinstance(before, np.ndarray):
+        _exchange(thing, before, value, set())
+
+
+def _put(owner: Any, key: Any, value: Any) -> None:
     if isinstance(owner, list):
         owner[int(key)] = value
     elif isinstance(owner, dict):
         owner[key] = value
     else:
         setattr(owner, key, value)
+
+
+def _exchange(thing: Any, before: np.ndarray, value: Any, seen: set[int]) -> None:
+    """The value in the place of the array in all that the object holds."""
+    if id(thing) in seen or isinstance(thing, (type, np.ndarray, str, bytes)):
+        return
+    seen.add(id(thing))
+    if isinstance(thing, (list, tuple)):
+        held: Any = dict(enumerate(thing))
+    else:
+        held = thing if isinstance(thing, dict) else getattr(thing, "__dict__", {})
+    for key, item in list(held.items()):
+        if item is before and not isinstance(thing, tuple):
+            _put(thing, key, value)
+        else:
+            _exchange(item, before, value, seen)

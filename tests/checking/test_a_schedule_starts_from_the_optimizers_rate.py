@@ -88,3 +88,19 @@ def test_a_scheduler_that_wants_a_metric_is_fed() -> None:
 def test_too_few_metrics_are_refused() -> None:
     with pytest.raises(UsageError, match="metrics must have a number for each of 100 steps, got 3"):
         check(plateau(5), lambda o: lr_scheduler.ReduceLROnPlateau(o), metrics=[1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("reference", [lambda o: 5, lambda o: lr_scheduler.LambdaLR(o, lambda k: {0: 1.0}[k])])
+def test_what_is_no_scheduler_is_refused(reference: Any) -> None:
+    with pytest.raises(UsageError, match="must make a scheduler that takes 100 steps"):
+        check(lambda k: 0.1 * 0.5**k, reference, learning_rate=0.1)
+
+
+def test_a_scheduler_that_ends_is_said_to() -> None:
+    report = check(*RIGHT["as many steps as torch has"][:2])
+    assert "torch's scheduler ended after 20 steps" in str(report)
+
+
+def test_a_class_is_refused_with_the_function_that_is_meant() -> None:
+    with pytest.raises(UsageError, match=r"write lambda optimizer: ReduceLROnPlateau\(optimizer\)"):
+        check(plateau(5), lr_scheduler.ReduceLROnPlateau, learning_rate=0.1)

@@ -71,3 +71,48 @@ def test_constants_are_those_that_are_compared_with() -> None:
     ours = Functions(lambda x: np.where(x > limit, x, 1000.0 * x), lambda dy, x: dy)
     sides = CallSides(ours, lambda x: functional.threshold(x * 500.0, -40.0, 0.0), ("x",))
     assert constants_of(sides, {"x": np.ones((2, 2))}) == [21.0, 40.0]
+
+
+def test_a_steep_function_does_not_jump() -> None:
+    """Between two constants the slope is no jump, however steep it is elsewhere."""
+
+    def forward(x: Any) -> Any:
+        return np.clip(x, -4000, 4000) * np.clip(x, -8, 8) / x**4 * (1 + 3e-9)
+
+    def reference(x: Any) -> Any:
+        return x.clamp(-4000, 4000) * x.clamp(-8, 8) / x**4
+
+    ours = (forward, lambda dy, x: dy * -2 * x**-3.0)
+    report = check(ours, reference, x=lambda rng: rng.uniform(1, 2, (4, 8)), raises=False)
+    assert "output" in {f.tensor for f in report.findings if not f.agrees}
+
+
+def digamma(x: Any) -> Any:
+    """By recurrence and its asymptotic series (Abramowitz and Stegun 6.3.18)."""
+    s = 0 * x
+    for _ in range(12):
+        s, x = s - 1 / x, x + 1
+    y = 1 / (x * x)
+    series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * 691 / 32760)))))
+    return s + np.log(x) - 1 / (2 * x) - series
+
+
+def trigamma(x: Any) -> Any:
+    """By recurrence and its asymptotic series (Abramowitz and Stegun 6.4.12)."""
+    s = 0 * x
+    for _ in range(12):
+        s, x = s + 1 / (x * x), x + 1
+    y = 1 / (x * x)
+    return (
+        s + 1 / x + y / 2 + y / x * (1 / 6 - y * (1 / 30 - y * (1 / 42 - y * (1 / 30 - y * (5 / 66 - y * 691 / 2730)))))
+    )
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-9])
+def test_a_gradient_that_is_more_exact_than_torchs_agrees(off: float) -> None:
+    """Torch's trigamma is good to nine digits; the numerical derivative says which side is off."""
+    ours = (digamma, lambda dy, x: dy * trigamma(x) * (1 + off))
+    report = check(ours, torch.digamma, x=lambda rng: rng.uniform(0.5, 5, (4, 3)), raises=False)
+    assert report.agrees == (off == 0), str(report)
+    if not off:
+        assert "torch's gradient is the less exact one" in str(report)

@@ -268,3 +268,22 @@ def test_modules_in_a_row_are_written_as_python() -> None:
     with pytest.raises(CheckFailed) as caught:
         check((lambda x: np.tanh(np.tanh(x)), lambda dy, x: dy), nn.Sequential(nn.Tanh(), nn.Tanh()), x=(2, 3))
     assert "torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Tanh())" in caught.value.report.reproducer
+
+
+@pytest.mark.parametrize(
+    ("reference", "options"),
+    [
+        (nn.CrossEntropyLoss(label_smoothing=0.125), "(label_smoothing=0.125)"),
+        (nn.CrossEntropyLoss(reduction="sum"), "(reduction='sum')"),
+        (nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 0.5])), "(weight=torch.tensor([1.0, 2.0, 0.5]))"),
+    ],
+)
+def test_a_loss_is_shown_with_its_options(reference: nn.Module, options: str) -> None:
+    """Torch shows none of them, and without them the script would show nothing, or something else."""
+    with pytest.raises(CheckFailed) as caught:
+        check(manual.SoftmaxCrossEntropy(), reference, output=(4, 3), target="class")
+    report = caught.value.report
+    assert report.name.endswith(f"CrossEntropyLoss{options}")
+    assert f"torch.nn.CrossEntropyLoss{options}" in report.reproducer
+    with pytest.raises(CheckFailed):
+        exec(report.reproducer, {})

@@ -60,3 +60,33 @@ def test_a_loss_of_several_arguments_is_judged() -> None:
 def test_a_function_that_returns_no_gradient_is_refused() -> None:
     with pytest.raises(UsageError, match=r"a loss that is one function must return \(J, gradient\), got float64"):
         check(lambda o, t: squares(o, t).sum(), functional.mse_loss, output=(4, 3), target=(4, 3))
+
+
+class OwnRate:
+    def init(self, theta: Any) -> Any:
+        return {}
+
+    def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> Any:
+        return theta - 0.01 * grad, state
+
+
+def test_a_rule_that_ignores_the_learning_rate_is_found() -> None:
+    report = check(OwnRate(), torch.optim.SGD, theta=(8,), raises=False)
+    assert not report.agrees
+    assert {f.draw for f in report.findings if not f.agrees} == {"half the rate"}
+
+
+def test_the_cause_in_a_rule_over_tensors_is_named() -> None:
+    def plain(parameters: Any, lr: float) -> Any:
+        return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+
+    report = check(Momentum(mu=0.8, decay=0.0), plain, theta=SHAPES, steps=3, raises=False)
+    assert any("0.8" in cause for cause in report.causes), str(report)
+
+
+def test_hyperparameters_of_an_optimizer_in_torch_reach_the_reference() -> None:
+    class Mine(torch.optim.SGD):
+        def __init__(self, params: Any, lr: float, momentum: float = 0.9) -> None:
+            super().__init__(params, lr=lr, momentum=momentum)
+
+    assert "momentum=0.9" in check(Mine, torch.optim.SGD, theta=(8,)).name

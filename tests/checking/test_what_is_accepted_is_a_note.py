@@ -63,7 +63,12 @@ def test_another_factor_is_not_accepted() -> None:
     assert {f.tensor for f in report.findings if not f.agrees} == {"loss gradient"}
 
 
-@pytest.mark.parametrize("name", ["anything", "factor x", "factor 0", 3])
+@pytest.mark.parametrize("name", ["anything", "factor x", "factor 0", "factor 1e400", 3])
 def test_an_unknown_name_is_refused(name: Any) -> None:
     with pytest.raises(UsageError, match="accept must name"):
         check(relu(0.0), nn.ReLU(), x=(4, 8), accept=[name])
+
+
+@pytest.mark.parametrize("slope", [7.0, float("nan")])
+def test_what_is_no_subgradient_is_not_accepted_as_one(slope: float) -> None:
+    assert not check(relu(slope), nn.ReLU(), x=(4, 8), accept={"subgradient at 0"}, raises=False).agrees

@@ -232,7 +232,7 @@ FUNCTIONS: dict[str, Form] = {
     "state in dictionaries, other names": Form(
         stateful(Nested, {"params.g": "grads.g"}, forward="__call__", backward="back"),
         stateful(lambda: Nested(wrong=True), {"params.g": "grads.g"}, forward="__call__", backward="back"),
-        lambda x, **params: x * params["params.g"],
+        lambda x, g: x * g,
         "input gradient",
         {"inputs": {"x": ("n", 4)}},
     ),
