@@ -49,7 +49,7 @@ def casts_inside(sides: Sides, inputs: Arrays) -> bool:
 
 def without_casts(sides: Sides) -> Sides:
     """The same two sides, their reference without its casts to a lower precision."""
-    reference = sides.module if isinstance(sides, LossSides) else getattr(sides, "reference", None)
+    reference: Any = sides.module if isinstance(sides, LossSides) else getattr(sides, "reference", None)
 
     def wide(*arguments: Any, **params: Any) -> Any:
         with Casts(kept=True):
