@@ -12,7 +12,6 @@ import numpy as np
 
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.torch_internals import DispatchMode, arguments, operation_name
-from handgrad.compare.judge.names import is_upstream
 from handgrad.compare.judge.sides import Arrays, Sides, bounded, is_float
 from handgrad.compare.rounding.bounded import Precision
 from handgrad.compare.rounding.thresholds import thresholds
@@ -24,7 +23,6 @@ CUTS = {
 }  # fmt: skip
 NUMBERS = ("number", "Scalar", "float")
 BESIDE = (0.5, 0.875, 1.125, 2.0)  # times a constant: on both sides of it, and of it where a factor 2 comes first
-NEAR = 2.0**-48  # of a constant: next to it, and yet another number
 LARGEST = 2.0**13  # constants beyond this are stand-ins for infinity
 
 
@@ -76,36 +74,3 @@ def on_both_sides(rng: np.random.Generator, numbers: np.ndarray, constants: Iter
     spread = rng.permutation(np.resize(values, max(len(place), len(values))))[: len(place)]
     found.flat[place] = spread * (1 + rng.uniform(-0.03, 0.03, len(place)))
     return found
-
-
-def _difference_at(sides: Sides, inputs: Arrays, name: str, constant: float, away: float) -> np.ndarray:
-    """How far torch's result differs between numbers next to a constant, put for all beyond half of it."""
-    beside = []
-    for share in (1 - away, 1 + away):
-        moved = {
-            k: np.where(np.abs(v) > constant / 2, np.sign(v) * constant * share, v).astype(v.dtype)
-            if is_float(v) and not is_upstream(k)
-            else v
-            for k, v in inputs.items()
-        }
-        beside.append(np.asarray(sides.torch(moved)[name]))
-    return np.abs(beside[0] - beside[1])
-
-
-def within_jumps(sides: Sides, inputs: Arrays, name: str, difference: np.ndarray) -> np.ndarray | None:
-    """How far torch's result `name` jumps at the constants that it compares with, where that explains a difference.
-
-    softplus is x beyond 20, which is off by log(1 + e⁻²⁰) = 2·10⁻⁹ there and by less further out: a formula that has
-    no such cut is the more exact one. A jump is measured on torch alone, between the numbers next to a constant, and
-    counts only as far as it is below √u of the result, half of the digits: a step that is meant is none.
-    """
-    here = np.asarray(sides.torch(inputs)[name])
-    constants = constants_of(sides, inputs)
-    candidates = {*constants, *(a / b for a in constants for b in constants)}
-    room = np.zeros(here.shape)
-    for c in candidates:
-        jump, further = (_difference_at(sides, inputs, name, c, away) for away in (NEAR, 2 * NEAR))
-        size = np.sqrt(np.finfo(here.dtype).eps) * np.abs(here)
-        # a step that is meant is none, nor is a slope, which doubles with the distance
-        room = np.maximum(room, np.where((jump > size) | (further > 1.5 * jump), 0, jump))
-    return room if (difference <= room).all() else None

@@ -56,9 +56,14 @@ class Question(NamedTuple):
 
     @property
     def asked(self) -> list[Evaluation]:
-        """The same, the worst one first."""
-        _, worst = self.worst
-        return [worst, *(e for _, e in self.seen if e is not worst)]
+        """The same, the worst one first; those beyond the constants only where nothing else differs.
+
+        There functions saturate, and torch's own are approximations: causes are told apart better elsewhere.
+        """
+        near = [item for item in self.seen if item[0].kind is not Kind.BEYOND]
+        seen = near if any(not e.verdict.agrees for _, e in near) else self.seen
+        worst = max(seen, key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))[1]
+        return [worst, *(e for _, e in seen if e is not worst)]
 
     @property
     def worst(self) -> tuple[Draw, Evaluation]:
@@ -185,7 +190,7 @@ class Search:
         """The causes and lines of a difference; `asked` are evaluations of the tensor, the one to show first."""
         name = question.finding.tensor
         cut = asked[0] is not question.asked[0]
-        at = None if cut else question.finding.verdict.at
+        at = question.finding.verdict.at if asked[0] is question.worst[1] else None
         where = [_on_a_cut(asked[0].case)] if cut and asked[0].case is not None else []
         diagnosis, lines = Diagnosis(), list[str]()
         # Code that has a size of the given shape written into it has another fault at other sizes.

@@ -109,6 +109,14 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
             verdict, error = two_precision.arbitrated(
                 Bounded(value, bound, precision), torch, partial(arbiter.widened, name)
             )
+            if verdict.looseness > np.sqrt(precision.unit) and np.any(torch):  # then the next way may tell more
+                also = partial(arbiter.kept_in_float32, name)
+                tolerance = arbiter.tolerances.get(name)
+                if tolerance is not None:
+                    second = two_precision.unfollowed(value, torch, plus(tolerance, lost), precision, also)
+                    if second[0].looseness < verdict.looseness:
+                        why = f"the rounding bound is {verdict.looseness:.0e} of the largest number"
+                        verdict, error = second
         if narrow is not None and not verdict.agrees and not verdict.problem and not rounds_nowhere:
             ratio = narrow.unit / precision.unit
             verdict, error, alone = of_fewer_digits(

@@ -87,7 +87,7 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
 
 def _evaluated(sides: Sides, draw: Draw) -> Evaluations:
     """What became of a draw; where torch is the less exact side, the two agree."""
-    return with_the_less_exact_side(sides, draw, evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC))
+    return with_the_less_exact_side(sides, evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC))
 
 
 def _forward_differs(found: Evaluations) -> bool:

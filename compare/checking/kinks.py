@@ -17,6 +17,7 @@ from handgrad.compare.checking.accept import TIES, subgradient_name
 from handgrad.compare.checking.draws import away_from_zero
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.judge.calls import CallSides
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.names import (
     DY,
@@ -114,7 +115,7 @@ class Place(NamedTuple):
 def places(sides: Sides, case: Case) -> list[Place]:
     """The kinks that explain all of a difference; none where a part of it lies where the function is smooth."""
     wrt = differentiated(case.output)
-    if wrt is None or case.manual.shape != case.torch.shape:
+    if wrt is None or not _is_argument(sides, wrt) or case.manual.shape != case.torch.shape:
         return []
     if case.manual.shape != np.shape(case.inputs[wrt]):
         return []
@@ -143,6 +144,13 @@ def places(sides: Sides, case: Case) -> list[Place]:
             return []
         found.setdefault(place.where, place)
     return list(found.values())
+
+
+def _is_argument(sides: Sides, name: str) -> bool:
+    """Whether an input is an argument, and no parameter, whose numbers are nowhere special."""
+    if isinstance(sides, CallSides):
+        return input_symbol(name) in sides.arguments
+    return name in (X, OUTPUT)
 
 
 def jumps(case: Case) -> list[Cause]:

@@ -18,7 +18,7 @@ from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
 from handgrad.compare.judge.translated import on_bounds
-from handgrad.compare.judge.two_precision import DRAWS, UNIT_RATIO, in_double
+from handgrad.compare.judge.two_precision import DRAWS, UNIT_RATIO, in_double, tolerance
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 MANY = 2**7  # of so many numbers moved at random none moves so many times further the next time
@@ -38,6 +38,15 @@ class Arbiter:
     def as_it_is(self) -> Arrays:
         """Torch's results once more: those that are judged may come of a step that is not what it should be."""
         return self.sides.torch(self.inputs)
+
+    @cached_property
+    def tolerances(self) -> Arrays:
+        """The two-precision tolerances; nothing where one side does not run in float32."""
+        try:
+            return tolerance(self.sides, self.inputs)
+        except Exception as error:
+            swallowed(error, "the two-precision tolerance")
+            return {}
 
     @cached_property
     def in_float64(self) -> Arrays:

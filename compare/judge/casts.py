@@ -1,7 +1,8 @@
-"""What the reference keeps in a lower precision than its tensors: casts inside, and buffers that were made in float32.
+"""Where the reference is less exact than its tensors: casts inside, buffers made in float32, torch's softplus.
 
 A reference that computes a mean of float64 numbers in float32 is off by a float32 rounding, and so is one whose buffer
-holds 0.1 in float32. Run without them, it shows what it would have given.
+holds 0.1 in float32. Torch's softplus is x beyond a threshold, off by log(1 + e⁻²⁰) = 2·10⁻⁹ there. Run without these,
+the reference shows what it would have given.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from handgrad.compare.foundation.torch_internals import DispatchMode, tree_leaves
+from handgrad.compare.foundation.torch_internals import DispatchMode, operation_name, tree_leaves
 from handgrad.compare.judge.calls import CallSides, call_reference
 from handgrad.compare.judge.derivations import Given
 from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
@@ -23,12 +24,24 @@ from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
 LOWER = (torch.float32, torch.float16, torch.bfloat16)
 
 
+def _softplus(x: torch.Tensor, beta: float = 1, threshold: float = 20) -> torch.Tensor:
+    """log(1 + e^βx) / β, for every x."""
+    return x.clamp(min=0) + torch.log1p(torch.exp(-(beta * x).abs())) / beta
+
+
+def _softplus_backward(g: torch.Tensor, x: torch.Tensor, beta: float, threshold: float) -> torch.Tensor:
+    return g * torch.sigmoid(beta * x)
+
+
+EXACT = {"softplus": _softplus, "softplus_backward": _softplus_backward}
+
+
 class Casts(DispatchMode):  # type: ignore[no-untyped-call]
-    """Notices tensors of float64 that are cast to a lower precision; `kept`, it leaves them as they are."""
+    """Notices where a reference is less exact than its float64 tensors; `kept`, it is as exact as they are."""
 
     def __init__(self, kept: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.kept, self.seen = kept, False
+        self.kept, self.seen, self.approximates = kept, False, False
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -37,6 +50,10 @@ class Casts(DispatchMode):  # type: ignore[no-untyped-call]
             self.seen = True
             if self.kept:
                 kwargs["dtype"] = torch.float64
+        exact = EXACT.get(operation_name(op)) if wide else None
+        if exact is not None:
+            self.approximates = True
+            return exact(*args, **kwargs) if self.kept else op(*args, **kwargs)
         return op(*args, **kwargs)
 
 
@@ -61,10 +78,10 @@ def without_casts(sides: Sides) -> Sides:
 
 
 def in_full_precision(sides: Sides, inputs: Arrays) -> Iterator[Arrays]:
-    """Torch's results without casts to a lower precision, and with the numbers that its float32 buffers stand for."""
+    """Torch's results without what is less exact, and with the numbers that its float32 buffers stand for."""
     with Casts(kept=True) as mode:
         found = sides.torch(inputs)
-    if mode.seen:
+    if mode.seen or mode.approximates:
         yield found
     meant = _with_buffers_as_meant(sides)
     if meant is not None:
