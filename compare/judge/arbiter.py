@@ -18,7 +18,7 @@ from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
 from handgrad.compare.judge.translated import on_bounds
-from handgrad.compare.judge.two_precision import DRAWS, UNIT_RATIO, in_double, tolerance
+from handgrad.compare.judge.two_precision import DRAWS, UNIT_RATIO, in_double, neighbours, tolerance
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 MANY = 2**7  # of so many numbers moved at random none moves so many times further the next time
@@ -41,12 +41,24 @@ class Arbiter:
 
     @cached_property
     def tolerances(self) -> Arrays:
-        """The two-precision tolerances; nothing where one side does not run in float32."""
+        """The two-precision tolerances of results that float32 can tell something of.
+
+        They are taken at inputs that float32 holds. Where torch's result is another one there, by more than half of the
+        digits of float32, or too small for it, they say nothing of this one; nor where one side does not run in it.
+        """
         try:
-            return tolerance(self.sides, self.inputs)
+            allowed = tolerance(self.sides, self.inputs)
+            near = self.sides.torch(in_double(next(neighbours(self.inputs))))
         except Exception as error:
             swallowed(error, "the two-precision tolerance")
             return {}
+        single, found = Precision.of(np.float32), {}
+        for name, y in self.as_it_is.items():
+            largest = _largest(y) if is_float(y) else 0.0
+            apart = _largest(near[name] - y) if np.shape(near.get(name)) == np.shape(y) else np.inf
+            if name in allowed and largest > single.tiny and apart <= np.sqrt(single.unit) * largest:
+                found[name] = allowed[name]
+        return found
 
     @cached_property
     def in_float64(self) -> Arrays:

@@ -132,7 +132,10 @@ def test_what_is_not_given_is_left_to_check() -> None:
             "my_layers:number --reference torch.tanh",
             "(forward, backward) of functions, or stateful(…), got int",
         ),
-        ("my_layers:needs --reference torch.tanh", "my_layers:needs is called without arguments, but that raises Type"),
+        (
+            "my_layers:needs --reference torch.tanh",
+            "one function alone, which returns (J, gradients), must have a single",
+        ),
         ("my_layers:pair --reference torch.tanhh", "torch must have a tanhh, but it has none: it has tanh"),
         ("my_layers:pair --reference torch.pi", "--reference must be a function or a class, got the float '3.14"),
         ("my_layers:pair --reference tanh()", "--reference must be a dotted name such as torch.nn.functional.gelu, go"),

@@ -118,7 +118,7 @@ def test_a_search_that_stops_early_says_so() -> None:
         return dy * np.cosh(x) * np.cos(np.arange(x.size).reshape(x.shape))
 
     with pytest.raises(CheckFailed) as caught:
-        check((forward, backward), reference, x=(2, 3))
+        check((forward, backward), reference, x=(2, 3), explain="quick")
     (finding,) = (f for f in caught.value.report.findings if not f.agrees)
     assert finding.phrases == ()
     assert any("stopped early" in note or "the search for a cause was stopped" in note for note in finding.notes)
