@@ -55,7 +55,7 @@ class Arbiter:
         single, found = Precision.of(np.float32), {}
         for name, y in self.as_it_is.items():
             largest = _largest(y) if is_float(y) else 0.0
-            apart = _largest(near[name] - y) if np.shape(near.get(name)) == np.shape(y) else np.inf
+            apart = _largest(near[name] - y) if name in near and np.shape(near[name]) == np.shape(y) else np.inf
             if name in allowed and largest > single.tiny and apart <= np.sqrt(single.unit) * largest:
                 found[name] = allowed[name]
         return found

@@ -8,7 +8,7 @@ the reference shows what it would have given.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +33,7 @@ def _softplus_backward(g: torch.Tensor, x: torch.Tensor, beta: float, threshold:
     return g * torch.sigmoid(beta * x)
 
 
-EXACT = {"softplus": _softplus, "softplus_backward": _softplus_backward}
+EXACT: dict[str, Callable[..., torch.Tensor]] = {"softplus": _softplus, "softplus_backward": _softplus_backward}
 
 
 class Casts(DispatchMode):  # type: ignore[no-untyped-call]
