@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from handgrad.compare.checking.findings import CheckFailed, Report
     from handgrad.compare.checking.specs import constant, indices, mask
     from handgrad.compare.foundation.errors import UsageError
-    from handgrad.compare.judge.derivations import stateful
+    from handgrad.compare.judge.stateful import stateful
 
     __version__: str
 
@@ -50,7 +50,7 @@ _HOME = {
     "constant": "handgrad.compare.checking.specs",
     "indices": "handgrad.compare.checking.specs",
     "mask": "handgrad.compare.checking.specs",
-    "stateful": "handgrad.compare.judge.derivations",
+    "stateful": "handgrad.compare.judge.stateful",
 }
 
 

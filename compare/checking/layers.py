@@ -16,8 +16,9 @@ from handgrad.compare.checking.references import describe
 from handgrad.compare.checking.specs import as_given, is_shape
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import COMPLEX, DTYPES
-from handgrad.compare.judge.derivations import Combined, Functions, Layer, Stateful, look_up
+from handgrad.compare.judge.derivations import Combined, Functions, Layer
 from handgrad.compare.judge.names import X
+from handgrad.compare.judge.stateful import Stateful, look_up
 
 
 def layer_inputs(

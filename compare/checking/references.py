@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.judge.derivations import Stateful
+from handgrad.compare.judge.stateful import Stateful
 
 
 def describe(thing: Any) -> str:

@@ -17,7 +17,7 @@ from torch import nn
 
 from handgrad.compare.checking.references import module_in_python
 from handgrad.compare.checking.source import text_of
-from handgrad.compare.judge.derivations import Stateful
+from handgrad.compare.judge.stateful import Stateful
 
 
 class Named(NamedTuple):

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from handgrad.compare.judge import names
-from handgrad.compare.judge.derivations import Derivation, Given, Stateful, Upstream
+from handgrad.compare.judge.derivations import Derivation, Given, Upstream
 from handgrad.compare.judge.sides import Arrays, as_array, as_tensor, is_float, own_copies, require_unchanged
+from handgrad.compare.judge.stateful import Stateful
 from handgrad.compare.judge.structure import ONE_ARRAY, Structure, structure_of
 from handgrad.compare.rounding.bounded import Bounded
 from handgrad.compare.rounding.model import NoRoundingRule
