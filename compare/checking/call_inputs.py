@@ -149,7 +149,11 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
 
 def _arrays(asked: Asked, plan: _Plan, rng: np.random.Generator, points: list[float], constants: list[float]) -> Arrays:
     """The arguments and parameters of one draw, under the names of inputs."""
-    values = _values(asked, plan, rng, points, constants)
+    return _by_input(plan, _values(asked, plan, rng, points, constants))
+
+
+def _by_input(plan: _Plan, values: dict[str, np.ndarray]) -> Arrays:
+    """The values under the names of inputs, complex ones as their parts."""
     found = {_input_name(plan, name, value): as_real(value) for name, value in values.items()}
     if all(names.is_constant(k) for k in found):
         raise UsageError(
@@ -212,7 +216,7 @@ def _sides(derivation: Derivation, reference: Any, asked: Asked, plan: _Plan) ->
     """The sides, and the outputs that have an upstream gradient, as the reference gives them on a first draw."""
     values = _values(asked, plan, np.random.default_rng([asked.seed, 0]), [], [])
     complex_names = {_input_name(plan, k, v) for k, v in values.items() if v.dtype.kind == "c"}
-    arrays = _arrays(asked, plan, np.random.default_rng([asked.seed, 0]), [], [])
+    arrays = _by_input(plan, values)
     sides = CallSides(derivation, reference, tuple(map(str, asked.arguments)), complex_names=frozenset(complex_names))
     run_reference(sides, arrays)  # which says what is wrong with it
     y = call_reference(reference, sides.given_tensors(arrays), sides.state)

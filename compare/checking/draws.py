@@ -12,7 +12,7 @@ import torch
 
 from handgrad.compare.checking.specs import Indices, Mask, as_given, drawn
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.foundation.validation import require_memory
+from handgrad.compare.foundation.validation import is_whole, require_memory
 from handgrad.compare.judge.sides import Arrays, Sides
 
 LARGE = 4.0  # times the numbers of a plain draw
@@ -68,7 +68,7 @@ def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, wh
     elif isinstance(spec, (Indices, Mask)):
         require_room(spec.shape, what)
         value = drawn(spec, rng)
-    elif _is_size(spec) or is_shape(spec):
+    elif is_whole(spec) or is_shape(spec):
         require_room(spec, what)
         value = away_from_zero(rng, spec) * scale
     else:
@@ -134,10 +134,6 @@ def require_room(shape: Any, what: str) -> None:
     require_memory("a check", needed, f"{COPIES} arrays of shape {shape}, for {what},", "use a smaller shape")
 
 
-def _is_size(spec: Any) -> bool:
-    return isinstance(spec, (int, np.integer)) and not isinstance(spec, bool)
-
-
 def away_from_zero(rng: np.random.Generator, shape: Any) -> np.ndarray:
     """±(1/8 + |normal|): no element near a kink at 0, none tiny, none equal to another."""
     return rng.choice([-1.0, 1.0], shape) * (0.125 + np.abs(rng.normal(0, 1, shape)))
@@ -162,7 +158,7 @@ def dyadic(rng: np.random.Generator, shape: Any) -> np.ndarray:
 
 def is_shape(spec: Any) -> bool:
     """Whether the spec, a tuple of whole numbers, leaves the values, and so the batch size, to us."""
-    return isinstance(spec, tuple) and all(_is_size(n) for n in spec)
+    return isinstance(spec, tuple) and all(is_whole(n) for n in spec)
 
 
 def other_batch(spec: Any) -> Any:

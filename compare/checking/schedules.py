@@ -13,6 +13,7 @@ from handgrad import manual
 from handgrad.compare.checking.findings import Finding, Report
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.signatures import required
 from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION, Verdict, judge, mismatched
 from handgrad.compare.judge.ledger import Disagreement, Ledger
 from handgrad.compare.judge.names import learning_rate_stage
@@ -92,7 +93,7 @@ def check_schedule(
         raise UsageError(
             f"metrics must have a number for each of {count} steps, got {len(fed)}: give as many, or steps="
         )
-    ours: Any = _Fed(schedule, fed) if _takes_metrics(schedule) else schedule
+    ours: Any = _Fed(schedule, fed) if required(schedule) == 2 else schedule
     problem = _not_a_schedule(ours, count if steps is not None else 1)
     if problem:
         return Report(name, (Finding("learning rate", mismatched(problem, count), "step 0", count),))
@@ -139,16 +140,6 @@ class _Fed:
 
     def __call__(self, step: Any) -> Any:
         return self.schedule(step, self.metrics[: int(getattr(step, "value", step))])
-
-
-def _takes_metrics(schedule: Callable[..., Any]) -> bool:
-    """Whether a schedule wants the metrics so far beside the step."""
-    try:
-        parameters = inspect.signature(schedule).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return sum(p.default is p.empty for p in positional) == 2
 
 
 def _wants_a_metric(scheduler: Any) -> bool:

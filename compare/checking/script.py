@@ -17,6 +17,7 @@ from torch import nn
 
 from handgrad.compare.checking.references import module_in_python
 from handgrad.compare.checking.source import text_of
+from handgrad.compare.foundation.signatures import required
 from handgrad.compare.judge.stateful import Stateful
 
 
@@ -121,19 +122,10 @@ def _instance(thing: Any, brief: bool) -> Named | None:
             return None
         arguments.append(f"{f.name}={reference.expression}")
         parts.append(reference)
-    if not dataclasses.is_dataclass(thing) and _needs_arguments(kind):
+    if not dataclasses.is_dataclass(thing) and required(kind) != 0:
         return None  # with which arguments it was made, nobody knows
     home = _imported(kind, f"{kind.__name__}({', '.join(arguments)})", brief)
     return None if home is None else _with(home.expression, [*parts, home])
-
-
-def _needs_arguments(kind: type) -> bool:
-    """Whether the class cannot be made with no arguments."""
-    try:
-        parameters = inspect.signature(kind).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def _imported(kind: Any, shown: str, brief: bool) -> Named | None:

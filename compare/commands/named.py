@@ -6,7 +6,6 @@ import argparse
 import ast
 import functools
 import importlib
-import inspect
 import re
 import sys
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from torch import optim
 
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.signatures import required
 
 NAMED = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*(,[^\W\d][\w.]*)?")
 OWN = ("reference", "reference_arguments", "input", "param", "output", "target", "theta", "dtype", "seed", "explain")
@@ -74,18 +74,9 @@ def _ours(text: str) -> Any:
         return tuple(things)
     (thing,) = things
     is_function = callable(thing) and not any(hasattr(thing, method) for method in ("forward", "update"))
-    if isinstance(thing, type) or (is_function and not _takes_arguments(thing)):
+    if isinstance(thing, type) or (is_function and not required(thing)):
         return _made(text, thing)
     return thing
-
-
-def _takes_arguments(function: Any) -> bool:
-    """Whether a function cannot be called without arguments: it is a derivation itself, and makes none."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def _made(text: str, make: Any) -> Any:

@@ -18,7 +18,7 @@ from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
 from handgrad.compare.judge.translated import on_bounds
-from handgrad.compare.judge.two_precision import DRAWS, UNIT_RATIO, in_double, neighbours, tolerance
+from handgrad.compare.judge.two_precision import DRAWS, UNIT_RATIO, in_double, in_single, neighbours, tolerance
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 MANY = 2**7  # of so many numbers moved at random none moves so many times further the next time
@@ -115,7 +115,7 @@ class Arbiter:
     def in_float32(self) -> Arrays:
         """Torch's results on the same numbers in float32; nothing where the reference does not run so."""
         try:
-            return self.sides.torch({k: x.astype(np.float32) if is_float(x) else x for k, x in self.inputs.items()})
+            return self.sides.torch(in_single(self.inputs))
         except Exception as error:
             swallowed(error, "the reference in float32")
             return {}
@@ -195,10 +195,8 @@ class Arbiter:
     @cached_property
     def apart_in_float32(self) -> dict[str, float]:
         """How far torch's fused operations lie from their parts in float32, per output."""
-        single = {k: x.astype(np.float32) if is_float(x) else x for k, x in self.inputs.items()}
-        in_parts = TorchRounding(self.sides, single).in_parts
-        whole = self.sides.torch(single) if in_parts else {}
-        return {k: _largest(whole[k] - y) for k, y in in_parts.items() if is_float(np.asarray(y))}
+        in_parts, whole = TorchRounding(self.sides, in_single(self.inputs)).in_parts, self.in_float32
+        return {k: _largest(whole[k] - y) for k, y in in_parts.items() if k in whole and is_float(np.asarray(y))}
 
 
 def _largest(x: Any) -> float:

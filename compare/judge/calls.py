@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from handgrad.compare.judge import names
 from handgrad.compare.judge.derivations import Derivation, Given, Upstream
-from handgrad.compare.judge.sides import Arrays, as_array, as_tensor, is_float, own_copies, require_unchanged
+from handgrad.compare.judge.sides import Arrays, as_array, as_tensor, in_dtype, is_float, own_copies, require_unchanged
 from handgrad.compare.judge.stateful import Stateful
 from handgrad.compare.judge.structure import ONE_ARRAY, Structure, structure_of
 from handgrad.compare.rounding.bounded import Bounded
@@ -152,19 +151,13 @@ def call_reference(reference: Callable[..., Any], given: Given, state: tuple[str
     positional = given.positional
     if not isinstance(reference, nn.Module):
         return reference(*positional, **given.parameters)
-    module = in_dtype_of(reference, [*positional, *given.parameters.values()])
-    y = torch.func.functional_call(module, given.parameters, positional)
-    buffers = dict(module.named_buffers())
+    numbers = (t for t in (*positional, *given.parameters.values()) if t.is_floating_point() or t.is_complex())
+    dtype = next((t.dtype.to_real() for t in numbers), torch.float64)
+    module, tensors = in_dtype(reference, dtype, given.parameters)
+    y = torch.func.functional_call(module, tensors, positional)
     if state and not isinstance(y, Mapping):
-        return {"output": y, **{name: buffers[name] for name in state if name in buffers}}
+        return {"output": y, **{name: tensors[name] for name in state if name in tensors}}
     return y
-
-
-def in_dtype_of(module: nn.Module, tensors: list[Any]) -> nn.Module:
-    """A copy of the module, its floating-point numbers in the precision of the tensors."""
-    dtype = next((t.dtype for t in tensors if t.is_floating_point() or t.is_complex()), torch.float64)
-    real = {torch.complex64: torch.float32, torch.complex128: torch.float64}.get(dtype, dtype)
-    return copy.deepcopy(module).to(real)
 
 
 def _as_real(tensor: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def torch_layer(reference: Callable[..., torch.Tensor], inputs: Arrays) -> Array
     x = as_tensor(inputs[X]).requires_grad_()
     given = {X: x} | params
     if isinstance(reference, nn.Module):
-        y = torch.func.functional_call(*_of_dtype(reference, x.dtype, params), (x,))
+        y = torch.func.functional_call(*in_dtype(reference, x.dtype, params), (x,))
     else:
         y = reference(x, **params)
     if not isinstance(y, torch.Tensor):
@@ -99,7 +99,7 @@ def torch_layer(reference: Callable[..., torch.Tensor], inputs: Arrays) -> Array
     return out
 
 
-def _of_dtype(
+def in_dtype(
     module: nn.Module, dtype: torch.dtype, params: dict[str, torch.Tensor]
 ) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """A copy of the module and the tensors to call it with; its own parameters, which may be large, are not copied."""

@@ -36,6 +36,11 @@ def neighbours(inputs: Arrays, draws: int = DRAWS) -> Iterator[Arrays]:
         }
 
 
+def in_single(inputs: Arrays) -> Arrays:
+    """The numbers rounded to float32."""
+    return {k: x.astype(np.float32) if is_float(x) else x for k, x in inputs.items()}
+
+
 def in_double(inputs: Arrays) -> Arrays:
     """The same numbers in float64."""
     return {k: x.astype(np.float64) if is_float(x) else x for k, x in inputs.items()}

@@ -10,14 +10,11 @@ import torch
 from torch import nn
 
 from handgrad import check
-from handgrad.compare.checking.findings import CheckFailed, Finding, Report
+from handgrad.compare.checking.findings import Finding, Report
 
 
 def report(*args: Any, **options: Any) -> Report:
-    try:
-        return check(*args, **options)
-    except CheckFailed as failure:
-        return failure.report
+    return check(*args, **options, raises=False)
 
 
 def notes(f: Finding) -> list[str]:
