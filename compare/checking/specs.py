@@ -148,7 +148,7 @@ def drawn(spec: Indices | Mask, rng: np.random.Generator) -> np.ndarray:
 
 
 def as_given(value: Any) -> Any:
-    """A tensor or a parameter of torch as an array, a dictionary of such with arrays; anything else as it is."""
+    """A tensor or a parameter of torch as an array; anything else as it is."""
     if isinstance(value, torch.Tensor):
         if value.dtype == torch.bfloat16:
             value = value.float()
