@@ -4,8 +4,9 @@
     check(MyLayer(8), torch.nn.SomeLayer(8), x=(4, 8))
 
 `check` returns a Report if the two sides agree, and raises CheckFailed, an AssertionError with the report as its
-message, if they differ. What cannot be checked raises UsageError. `help(handgrad.check)` says what can be handed in.
-The truth of a Report is its verdict, and report["input gradient"] is the Finding of one tensor.
+message, if they differ, or if that is not decided: where a wrong derivation would not have differed either. What
+cannot be checked raises UsageError. `help(handgrad.check)` says what can be handed in. The truth of a Report is its
+verdict, and report["input gradient"] is the Finding of one tensor.
 
 The rooms behind this face:
 

@@ -94,7 +94,7 @@ def false_alarms(count: int) -> None:
             report = checking.run(c.name, Drawn(c.sides, [Draw("draw", c.inputs)]))
             said = {OURS: Said(not report.agrees), **{name: tool(c.sides, c.inputs) for name, tool in OTHERS.items()}}
         if not report.agrees:
-            wrong = [f"{f.tensor}: {f.verdict.describe()}" for f in report.findings if not f.agrees]
+            wrong = [f"{f.tensor}: {f.verdict.describe()}" for f in report.findings if f.differs]
             notes.append(f"- {c.name}, {c.arguments['dtype']}: {'; '.join(wrong)}")
         for tool, s in said.items():
             for kind in kinds:

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, form in {**FUNCTIONS, **RULES, **LOSSES}.items():
         right, right_time = timed(form, form.right)
         wrong, wrong_time = timed(form, form.wrong)
-        differ = [f for f in wrong.findings if not f.agrees]
+        differ = [f for f in wrong.findings if f.differs]
         named = next((phrase for f in differ for phrase in f.phrases), "–")
         failed += not right.agrees or not differ
         print(

@@ -58,7 +58,7 @@ def put(which: str, number: int) -> dict[str, Any]:
             said["crash"] = f"{type(error).__name__}: {error}"
             report = None
     for finding in report.findings if report is not None else ():
-        if not finding.agrees:
+        if finding.differs:
             tensor = "theta" if finding.tensor.startswith("theta") or case.kind == RULE else finding.tensor
             said["causes"].setdefault(tensor, list(finding.phrases))
     said["differs"] = sorted(said["causes"])

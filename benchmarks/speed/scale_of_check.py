@@ -249,7 +249,7 @@ def rows(largest: bool) -> Iterator[list[str]]:
             assert not reports[1].agrees
             within = "yes" if failing <= 3 * passing + 2 else "NO"
             row = [size.name, f"{1e3 * one:.3g}", f"{passing:.2f}", f"{passing / one:.0f}", f"{failing:.2f}", within]
-            row += [str(sum(bool(f.causes) for f in reports[1].findings if not f.agrees)), str(len(str(reports[1])))]
+            row += [str(sum(bool(f.causes) for f in reports[1].findings if f.differs)), str(len(str(reports[1])))]
             for name, peer in peers(size, arrays).items():
                 spent, fewer = before.get(name, (0.0, numbers))
                 # a derivative by every number, each as long as them all, and two Jacobians of them

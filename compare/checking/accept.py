@@ -18,6 +18,7 @@ from handgrad.compare.judge.case import Case
 
 SUBGRADIENT, FACTOR, TIES = "subgradient at ", "factor ", "ties"
 ANY = "subgradient"  # at any kink and any tie
+UNDECIDED = "undecided"  # what was not decided is a note
 
 
 class Accepted(NamedTuple):
@@ -25,17 +26,18 @@ class Accepted(NamedTuple):
 
     subgradients: frozenset[str] = frozenset()
     factors: tuple[float, ...] = ()
+    undecided: bool = False
 
 
 NOTHING = Accepted()
 
 
 def accepted(names: str | Iterable[str]) -> Accepted:
-    """What these names accept: "subgradient at 0", "subgradient at ties", "subgradient", "factor 1/2".
+    """What these names accept: "subgradient at 0", "subgradient at ties", "subgradient", "factor 1/2", "undecided".
 
     UsageError for any other name.
     """
-    subgradients, factors = set(), []
+    subgradients, factors, undecided = set(), [], False
     if not isinstance(names, Iterable):
         raise UsageError(f'accept must be a name or several, such as {{"subgradient at 0"}}, got {names!r}: give these')
     for name in [names] if isinstance(names, str) else names:
@@ -43,12 +45,14 @@ def accepted(names: str | Iterable[str]) -> Accepted:
             subgradients.add(name)
         elif isinstance(name, str) and (factor := _factor(name)) is not None:
             factors.append(factor)
+        elif name == UNDECIDED:
+            undecided = True
         else:
             raise UsageError(
-                f'accept must name "subgradient at 0", "subgradient at {TIES}", "subgradient" or "factor 1/2" '
-                f"(manual ÷ torch), got {name!r}: take the name from the report"
+                f'accept must name "subgradient at 0", "subgradient at {TIES}", "subgradient", "factor 1/2" '
+                f'(manual ÷ torch) or "{UNDECIDED}", got {name!r}: take the name from the report'
             )
-    return Accepted(frozenset(subgradients), tuple(factors))
+    return Accepted(frozenset(subgradients), tuple(factors), undecided)
 
 
 def _factor(name: str) -> float | None:

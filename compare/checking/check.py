@@ -12,7 +12,7 @@ from torch import nn
 from handgrad.compare.checking.accept import Accepted, accepted
 from handgrad.compare.checking.causes import EFFORTS, FULL
 from handgrad.compare.checking.findings import CheckFailed, Report
-from handgrad.compare.checking.gather import on_copies, run
+from handgrad.compare.checking.gather import on_copies, run, settled
 from handgrad.compare.checking.layers import layer_inputs
 from handgrad.compare.checking.listeners import tell
 from handgrad.compare.checking.losses import loss_inputs
@@ -75,14 +75,16 @@ def check(
     learning_rate    of an update rule, 0.01; of a schedule the optimizer's own, from which torch's scheduler starts
     steps   of an update rule, each with a random gradient, 10; of a schedule 100, or as many as torch's scheduler takes
     metrics    what a schedule (step, metrics so far) and torch's scheduler are fed with, where they want it
-    accept  differences that are a note and no fault: "subgradient at 0", "subgradient at ties", "factor 1/2" …
+    accept  differences that are a note and no fault: "subgradient at 0", "subgradient at ties", "factor 1/2" …;
+            "undecided" makes a note of what was not decided
     dtype   float64, float32, complex128 or complex64
     explain    how far the cause of a difference is looked for: "full", "quick" (two seconds of CPU), or "off"
-    raises  whether a report of differences is raised, or returned too: bool(report) is the verdict
+    raises  whether a report that does not agree is raised, or returned too: bool(report) is the verdict
     keep    whether the findings keep the arrays of their worst draw, for report.plot()
 
-    Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, and UsageError
-    where there is nothing to compare: no inputs, or a reference that does not fit.
+    Raises CheckFailed, an AssertionError whose text is the report, where the two sides differ, or where it is not
+    decided: nothing differs, but something was not compared (report.outcome tells the two apart). UsageError where
+    there is nothing to compare: no inputs, or a reference that does not fit.
     """
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has turned off
         asked = _Asked(x, inputs, params, output, target, theta, dy, learning_rate, steps, metrics, dtype, seed)
@@ -141,7 +143,8 @@ def _report(ours: Any, reference: Any, asked: _Asked, options: _Options, name: s
                 raise UsageError(f"{extra}= goes with {BELONGS[extra][0]}=, got it beside a schedule: leave it out")
         require_reference("a schedule", ours, reference)
         title = name or f"{describe(ours)} beside torch"
-        return check_schedule(ours, reference, title, asked.steps, asked.learning_rate, asked.metrics)
+        found = check_schedule(ours, reference, title, asked.steps, asked.learning_rate, asked.metrics)
+        return settled(found, options.allow)
     if len(given) != 1:
         raise UsageError(
             "check takes exactly one of x= or inputs= (a layer or a function), output= (a loss) and theta= (an update "
@@ -173,7 +176,7 @@ def _report(ours: Any, reference: Any, asked: _Asked, options: _Options, name: s
         raise problem if isinstance(problem, UsageError) else UsageError(str(problem)) from problem
     drawn = on_copies(drawn)
     report = run(title, drawn, options.allow, options.explain, options.keep)
-    failing = next((f for f in report.findings if not f.agrees), None)
+    failing = next((f for f in report.findings if f.differs), None)
     if failing is not None:
         arrays = next(draw.arrays for draw in drawn.draws if draw.label == failing.draw)
         script = reproduce(drawn.sides, ours, reference, arrays, failing.tensor, options.explain)

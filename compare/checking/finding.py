@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.checking.outcome import Outcome
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.json_values import finite
 from handgrad.compare.judge.agreement import TWO_PRECISION, Verdict
@@ -29,14 +30,27 @@ class Finding:
     notes: tuple[str, ...] = ()
     reason: str = ""
     elements: str = ""  # which elements differ on the worst draw, in words
+    undecided: str = ""  # why nothing was compared, although nothing differs, in words
     manual: np.ndarray | None = field(default=None, compare=False)
     torch: np.ndarray | None = field(default=None, compare=False)
     allowed: np.ndarray | None = field(default=None, compare=False)
 
     @property
+    def outcome(self) -> Outcome:
+        """Whether the tensor agreed on every draw, differed on one, or was not really compared on any."""
+        if not self.verdict.agrees:
+            return Outcome.DIFFERS
+        return Outcome.UNDECIDED if self.undecided else Outcome.AGREES
+
+    @property
     def agrees(self) -> bool:
-        """Whether the tensor agreed on every draw."""
-        return self.verdict.agrees
+        """Whether the tensor agreed on every draw, and would not have whatever it was."""
+        return self.outcome is Outcome.AGREES
+
+    @property
+    def differs(self) -> bool:
+        """Whether the tensor differed on a draw."""
+        return self.outcome is Outcome.DIFFERS
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -46,7 +60,7 @@ class Finding:
     @property
     def must_equal(self) -> bool:
         """Whether it differs where nothing rounds, so that there is no bound to have a share of."""
-        return self.verdict.no_rounding and not self.agrees
+        return self.verdict.no_rounding and self.differs
 
     @property
     def share(self) -> str:
@@ -66,16 +80,18 @@ class Finding:
         v = self.verdict
         if v.problem:
             return f"differs   {v.problem}"
+        if self.outcome is Outcome.UNDECIDED:
+            return f"{self.outcome}: {self.undecided}"
         share = "   must equal torch's" if self.must_equal else f"{self.share:>7} of its bound"
-        return f"{'agrees ' if v.agrees else 'differs'}   max |Δ| {v.largest_difference:8.1e}   {share}   {self.rule}"
+        return f"{self.outcome:<7}   max |Δ| {v.largest_difference:8.1e}   {share}   {self.rule}"
 
     def described(self) -> str:
         """Where it differs, in one line: the draw, the worst element, and which elements besides."""
         return f"{self.tensor}, {self.draw}: {self.verdict.describe(self.elements)}"
 
     def __repr__(self) -> str:
-        share = self.verdict.problem or f"{self.share} of its bound"
-        return f"Finding: {self.tensor} {'agrees' if self.agrees else 'differs'}, {share}"
+        share = self.verdict.problem or self.undecided or f"{self.share} of its bound"
+        return f"Finding: {self.tensor} {self.outcome}, {share}"
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary for JSON; numbers that are not finite become None."""
@@ -83,7 +99,9 @@ class Finding:
         return finite(
             {
                 "tensor": self.tensor,
-                "agrees": v.agrees,
+                "agrees": self.agrees,
+                "outcome": self.outcome.value,
+                "undecided": self.undecided,
                 "problem": v.problem,
                 "difference": v.largest_difference,
                 "index": list(v.at),

@@ -8,6 +8,7 @@ from typing import Any
 
 from handgrad.compare.checking import page
 from handgrad.compare.checking.finding import Finding, by_two_precision
+from handgrad.compare.checking.outcome import WAYS_ON, Outcome
 from handgrad.compare.checking.places import calling_line
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.json_values import finite
@@ -19,6 +20,7 @@ class Report:
     """The result of a check: its truth is the verdict, str() is what a person reads, report["output"] is one finding.
 
     where   FILE:LINE of the call of `check`; empty where a command made it
+    gaps    what no draw reached, or nothing compared, in sentences: a report that has any does not agree
     """
 
     name: str
@@ -26,11 +28,28 @@ class Report:
     reproducer: str = ""
     where: str = field(default_factory=calling_line)
     notes: tuple[str, ...] = ()  # of the check as a whole
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether every tensor agreed on every draw, one differed, or something was not compared."""
+        if self.differing:
+            return Outcome.DIFFERS
+        return Outcome.UNDECIDED if self.undecided else Outcome.AGREES
 
     @property
     def agrees(self) -> bool:
-        """Whether every tensor agreed on every draw."""
-        return all(f.agrees for f in self.findings)
+        """Whether every tensor agreed on every draw, and all that could be was compared."""
+        return self.outcome is Outcome.AGREES
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """What was not decided, in sentences: the tensors of which it is said, and the gaps."""
+        tensors: dict[str, list[str]] = {}
+        for f in self.findings:
+            if f.outcome is Outcome.UNDECIDED:
+                tensors.setdefault(f.undecided, []).append(f.tensor)
+        return (*(f"{', '.join(names)}: {why}" for why, names in tensors.items()), *self.gaps)
 
     def __bool__(self) -> bool:
         return self.agrees
@@ -59,13 +78,15 @@ class Report:
     @property
     def differing(self) -> tuple[Finding, ...]:
         """The findings that differ."""
-        return tuple(f for f in self.findings if not f.agrees)
+        return tuple(f for f in self.findings if f.differs)
 
     @property
     def verdict(self) -> str:
         """The verdict in a few words."""
         if self.differing:
             return f"{len(self.differing)} of {len(self.findings)} tensors differ"
+        if self.undecided:
+            return f"{Outcome.UNDECIDED}, although nothing differs"
         return f"agrees, closest call {self.closest_call:.3f} of its bound"
 
     @property
@@ -76,6 +97,9 @@ class Report:
             first, *others = self.differing
             why = "; ".join(first.phrases) or first.verdict.problem or "no known cause"
             said = f"{first.tensor} differs: {why}" + (f" (and {len(others)} more)" if others else "")
+        elif self.undecided:
+            first, *others = self.undecided
+            said = f"{Outcome.UNDECIDED}: {first}" + (f" (and {len(others)} more)" if others else "")
         return ", ".join(part for part in (self.name, self.where) if part) + f": {said}"
 
     def as_json(self) -> dict[str, Any]:
@@ -84,6 +108,8 @@ class Report:
             "name": self.name,
             "where": self.where,
             "agrees": self.agrees,
+            "outcome": self.outcome.value,
+            "undecided": list(self.undecided),
             "closest_call": finite(self.closest_call),
             "findings": [f.as_json() for f in self.findings],
             "reproducer": self.reproducer,
@@ -102,19 +128,26 @@ class Report:
             raise UsageError("plot needs matplotlib, which is not installed: pip install 'handgrad[plot]'") from None
         if tensor is not None:
             return plot.figure(self.name, self[tensor])
-        return plot.figure(self.name, max(self.findings, key=lambda f: (not f.agrees, f.verdict.fraction)))
+        return plot.figure(self.name, max(self.findings, key=lambda f: (f.differs, f.verdict.fraction)))
 
     def __repr__(self) -> str:
         if self.differing:
             return f"Report: {self.verdict} ({', '.join(f.tensor for f in self.differing)})"
+        if self.undecided:
+            return f"Report: {self.headline.partition(': ')[2]}"
         return f"Report: agrees, {len(self.findings)} tensors, closest call {self.closest_call:.3f}"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         shared = self._shared_notes()
-        agreeing = [(f.tensor, said) for f in self.findings if f.agrees and (said := _but(shared, f.notes))]
+        agreeing = [(f.tensor, said) for f in self.findings if not f.differs and (said := _but(shared, f.notes))]
         return page.html(
-            self.name, self.verdict, self.findings, [*agreeing, *self._differences(shared)], shared, self.reproducer
+            self.name,
+            self.verdict,
+            self.findings,
+            [*agreeing, *self._differences(shared), *self._not_decided()],
+            shared,
+            self.reproducer,
         )
 
     def __str__(self) -> str:
@@ -123,12 +156,12 @@ class Report:
         lines = [f"{self.name}: {self.verdict}"]
         for f in self.findings:
             lines.append(f"  {f.tensor:<{width}}  {f.line()}")
-            lines += [f"  {'':<{width}}  {note}" for note in _but(shared, f.notes) if f.agrees]
-        for head, notes in self._differences(shared):
+            lines += [f"  {'':<{width}}  {note}" for note in _but(shared, f.notes) if not f.differs]
+        for head, notes in [*self._differences(shared), *self._not_decided()]:
             lines += ["", head, *(f"  {note}" for note in notes)]
         said = [*(f"{', '.join(tensors)}: {note}" for note, tensors in shared.items()), *self.notes]
         if said:
-            lines += [""] * bool(self.differing)
+            lines += [""] * (self.outcome is not Outcome.AGREES)
             lines += [f"  {note}" for note in said]
         if self.reproducer:
             lines += ["", "To reproduce:", *(f"    {line}".rstrip() for line in self.reproducer.splitlines())]
@@ -144,13 +177,17 @@ class Report:
             before = f.notes
         return told
 
+    def _not_decided(self) -> list[tuple[str, list[str]]]:
+        """What was not decided, and what to do about it; nothing where there is no such thing."""
+        return [(f"{Outcome.UNDECIDED.capitalize()} ({WAYS_ON}):", list(self.undecided))] if self.undecided else []
+
     def _shared_notes(self) -> dict[str, list[str]]:
         """The notes of several tensors, each said once, with their names. What explains a difference stays with it."""
         tensors: dict[str, list[str]] = {}
         for f in self.findings:
             for note in f.notes:
                 tensors.setdefault(note, []).append(f.tensor)
-        explain_nothing = {note for f in self.findings if f.agrees for note in f.notes}
+        explain_nothing = {note for f in self.findings if not f.differs for note in f.notes}
         explain_nothing |= {by_two_precision(f.reason) for f in self.findings if f.reason}
         return {note: names for note, names in tensors.items() if len(names) > 1 and note in explain_nothing}
 
@@ -161,7 +198,7 @@ def _but(shared: Container[str], notes: Iterable[str]) -> list[str]:
 
 
 class CheckFailed(AssertionError):
-    """A check that found a difference; `report` is the whole of it, and str() the words."""
+    """A check that found a difference, or did not decide; `report` is the whole of it, and str() the words."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))

@@ -80,9 +80,19 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
             if at_kinks and f.draw == at_kinks[0][0].label
             else Question(f, results, forward_differs)
             for f in findings
-            if not f.agrees and not f.causes
+            if f.differs and not f.causes
         ]
-        return Report(title, tuple(answered(sides, findings, questions, explain, seconds)), notes=drawn.notes)
+        found = tuple(answered(sides, findings, questions, explain, seconds))
+        return settled(Report(title, found, notes=drawn.notes, gaps=drawn.gaps), allow)
+
+
+def settled(report: Report, allow: Accepted) -> Report:
+    """The report, in which what was not decided is a note where that is accepted."""
+    if not allow.undecided or not report.undecided:
+        return report
+    findings = tuple(replace(f, undecided="") for f in report.findings)
+    said = tuple(f"accepted, not decided: {words}" for words in report.undecided)
+    return replace(report, findings=findings, notes=(*report.notes, *said), gaps=())
 
 
 def _evaluated(sides: Sides, draw: Draw) -> Evaluations:
@@ -106,14 +116,14 @@ def _at_kinks(gathering: _Gathering, findings: list[Finding], draw: Draw) -> tup
     except UsageError:
         return findings, []
     results = [(draw, found)]
-    added = [n for n in found if all(n != f.tensor for f in findings) and all(f.agrees for f in findings)]
+    added = [n for n in found if all(n != f.tensor for f in findings) and not any(f.differs for f in findings)]
 
     def beside(f: Finding) -> Finding:
         e = found.get(f.tensor)
-        if e is None or not f.agrees or e.verdict.agrees or bool(e.reason) != bool(f.reason):
+        if e is None or f.differs or e.verdict.agrees or bool(e.reason) != bool(f.reason):
             return f
         here = _finding(gathering, f.tensor, results, f.draws + 1)
-        if not here.agrees:
+        if here.differs:
             return here
         return replace(f, draws=here.draws, notes=tuple(dict.fromkeys((*f.notes, *here.notes))))
 
@@ -127,16 +137,18 @@ def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 
     draws = draws or len(seen)
     verdict, notes = worst.verdict, _of_dtype(seen)
     causes: tuple[Cause, ...] = ()
+    undecided = ""
     if not verdict.agrees and (found := _as_accepted(gathering, seen, worst)) is not None:
         verdict, notes = found[0], (found[1], *notes)
     elif verdict.agrees:
-        notes = (*_unseen(name, seen), *notes)
+        undecided = _undecided(seen)
+        notes = (*(() if undecided else _less_seen(seen)), *notes)
     else:
         if all(e.case is None or e.verdict.agrees for _, e in seen):
             absent = worst.fault is Fault.MISSING
             causes = (missing(name) if absent else Cause("no result", verdict.problem, name),)
         notes = (*((by_two_precision(worst.reason),) if worst.reason else ()), *notes)
-    made = Finding(name, verdict, draw.label, draws, causes, notes, worst.reason)
+    made = Finding(name, verdict, draw.label, draws, causes, notes, worst.reason, undecided=undecided)
     if not verdict.agrees:
         made = replace(made, elements=_elements(worst))
     if gathering.keep and worst.case is not None:
@@ -165,29 +177,35 @@ def _of_dtype(seen: Seen) -> tuple[str, ...]:
     return tuple(dict.fromkeys(e.note for _, e in seen if e.note))
 
 
-def _unseen(name: str, seen: Seen) -> tuple[str, ...]:
-    """The words for agreement that says less than it might: zeros alone, numbers that neither side has, a loose bound.
-
-    UsageError where there is no number at all, so that nothing was compared.
-    """
+def _undecided(seen: Seen) -> str:
+    """Why nothing was compared on any draw, in words: zeros alone, numbers that neither side has, too loose a bound."""
     cases = [e.case for _, e in seen if e.case is not None and e.case.torch.size]
     if cases and not any(np.any(side) for case in cases for side in (case.manual, case.torch)):
-        return ("every number is 0 on both sides, on every draw: nothing was compared",)
+        return "every number is 0 on both sides, on every draw: nothing was compared"
+    size = sum(e.verdict.size for _, e in seen)
+    if size and sum(e.verdict.unseen for _, e in seen) == size:
+        return "every number is NaN or ∞ on both sides, on every draw: nothing was compared"
+    if all(e.verdict.vacuous for _, e in _compared(seen)):
+        _, e = min(_compared(seen), key=lambda item: item[1].verdict.looseness)
+        return f"the tolerance is as large as the tensor, so that agreement says nothing: {_why_loose(e)}"
+    return ""
+
+
+def _less_seen(seen: Seen) -> tuple[str, ...]:
+    """The words for agreement that says less than it might: numbers that neither side has, a loose bound."""
     unseen, size = sum(e.verdict.unseen for _, e in seen), sum(e.verdict.size for _, e in seen)
-    if size and unseen == size:
-        raise UsageError(
-            f"there must be numbers to compare, but every element of {name} is NaN or ∞ on both sides: "
-            "give inputs for which the function is defined"
-        )
     lost = (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
     return (*lost, *_loosely(seen))
 
 
+def _compared(seen: Seen) -> Seen:
+    """The draws on which a number was compared: not those where all is 0, as where an output has no part in J."""
+    return [(d, e) for d, e in seen if e.case is None or np.any(e.case.torch) or np.any(e.case.manual)] or seen
+
+
 def _loosely(seen: Seen) -> tuple[str, ...]:
     """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
-    # where all is 0, as where an output has no part in J, nothing is compared
-    compared = [(d, e) for d, e in seen if e.case is None or np.any(e.case.torch) or np.any(e.case.manual)]
-    draw, e = max(compared or seen, key=lambda item: item[1].verdict.looseness)
+    draw, e = max(_compared(seen), key=lambda item: item[1].verdict.looseness)
     kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
     reason = next((by_two_precision(e.reason) for _, e in seen if e.reason), "")
     if v.looseness <= np.sqrt(kind.eps / 2):
@@ -196,10 +214,14 @@ def _loosely(seen: Seen) -> tuple[str, ...]:
         said = "the tolerance is as large as the tensor, so that agreement says nothing"
     else:
         said = f"it agrees to only {int(-np.log10(v.looseness))} digits ({would_be_seen(v)})"
+    return (f"{draw.label}: {said}: {_why_loose(e)}",)
+
+
+def _why_loose(e: Evaluation) -> str:
+    """What makes a tolerance large, in words."""
+    v, kind = e.verdict, np.finfo(e.case.manual.dtype if e.case is not None else np.float64)
     if v.rule == TWO_PRECISION:
-        why = reason
-    elif v.rule == WITHIN_REFERENCE:
-        why = "torch's own result is no more exact"
-    else:
-        why = f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"
-    return (f"{draw.label}: {said}: {why}",)
+        return by_two_precision(e.reason)
+    if v.rule == WITHIN_REFERENCE:
+        return "torch's own result is no more exact"
+    return f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from handgrad.compare.checking.finding import Finding
+from handgrad.compare.checking.outcome import Outcome
 
-GREEN, RED = "#2a9d63", "#e0524d"  # of a lightness that both white and black let through
+GREEN, RED, AMBER = "#2a9d63", "#e0524d", "#b8860b"  # of a lightness that both white and black let through
 STYLE = (
     "<style>.handgrad{color:inherit;line-height:1.45}"
     ".handgrad table{border-collapse:collapse;margin:.5em 0}"
@@ -15,6 +16,7 @@ STYLE = (
     "border-bottom:1px solid rgba(128,128,128,.4)}"
     ".handgrad .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
     f".handgrad .agrees{{color:{GREEN};font-weight:600}}.handgrad .differs{{color:{RED};font-weight:600}}"
+    f".handgrad .undecided{{color:{AMBER};font-weight:600}}"
     ".handgrad pre{background:rgba(128,128,128,.12);color:inherit;padding:.6em;overflow:auto;white-space:pre}"
     ".handgrad .found{margin:.6em 0}.handgrad .note{margin-left:1.2em;white-space:pre-wrap}</style>"
 )
@@ -43,15 +45,19 @@ def _table(findings: Iterable[Finding]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(map(_row, findings))}</tbody></table>"
 
 
+CLASSES = {Outcome.AGREES: "agrees", Outcome.DIFFERS: "differs", Outcome.UNDECIDED: "undecided"}
+
+
 def _row(f: Finding) -> str:
-    word = "agrees" if f.agrees else "differs"
     if f.verdict.problem:
         cells = ["", "", f.verdict.problem]
+    elif f.outcome is Outcome.UNDECIDED:
+        cells = ["", "", f.undecided]
     else:
         share = "must equal torch's" if f.must_equal else f.share
         cells = [f"{f.verdict.largest_difference:.1e}", share, f.rule]
     rest = "".join(f"<td{_numeric(i)}>{escape(text)}</td>" for i, text in enumerate(cells, start=2))
-    return f'<tr><td>{escape(f.tensor)}</td><td><span class="{word}">{word}</span></td>{rest}</tr>'
+    return f'<tr><td>{escape(f.tensor)}</td><td><span class="{CLASSES[f.outcome]}">{f.outcome}</span></td>{rest}</tr>'
 
 
 def _numeric(column: int) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 from handgrad.compare.checking.check import check
 from handgrad.compare.checking.findings import Report
 from handgrad.compare.checking.listeners import listening
+from handgrad.compare.checking.outcome import Outcome
 from handgrad.compare.checking.places import raising_line, seen
 from handgrad.compare.commands import named
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.foundation.exit_codes import EXIT_AGREES, EXIT_DISAGREES, EXIT_USAGE
+from handgrad.compare.foundation.exit_codes import EXIT_AGREES, EXIT_DISAGREES, EXIT_UNDECIDED, EXIT_USAGE
 from handgrad.compare.foundation.threads import limited
 from handgrad.compare.foundation.whole_files import write_json
 from handgrad.compare.pairs.shipped import shipped
@@ -26,7 +27,10 @@ SLOW = 10.0  # seconds; what takes longer is remarked on
 
 @limited()
 def run(args: argparse.Namespace) -> int:
-    """Run the checks, print the reports, and return the exit code: 0 all agree, 1 some differ, 2 one cannot run."""
+    """Run the checks, print the reports, and return the exit code.
+
+    0 where all agree, 1 where some differ, 2 where one cannot run, 5 where nothing differs and one was not decided.
+    """
     file, json_file = args.file, args.json
     if (file is None) == (not args.all):
         _complain("expected a file, MODULE:NAME or --all, and only one of them; see handgrad check --help")
@@ -127,15 +131,20 @@ class _Session:
             return EXIT_USAGE
         if len(reports) == 1 and reports[0]:
             print()
-        wrong = sum(not r for r in reports)
-        said = [f"{len(reports)} check{'s' if len(reports) != 1 else ''}", f"{wrong} differ" if wrong else "all agree"]
+        wrong, undecided = (sum(r.outcome is o for r in reports) for o in (Outcome.DIFFERS, Outcome.UNDECIDED))
+        said = [f"{len(reports)} check{'s' if len(reports) != 1 else ''}"]
+        said += [f"{count} {word}" for count, word in ((wrong, "differ"), (undecided, "not decided")) if count]
+        if not wrong and not undecided:
+            said.append("all agree")
         if self.failed:
             said.append(f"{self.failed} could not run")
         closest = max((r.closest_call for r in reports if r), default=None)
         if closest is not None:
             said.append(f"closest call {closest:.3f} of its bound")
         print(" · ".join(said))
-        return EXIT_DISAGREES if wrong else EXIT_USAGE if self.failed else EXIT_AGREES
+        if wrong:
+            return EXIT_DISAGREES
+        return EXIT_USAGE if self.failed else EXIT_UNDECIDED if undecided else EXIT_AGREES
 
 
 def _complain(words: str) -> None:

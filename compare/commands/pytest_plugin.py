@@ -141,7 +141,7 @@ class Summary:
 def _line(check: dict[str, Any]) -> str:
     closest = check["closest_call"]
     used = "∞" if closest is None else f"{closest:.3f}" if closest < 1000 else f"{closest:.1e}"
-    word = "agrees " if check["agrees"] else "differs" if check["passed"] else "DIFFERS"
+    word = f"{check['outcome']:<7}" if check["agrees"] or check["passed"] else check["outcome"].upper()
     file, _, test = check["test"].partition("::")
     if not check["where"].startswith(f"{file}:"):
         test = check["test"]  # the check stands in another file

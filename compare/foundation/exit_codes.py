@@ -5,6 +5,7 @@ EXIT_DISAGREES = 1
 EXIT_USAGE = 2
 EXIT_DATA = 3
 EXIT_STOPPED = 4
+EXIT_UNDECIDED = 5
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -14,6 +15,7 @@ MEANINGS = {
     EXIT_USAGE: "wrong usage or a run that diverges",
     EXIT_DATA: "data or checkpoints missing or damaged",
     EXIT_STOPPED: "stopped (no room to write, no memory, or a fault of handgrad itself)",
+    EXIT_UNDECIDED: "nothing differs, but a check was not decided",
     EXIT_INTERRUPTED: "interrupted by Ctrl-C",
     EXIT_TERMINATED: "ended by SIGTERM",
 }

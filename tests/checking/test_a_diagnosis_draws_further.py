@@ -39,7 +39,7 @@ FEW = {"output": (7, 3), "target": lambda rng: rng.integers(0, 2, 7) * 1.0}
 def test_a_margin_that_no_draw_comes_near_is_not_a_missing_term() -> None:
     with pytest.raises(CheckFailed) as caught:
         check(Contrastive(1.0), contrastive, **FEW)
-    (found,) = [f for f in caught.value.report.findings if not f.agrees]
+    (found,) = [f for f in caught.value.report.findings if f.differs]
     (cause,) = found.phrases
     assert cause.endswith("the constant 2 is left out (taken as 1) in 2 − norm(ŷ)")
 
@@ -57,7 +57,7 @@ class Scaled:
 def test_a_constant_that_is_also_a_size_is_the_constant() -> None:
     with pytest.raises(CheckFailed) as caught:
         check(Scaled(), lambda z, t: 3 * ((z - t) ** 2).mean(), output=(5, 3), target=(5, 3))
-    (found,) = [f for f in caught.value.report.findings if not f.agrees]
+    (found,) = [f for f in caught.value.report.findings if f.differs]
     (cause,) = found.phrases
     assert "the constant 3" in cause
     assert not any("K times" in note for note in found.notes)
@@ -65,7 +65,7 @@ def test_a_constant_that_is_also_a_size_is_the_constant() -> None:
 
 def test_a_draw_where_something_else_is_wrong_too_is_left_out() -> None:
     for spoiled, count in ((False, 1), (True, 0)):
-        sides, inputs, _ = loss_inputs(Contrastive(1.0, spoiled), contrastive, *FEW.values(), np.float64, 0)
+        sides, inputs, *_ = loss_inputs(Contrastive(1.0, spoiled), contrastive, *FEW.values(), np.float64, 0)
         assert len(evaluate_more(sides, inputs, {"loss"})) == count
 
 

@@ -39,7 +39,7 @@ def test_right_it_agrees() -> None:
 def test_wrong_it_differs(off: float) -> None:
     with pytest.raises(CheckFailed) as caught:
         check(Hinge(off), nn.MultiMarginLoss(), output=(5, 4), target="class")
-    assert [f.tensor for f in caught.value.report.findings if not f.agrees] == ["loss gradient"]
+    assert [f.tensor for f in caught.value.report.findings if f.differs] == ["loss gradient"]
 
 
 class ReLULayer:
@@ -78,4 +78,4 @@ def test_a_mask_made_of_a_rounded_output_is_decided() -> None:
 def test_what_leaks_through_shut_units_differs(leak: float) -> None:
     with pytest.raises(CheckFailed) as caught:
         check(ReLULayer(leak), relu_layer, x=(3, 4))
-    assert {f.tensor for f in caught.value.report.findings if not f.agrees} == {"input gradient", "gradient of W"}
+    assert {f.tensor for f in caught.value.report.findings if f.differs} == {"input gradient", "gradient of W"}

@@ -100,7 +100,7 @@ def test_it_is_read_on_a_light_and_a_dark_page(wrong: Report, background: str) -
     style = wrong._repr_html_().partition("</style>")[0]
     assert "color:inherit" in style
     fixed = re.findall(r"color:(#\w{6})", style)
-    assert len(fixed) == 2
+    assert len(fixed) == 3
     for colour in fixed:
         dark, light = sorted((lightness(colour), lightness(background)))
         assert (light + 0.05) / (dark + 0.05) > 3

@@ -13,6 +13,7 @@ from torch import nn
 
 from handgrad import check
 from handgrad.compare.checking.findings import CheckFailed, Finding, Report
+from handgrad.compare.checking.outcome import Outcome
 from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION
 
 
@@ -67,18 +68,18 @@ def cancelling(size: float) -> Report:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [
-        (1e-4, "only 6 digits (a relative error of 1e-06 would have been seen): on the way"),
-        (1e-9, "agreement says nothing"),
-    ],
-)
-def test_agreement_to_a_few_digits_says_so(size: float, words: str) -> None:
-    found = cancelling(size)
+def test_agreement_to_a_few_digits_says_so() -> None:
+    found, words = cancelling(1e-4), "only 6 digits (a relative error of 1e-06 would have been seen): on the way"
     assert found.agrees
     assert words in of(found, "output").notes[0]
     assert words in str(found)
+
+
+def test_agreement_to_no_digit_is_not_decided() -> None:
+    found = cancelling(1e-9)
+    assert found.outcome is Outcome.UNDECIDED
+    assert "agreement says nothing" in of(found, "output").undecided
+    assert "agreement says nothing" in str(found)
 
 
 def test_and_to_many_digits_does_not() -> None:

@@ -49,7 +49,7 @@ def only_as_given(then: Callable[[], Any]) -> Callable[[Any], Any]:
 @apart
 def test_a_reference_that_aborts_at_other_sizes() -> None:
     report = failed((tanh, wrong), only_as_given(os.abort), x=(4, 5))
-    (finding,) = (f for f in report.findings if not f.agrees)
+    (finding,) = (f for f in report.findings if f.differs)
     assert finding.tensor == "input gradient"
     assert any("SIGABRT (on further inputs)" in note for note in finding.notes)
     assert any("elements" in note or "ratio" in note for note in finding.notes)  # and what is known all the same
@@ -74,7 +74,7 @@ def test_a_reference_that_never_returns_at_other_sizes() -> None:
     report = failed((tanh, wrong), only_as_given(spin), x=(4, 5), explain="quick")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime - before.ru_utime < 4  # two seconds for the causes, a half for the reproducer
-    assert [f.tensor for f in report.findings if not f.agrees] == ["input gradient"]
+    assert [f.tensor for f in report.findings if f.differs] == ["input gradient"]
 
 
 @apart
@@ -90,7 +90,7 @@ def test_a_search_that_is_stopped_says_so() -> None:
         return x
 
     report = failed((forward, wrong), reference, x=(2, 3), explain="quick")
-    (finding,) = (f for f in report.findings if not f.agrees)
+    (finding,) = (f for f in report.findings if f.differs)
     assert not finding.causes
     assert any("was stopped after its share of 2 s of CPU" in n and 'explain="full"' in n for n in finding.notes)
     assert not any("none of the known ones" in n for n in finding.notes)  # they were not all tried
@@ -102,7 +102,7 @@ def test_ctrl_c_during_the_search_keeps_the_verdict() -> None:
     timer.start()
     report = failed((tanh, wrong), only_as_given(spin), x=(4, 5))
     timer.join()
-    (finding,) = (f for f in report.findings if not f.agrees)
+    (finding,) = (f for f in report.findings if f.differs)
     assert "the search for a cause was interrupted" in finding.notes
 
 
@@ -147,7 +147,7 @@ def of_ctc(dy: Any, x: Any) -> Any:
 @apart
 def test_labels_stay_valid_or_die_apart() -> None:
     report = failed((losses, of_ctc), ctc, x=(2, 3, 3))
-    assert [f.tensor for f in report.findings if not f.agrees] == ["input gradient"]
+    assert [f.tensor for f in report.findings if f.differs] == ["input gradient"]
     assert len(report.reproducer) < 4000
 
 

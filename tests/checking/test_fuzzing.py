@@ -76,13 +76,13 @@ def laid_out(draw: Any, x: np.ndarray) -> np.ndarray:
 def assert_agrees(sides: Any, inputs: Arrays) -> None:
     before = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
     report = checking.run("fuzzed", Drawn(sides, [Draw("draw", inputs)]))
-    assert report.agrees, f"{sides}\n{inputs}\n{report}"
+    assert not report.differing, f"{sides}\n{inputs}\n{report}"
     for name, value in before.items():
         assert np.array_equal(value, inputs[name]), f"{name} has been changed"
 
 
 def assert_differs(sides: Any, inputs: Arrays) -> None:
-    assert not checking.run("fuzzed", Drawn(sides, [Draw("draw", inputs)])).agrees, f"{sides}\n{inputs}"
+    assert checking.run("fuzzed", Drawn(sides, [Draw("draw", inputs)])).differing, f"{sides}\n{inputs}"
 
 
 SIZE = st.integers(1, 6)
@@ -277,7 +277,7 @@ def test_any_array_of_numbers_is_taken_as_it_is(source: st.DataObject) -> None:
     x = source.draw(hnp.arrays(dtype, shape, elements=st.floats(-4, 4, width=16)))
     x = laid_out(source.draw, x)
     before = x.copy()
-    check(manual.Tanh(), nn.Tanh(), x=x, dtype=run_in)
+    check(manual.Tanh(), nn.Tanh(), x=x, dtype=run_in, accept={"undecided"})
     assert np.array_equal(x, before)
     assert x.dtype == before.dtype
 

@@ -67,7 +67,7 @@ ELEMENTWISE: dict[str, tuple[Slope, Any, Slope, Slope, str]] = {
 def failure(*args: Any, **kwargs: Any) -> dict[str, Finding]:
     with pytest.raises(CheckFailed) as caught:
         check(*args, **kwargs)
-    return {f.tensor: f for f in caught.value.report.findings if not f.agrees}
+    return {f.tensor: f for f in caught.value.report.findings if f.differs}
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

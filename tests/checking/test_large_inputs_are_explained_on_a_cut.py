@@ -65,7 +65,7 @@ def test_a_failing_check_costs_little_more_than_a_passing_one() -> None:
 def test_what_holds_on_the_cut_alone_is_not_named() -> None:
     _, report = of(256, wrong_far_out)
     assert not any("N times too small" in cause for cause in report.causes)
-    assert [f.tensor for f in report.findings if not f.agrees] == ["gradient of bias"]
+    assert [f.tensor for f in report.findings if f.differs] == ["gradient of bias"]
 
 
 def test_axes_of_one_size_stay_of_one_size() -> None:

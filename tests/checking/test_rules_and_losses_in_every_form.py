@@ -18,14 +18,14 @@ def test_a_rule_over_tensors_is_judged(name: str) -> None:
     form = RULES[name]
     assert check(form.right, form.reference, **form.options)
     report = check(form.wrong, form.reference, **form.options, raises=False)
-    differ = [f.tensor for f in report.findings if not f.agrees]
+    differ = [f.tensor for f in report.findings if f.differs]
     assert differ
     assert all("after step" in tensor for tensor in differ)
 
 
 def test_the_tensor_of_a_rule_is_named() -> None:
     report = check(Momentum(on="Wb"), groups, theta=SHAPES, steps=2, raises=False)
-    assert {f.tensor for f in report.findings if not f.agrees} == {"b after step 1", "b after step 2"}
+    assert {f.tensor for f in report.findings if f.differs} == {"b after step 1", "b after step 2"}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -34,7 +34,7 @@ def test_a_loss_in_any_form_is_judged(name: str, shape: Any) -> None:
     form = LOSSES[name]
     assert check(form.right, form.reference, output=shape, target=shape)
     report = check(form.wrong, form.reference, output=shape, target=shape, raises=False)
-    assert {f.tensor for f in report.findings if not f.agrees} == {"loss gradient"}
+    assert {f.tensor for f in report.findings if f.differs} == {"loss gradient"}
 
 
 def test_a_loss_of_several_arguments_is_judged() -> None:
@@ -54,7 +54,7 @@ def test_a_loss_of_several_arguments_is_judged() -> None:
         return J, (da, dp, -dn)
 
     report = check(wrong, of_torch, inputs=shapes, raises=False)
-    assert {f.tensor for f in report.findings if not f.agrees} == {"gradient of n"}
+    assert {f.tensor for f in report.findings if f.differs} == {"gradient of n"}
 
 
 def test_a_function_that_returns_no_gradient_is_refused() -> None:
@@ -73,7 +73,7 @@ class OwnRate:
 def test_a_rule_that_ignores_the_learning_rate_is_found() -> None:
     report = check(OwnRate(), torch.optim.SGD, theta=(8,), raises=False)
     assert not report.agrees
-    assert {f.draw for f in report.findings if not f.agrees} == {"half the rate"}
+    assert {f.draw for f in report.findings if f.differs} == {"half the rate"}
 
 
 def test_the_cause_in_a_rule_over_tensors_is_named() -> None:

@@ -25,7 +25,7 @@ def said_of(derivation: Derivation) -> Said:
         report = failed.report
     said: Said = {}
     for finding in report.findings:
-        if not finding.agrees:
+        if finding.differs:
             name = "theta" if is_theta(finding.tensor) else finding.tensor
             said[name] = tuple(dict.fromkeys((*said.get(name, ()), *finding.phrases)))
     return said

@@ -27,4 +27,4 @@ def causes_of(ours: Any, reference: Any, **arguments: Any) -> dict[str, tuple[st
     """The causes of every tensor that differs; fails where none does."""
     with pytest.raises(CheckFailed) as caught:
         check(ours, reference, **arguments)
-    return {f.tensor: f.phrases for f in caught.value.report.findings if not f.agrees}
+    return {f.tensor: f.phrases for f in caught.value.report.findings if f.differs}

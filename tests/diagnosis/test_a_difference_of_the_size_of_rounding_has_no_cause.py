@@ -16,7 +16,7 @@ def finding(slope: Any, dtype: str = "float64") -> Finding:
     """What is said of a derivative of tanh."""
     with pytest.raises(CheckFailed) as caught:
         check((np.tanh, lambda dy, x: slope(dy * (1 - np.tanh(x) ** 2))), torch.tanh, x=(4, 5), dtype=dtype)
-    return next(f for f in caught.value.report.findings if not f.agrees)
+    return next(f for f in caught.value.report.findings if f.differs)
 
 
 def in_one(factor: float) -> Any:
@@ -71,7 +71,7 @@ def test_nor_where_the_referee_cannot_tell_the_sides_apart(off: float, told: boo
             (lambda x: np.exp(x) - x, lambda dy, x: dy * (np.exp(x) - 1 + off)), lambda x: torch.exp(x) - x, x=x,
             dy=np.ones((2, 3)),
         )  # fmt: skip
-    found = next(f for f in caught.value.report.findings if not f.agrees)
+    found = next(f for f in caught.value.report.findings if f.differs)
     assert ("of the size of rounding" in found.notes[0]) is told
     assert ("cannot tell the two apart" in found.notes[-1]) is told
     assert not (told and found.phrases)

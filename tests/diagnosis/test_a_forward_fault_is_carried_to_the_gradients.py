@@ -45,7 +45,7 @@ def layer(there: Any, back: Any, factor: float = 1.0) -> tuple[Any, Any]:
 def causes(layer: Any) -> dict[str, tuple[str, ...]]:
     with pytest.raises(CheckFailed) as caught:
         check(layer, lambda x, g: functional.layer_norm(x, (5,), g, None, 1e-3), x=(4, 5), params={"g": (5,)})
-    return {f.tensor: f.phrases for f in caught.value.report.findings if not f.agrees}
+    return {f.tensor: f.phrases for f in caught.value.report.findings if f.differs}
 
 
 @pytest.mark.parametrize(("there", "words"), [(outside, "ε stands outside the root"), (unbiased, "divided by 5 − 1")])

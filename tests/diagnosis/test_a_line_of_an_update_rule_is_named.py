@@ -160,7 +160,7 @@ def test_the_line_is_named(rule: Any, reference: Any, words: list[str]) -> None:
     with pytest.raises(CheckFailed) as caught:
         check(rule, reference, theta=(12,), steps=4, learning_rate=0.03)
     for finding in caught.value.report.findings:
-        if not finding.agrees:
+        if finding.differs:
             assert len(finding.phrases) == len(words)
             assert all(word in cause for word, cause in zip(words, finding.phrases, strict=True))
 

@@ -103,7 +103,7 @@ def test_it_is_named(rule: Any, reference: Any, words: list[str]) -> None:
     with pytest.raises(CheckFailed) as caught:
         check(rule, reference, theta=(12,), steps=4, learning_rate=0.3)
     for finding in caught.value.report.findings:
-        if not finding.agrees:
+        if finding.differs:
             assert len(finding.phrases) == len(words), finding.phrases
             assert all(any(word in cause for cause in finding.phrases) for word in words), finding.phrases
 

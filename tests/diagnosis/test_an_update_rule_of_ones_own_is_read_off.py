@@ -98,7 +98,7 @@ def wrong_belief(fault: str) -> Step:
 def test_the_line_is_named(reference: Step, wrong: Step, words: str) -> None:
     with pytest.raises(CheckFailed) as caught:
         check(Rule(wrong), lambda p, lr: Own(p, lr, reference), theta=(7,), steps=5)
-    found = [f for f in caught.value.report.findings if not f.agrees]
+    found = [f for f in caught.value.report.findings if f.differs]
     assert found
     for finding in found:
         (cause,) = finding.phrases
@@ -118,7 +118,7 @@ def test_what_cannot_be_read_off_costs_a_name_and_no_more() -> None:
     assert read_off(lambda p, lr: Own(p, lr, odd), np.ones(4), 0.1) is None
     with pytest.raises(CheckFailed) as caught:
         check(Rule(lambda p, g, s, lr: p - lr * g), lambda p, lr: Own(p, lr, odd), theta=(7,), steps=3)
-    assert all(f.phrases == () for f in caught.value.report.findings if not f.agrees)
+    assert all(f.phrases == () for f in caught.value.report.findings if f.differs)
 
 
 def test_a_rule_that_is_almost_that_line_has_no_cause() -> None:
@@ -127,4 +127,4 @@ def test_a_rule_that_is_almost_that_line_has_no_cause() -> None:
 
     with pytest.raises(CheckFailed) as caught:
         check(Rule(almost), lambda p, lr: Own(p, lr, belief), theta=(7,), steps=5)
-    assert all(f.phrases == () for f in caught.value.report.findings if not f.agrees)
+    assert all(f.phrases == () for f in caught.value.report.findings if f.differs)

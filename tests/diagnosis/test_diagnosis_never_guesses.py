@@ -29,7 +29,7 @@ def failure(*args: Any, **kwargs: Any) -> dict[str, Finding]:
     """The findings that differ."""
     with pytest.raises(CheckFailed) as caught:
         check(*args, **kwargs)
-    return {f.tensor: f for f in caught.value.report.findings if not f.agrees}
+    return {f.tensor: f for f in caught.value.report.findings if f.differs}
 
 
 def scattered(size: float, seed: int) -> Callable[..., Any]:

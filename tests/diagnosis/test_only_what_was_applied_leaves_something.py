@@ -126,7 +126,7 @@ APPLIED: dict[str, Callable[[], Any]] = {
 def differing(run: Callable[[], Any]) -> list[Finding]:
     with pytest.raises(CheckFailed) as caught:
         run()
-    return [f for f in caught.value.report.findings if not f.agrees]
+    return [f for f in caught.value.report.findings if f.differs]
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")

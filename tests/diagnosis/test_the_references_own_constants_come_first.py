@@ -119,6 +119,6 @@ def test_a_search_that_stops_early_says_so() -> None:
 
     with pytest.raises(CheckFailed) as caught:
         check((forward, backward), reference, x=(2, 3), explain="quick")
-    (finding,) = (f for f in caught.value.report.findings if not f.agrees)
+    (finding,) = (f for f in caught.value.report.findings if f.differs)
     assert finding.phrases == ()
     assert any("stopped early" in note or "the search for a cause was stopped" in note for note in finding.notes)

@@ -55,7 +55,7 @@ SHAPES: dict[str, Any] = {"x": (3, 4), "params": {"W": (6, 2)}}
 def causes(backward: Any) -> dict[str, tuple[str, ...]]:
     with pytest.raises(CheckFailed) as caught:
         check((forward, backward), reference, **SHAPES)
-    return {f.tensor: f.phrases for f in caught.value.report.findings if not f.agrees}
+    return {f.tensor: f.phrases for f in caught.value.report.findings if f.differs}
 
 
 def test_the_right_cell_agrees() -> None:
@@ -115,7 +115,7 @@ def test_a_weight_normalization_has_its_projection_term(kept: float, words: list
 
     with pytest.raises(CheckFailed) as caught:
         check((by_norm, weight_norm_backward(kept)), fused, x=(4, 3), params={"v": (5, 3), "g": (5, 1)})
-    (finding,) = (f for f in caught.value.report.findings if not f.agrees)
+    (finding,) = (f for f in caught.value.report.findings if f.differs)
     assert finding.tensor == "gradient of v"
     assert len(finding.phrases) == len(words)
     assert all(word in cause for word, cause in zip(words, finding.phrases, strict=True))

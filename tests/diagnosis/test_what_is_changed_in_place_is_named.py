@@ -43,7 +43,7 @@ def reference(x: Any, W: Any) -> Any:
 def causes(spoils: str) -> dict[str, tuple[str, ...]]:
     with pytest.raises(CheckFailed) as caught:
         check(TanhLinear(spoils), reference, x=(4, 5))
-    return {f.tensor: f.phrases for f in caught.value.report.findings if not f.agrees}
+    return {f.tensor: f.phrases for f in caught.value.report.findings if f.differs}
 
 
 def test_a_cache_that_the_input_gradient_changes_is_named_at_the_gradient_that_it_spoils() -> None:

@@ -63,7 +63,7 @@ def test_what_is_not_a_number_by_torchs_rounding_alone_is_told_as_such() -> None
     rule = {"alpha": 0.0, "centered": True}
     with pytest.raises(CheckFailed) as caught:
         check(manual.RMSprop(**rule), lambda p, lr: torch.optim.RMSprop(p, lr=lr, **rule), theta=(50,), steps=1)
-    (finding,) = [f for f in caught.value.report.findings if not f.agrees]
+    (finding,) = [f for f in caught.value.report.findings if f.differs]
     assert finding.tensor == "theta after step 1"
     assert finding.phrases[0].startswith("torch's own formula gives nan here by rounding alone: of 16 runs with every")
 

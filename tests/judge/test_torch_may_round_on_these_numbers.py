@@ -75,7 +75,7 @@ def test_a_small_fault_in_a_normalization_near_a_million_is_not(error: float) ->
     inputs["parameter weight"] = 1 + rng.random(8)
     for tensor in ("output", "input gradient", "gradient of weight", "gradient of bias"):
         found = findings(LayerSides(Broken(Normalization(8, -1), {tensor: off(error)}), nn.LayerNorm(8)), **inputs)
-        assert [f.tensor for f in found.values() if not f.agrees] == [tensor]
+        assert [f.tensor for f in found.values() if f.differs] == [tensor]
 
 
 class OffLoss(manual.BinaryCrossEntropyWithLogits):
@@ -239,5 +239,5 @@ def test_torchs_attention_is_given_no_rounding_that_it_does_not_have() -> None:
     x = np.random.default_rng(0).normal(0, 3, (2, 1, 5, 4))
     with pytest.raises(CheckFailed) as caught:
         check(ours, lambda x: nn.functional.scaled_dot_product_attention(x, x, x), x=x)
-    (wrong,) = [f for f in caught.value.report.findings if not f.agrees]
+    (wrong,) = [f for f in caught.value.report.findings if f.differs]
     assert wrong.verdict.beyond == x.size
