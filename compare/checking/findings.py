@@ -98,8 +98,8 @@ class Report:
             why = "; ".join(first.phrases) or first.verdict.problem or "no known cause"
             said = f"{first.tensor} differs: {why}" + (f" (and {len(others)} more)" if others else "")
         elif self.undecided:
-            first, *others = self.undecided
-            said = f"{Outcome.UNDECIDED}: {first}" + (f" (and {len(others)} more)" if others else "")
+            said = f"{Outcome.UNDECIDED}: {self.undecided[0]}"
+            said += f" (and {len(self.undecided) - 1} more)" if self.undecided[1:] else ""
         return ", ".join(part for part in (self.name, self.where) if part) + f": {said}"
 
     def as_json(self) -> dict[str, Any]:
