@@ -84,7 +84,8 @@ def main() -> int:
             rows.append(said)
             if is_surprising(said):
                 print(f"\n{said['set']} · {said['name']} · {said['verdict']} · {said['cpu']:.1f} s")
-                print(f"    truth: {said['truth'] or 'right'}\n    " + said["words"].replace("\n", "\n    "), flush=True)
+                words = said["words"].replace("\n", "\n    ")
+                print(f"    truth: {said['truth'] or 'right'}\n    {words}", flush=True)
     print(f"\n{tables(rows)}")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,9 @@ class Finding:
     reason: str = ""
     elements: str = ""  # which elements differ on the worst draw, in words
     undecided: str = ""  # why nothing was compared, although nothing differs, in words
+    # An error larger than this share of the tensor's largest number exceeds the bound wherever it is, on the draw that
+    # sees best: twice the largest tolerance, because the rounding that is there may hide as much.
+    sees: float = math.inf
     manual: np.ndarray | None = field(default=None, compare=False)
     torch: np.ndarray | None = field(default=None, compare=False)
     allowed: np.ndarray | None = field(default=None, compare=False)
@@ -111,6 +115,7 @@ class Finding:
                 "fraction": v.fraction,
                 "rule": v.rule,
                 "looseness": v.looseness,
+                "sees": self.sees,
                 "vacuous": v.vacuous,
                 "elements": v.beyond,
                 "of": v.size,
@@ -131,6 +136,17 @@ def by_two_precision(reason: str) -> str:
 def would_be_seen(verdict: Verdict) -> str:
     """The words for the smallest error of the tensor's largest element that the tolerance would not have hidden."""
     return f"a relative error of 1e{math.ceil(math.log10(verdict.looseness)):+03d} would have been seen"
+
+
+def smallest_seen(findings: Sequence[Finding]) -> str:
+    """The words for the smallest error that exceeds the bound in whichever of these tensors; each was compared.
+
+    Beyond the bound a difference is a fault, unless the reference was measured to round as much, which is then said.
+    """
+    sees = max((f.sees for f in findings), default=math.inf)
+    if not sees:
+        return "on an exact draw any error would have been seen"
+    return f"an error of {sees:.0e} of the largest number exceeds it"
 
 
 def _structure(cause: Cause) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from handgrad.compare.checking import page
-from handgrad.compare.checking.finding import Finding, by_two_precision
+from handgrad.compare.checking.finding import Finding, by_two_precision, smallest_seen
 from handgrad.compare.checking.outcome import WAYS_ON, Outcome
 from handgrad.compare.checking.places import calling_line
 from handgrad.compare.foundation.errors import UsageError
@@ -82,12 +82,12 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The verdict in a few words."""
+        """The verdict in a few words, and if it is agreement, what that is worth."""
         if self.differing:
             return f"{len(self.differing)} of {len(self.findings)} tensors differ"
         if self.undecided:
             return f"{Outcome.UNDECIDED}, although nothing differs"
-        return f"agrees, closest call {self.closest_call:.3f} of its bound"
+        return f"agrees, closest call {self.closest_call:.3f} of its bound: {smallest_seen(self.findings)}"
 
     @property
     def headline(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import replace
@@ -137,18 +138,18 @@ def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 
     draws = draws or len(seen)
     verdict, notes = worst.verdict, _of_dtype(seen)
     causes: tuple[Cause, ...] = ()
-    undecided = ""
+    undecided, sees = "", math.inf
     if not verdict.agrees and (found := _as_accepted(gathering, seen, worst)) is not None:
         verdict, notes = found[0], (found[1], *notes)
     elif verdict.agrees:
-        undecided = _undecided(seen)
+        undecided, sees = _undecided(seen), 2 * min(e.verdict.looseness for _, e in _compared(seen))
         notes = (*(() if undecided else _less_seen(seen)), *notes)
     else:
         if all(e.case is None or e.verdict.agrees for _, e in seen):
             absent = worst.fault is Fault.MISSING
             causes = (missing(name) if absent else Cause("no result", verdict.problem, name),)
         notes = (*((by_two_precision(worst.reason),) if worst.reason else ()), *notes)
-    made = Finding(name, verdict, draw.label, draws, causes, notes, worst.reason, undecided=undecided)
+    made = Finding(name, verdict, draw.label, draws, causes, notes, worst.reason, undecided=undecided, sees=sees)
     if not verdict.agrees:
         made = replace(made, elements=_elements(worst))
     if gathering.keep and worst.case is not None:

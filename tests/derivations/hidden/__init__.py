@@ -1,1 +1,1 @@
-"""Derivations written to get past `check` with its code in view, in three sets, each frozen before any of it was run."""
+"""Derivations written to get past `check` with its code in view; each set was frozen before any of it was run."""
