@@ -34,6 +34,7 @@ class Finding:
     undecided: str = ""  # why nothing was compared, although nothing differs, in words
     # An error larger than this share of the tensor's largest number exceeds the bound wherever it is, on the draw that
     # sees best: twice the largest tolerance, because the rounding that is there may hide as much.
+    # NaN where all of it is 0 but for rounding.
     sees: float = math.inf
     manual: np.ndarray | None = field(default=None, compare=False)
     torch: np.ndarray | None = field(default=None, compare=False)
@@ -143,7 +144,7 @@ def smallest_seen(findings: Sequence[Finding]) -> str:
 
     Beyond the bound a difference is a fault, unless the reference was measured to round as much, which is then said.
     """
-    sees = max((f.sees for f in findings), default=math.inf)
+    sees = max((f.sees for f in findings if not math.isnan(f.sees)), default=0.0)
     if not sees:
         return "on an exact draw any error would have been seen"
     return f"an error of {sees:.0e} of the largest number exceeds it"

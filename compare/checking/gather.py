@@ -25,10 +25,11 @@ from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict
 from handgrad.compare.judge.names import input_symbol, is_forward
-from handgrad.compare.judge.sides import Sides
+from handgrad.compare.judge.sides import Sides, is_float
 
 Evaluations = dict[str, Evaluation]  # by output
 Seen = list[tuple[Draw, Evaluation]]  # of one output
+ORDINARY, FEW_ROUNDINGS = 2.0**-4, 2.0**10  # inputs that are not small, and a tolerance that is
 
 
 def on_copies(drawn: Drawn) -> Drawn:
@@ -142,7 +143,9 @@ def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 
     if not verdict.agrees and (found := _as_accepted(gathering, seen, worst)) is not None:
         verdict, notes = found[0], (found[1], *notes)
     elif verdict.agrees:
-        undecided, sees = _undecided(seen), 2 * min(e.verdict.looseness for _, e in _compared(seen))
+        undecided = _undecided(seen)
+        loosest = math.nan if _is_zero(seen) else min(e.verdict.looseness for _, e in _compared(seen))
+        sees = 2 * loosest
         notes = (*(() if undecided else _less_seen(seen)), *notes)
     else:
         if all(e.case is None or e.verdict.agrees for _, e in seen):
@@ -186,7 +189,7 @@ def _undecided(seen: Seen) -> str:
     size = sum(e.verdict.size for _, e in seen)
     if size and sum(e.verdict.unseen for _, e in seen) == size:
         return "every number is NaN or ∞ on both sides, on every draw: nothing was compared"
-    if all(e.verdict.vacuous for _, e in _compared(seen)):
+    if all(e.verdict.vacuous for _, e in _compared(seen)) and not _is_zero(seen):
         _, e = min(_compared(seen), key=lambda item: item[1].verdict.looseness)
         return f"the tolerance is as large as the tensor, so that agreement says nothing: {_why_loose(e)}"
     return ""
@@ -197,6 +200,21 @@ def _less_seen(seen: Seen) -> tuple[str, ...]:
     unseen, size = sum(e.verdict.unseen for _, e in seen), sum(e.verdict.size for _, e in seen)
     lost = (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
     return (*lost, *_loosely(seen))
+
+
+def _is_zero(seen: Seen) -> bool:
+    """Whether the numbers are all 0 but for rounding on every draw, as the gradient of a key's bias in attention.
+
+    On one they come of inputs of ordinary size, and what is allowed is a few roundings of these, not of anything less.
+    """
+    if not all(e.case is not None and e.verdict.vacuous for _, e in _compared(seen)):
+        return False
+    for case in (e.case for _, e in seen if e.case is not None):
+        sizes = [float(np.abs(v).max()) for v in case.inputs.values() if is_float(v) and v.size]
+        few = FEW_ROUNDINGS * float(np.finfo(case.torch.dtype).eps) * max(sizes)
+        if min(sizes) > ORDINARY and float(case.allowed.max(initial=0)) <= few:
+            return True
+    return False
 
 
 def _compared(seen: Seen) -> Seen:
@@ -211,6 +229,8 @@ def _loosely(seen: Seen) -> tuple[str, ...]:
     reason = next((by_two_precision(e.reason) for _, e in seen if e.reason), "")
     if v.looseness <= np.sqrt(kind.eps / 2):
         return (reason,) if reason else ()
+    if _is_zero(seen):
+        return ("both sides are 0 within rounding",)
     if v.vacuous:
         said = "the tolerance is as large as the tensor, so that agreement says nothing"
     else:

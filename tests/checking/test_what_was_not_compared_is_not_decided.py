@@ -77,3 +77,32 @@ def test_the_command_has_a_code_for_it(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert main(["check", str(file)]) == 5
     assert "1 check · 1 not decided" in capsys.readouterr().out
+
+
+def keys(k: float) -> Any:
+    """Attention to keys with a bias, which moves every score of a query alike: its gradient is 0 but for rounding."""
+
+    def weights(q: Any, key: Any, b: Any) -> Any:
+        s = q @ (key + b).T
+        e = np.exp(s - s.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    def backward(dy: Any, q: Any, key: Any, b: Any) -> Any:
+        p = weights(q, key, b)
+        ds = p * (dy - (dy * p).sum(1, keepdims=True))
+        dkey = ds.T @ q
+        return ds @ (key + b), dkey, dkey.sum(0) + k
+
+    return weights, backward
+
+
+@pytest.mark.parametrize(("off", "outcome"), [(0.0, Outcome.AGREES), (1e-9, Outcome.DIFFERS)])
+def test_what_is_zero_but_for_rounding_is_compared(off: float, outcome: Outcome) -> None:
+    def reference(q: Any, key: Any, b: Any) -> Any:
+        return (q @ (key + b).T).softmax(1)
+
+    inputs = {"q": ("n", 4), "key": ("m", 4), "b": (4,)}
+    report = check(keys(off), reference, inputs=inputs, explain="off", raises=False)
+    assert report.outcome is outcome, str(report)
+    assert report["gradient of b"].outcome is outcome
+    assert ("both sides are 0 within rounding" in str(report)) is (not off)
