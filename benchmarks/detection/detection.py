@@ -27,6 +27,7 @@ from benchmarks.detection.other_tools import NOT_APPLICABLE, OTHERS, OURS, Said
 from benchmarks.speed.timing import table
 from handgrad.compare.checking import check as checking
 from handgrad.compare.checking.draws import Draw, Drawn
+from handgrad.compare.checking.outcome import Outcome
 from handgrad.compare.foundation import process, threads
 from tests.derivations.case import STEP, Derivation
 from tests.derivations.right.configurations import configurations
@@ -87,13 +88,17 @@ def false_alarms(count: int) -> None:
     """The tables of the right configurations."""
     alarms: dict[str, Counter[str]] = defaultdict(Counter)
     tried: dict[str, Counter[str]] = defaultdict(Counter)
-    notes = []
+    notes, undecided = [], 0
     for c in configurations(count, seed=1):
         kinds = ["all", c.arguments["dtype"], *([c.group] if c.group else [])]
         with np.errstate(all="ignore"):
             report = checking.run(c.name, Drawn(c.sides, [Draw("draw", c.inputs)]))
-            said = {OURS: Said(not report.agrees), **{name: tool(c.sides, c.inputs) for name, tool in OTHERS.items()}}
-        if not report.agrees:
+            undecided += report.outcome is Outcome.UNDECIDED
+            said = {
+                OURS: Said(bool(report.differing)),
+                **{name: tool(c.sides, c.inputs) for name, tool in OTHERS.items()},
+            }
+        if report.differing:
             wrong = [f"{f.tensor}: {f.verdict.describe()}" for f in report.findings if f.differs]
             notes.append(f"- {c.name}, {c.arguments['dtype']}: {'; '.join(wrong)}")
         for tool, s in said.items():
@@ -104,6 +109,7 @@ def false_alarms(count: int) -> None:
     print(f"\n## False alarms over {count:,} right configurations\n")
     rows = [[tool, *(f"{alarms[tool][k]:,} of {tried[tool][k]:,}" for k in kinds)] for tool in TOOLS]
     print(table(["", *kinds], rows))
+    print(f"\n{undecided:,} are not decided by {OURS}: dead or saturated, all of a gradient is 0 there.")
     if notes:
         print("\n" + "\n".join(notes))
     print(flush=True)

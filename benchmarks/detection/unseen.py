@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.speed.timing import table
 from handgrad import check
-from handgrad.compare.checking.findings import CheckFailed
+from handgrad.compare.checking.outcome import Outcome
 from handgrad.compare.foundation import process, threads
 from tests.derivations.case import RULE
 from tests.derivations.unseen import sets
@@ -45,15 +45,14 @@ def put(which: str, number: int) -> dict[str, Any]:
     case = cases(which)[number]
     said: dict[str, Any] = {
         "set": which, "name": case.name, "kind": case.kind, "right": case.right, "truth": case.truth,
-        "differs": [], "expected": sorted(case.differs), "causes": {}, "crash": "",
+        "differs": [], "expected": sorted(case.differs), "causes": {}, "crash": "", "outcome": "",
     }  # fmt: skip
     started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            report = check(case.ours, case.reference, name=case.name, **case.arguments)
-        except CheckFailed as failed:
-            report = failed.report
+            report = check(case.ours, case.reference, name=case.name, raises=False, **case.arguments)
+            said["outcome"] = report.outcome.value
         except Exception as error:
             said["crash"] = f"{type(error).__name__}: {error}"
             report = None
@@ -88,14 +87,9 @@ def tables(rows: list[dict[str, Any]], readings: dict[str, Any]) -> str:
     for said in rows:
         (right if said["right"] else wrong)[said["set"]].append(said)
     head = [
-        "set",
-        "wrong",
-        "caught",
-        "right tensors",
-        *(f"causes {read}" for read in READ),
-        "unread",
-        "right ones that differ",
-    ]
+        "set", "wrong", "caught", "right tensors", *(f"causes {read}" for read in READ), "unread",
+        "right ones that differ", "not decided",
+    ]  # fmt: skip
     lines = []
     for which in wrong:
         counts = Counter(reading(said, readings) for said in wrong[which])
@@ -105,6 +99,7 @@ def tables(rows: list[dict[str, Any]], readings: dict[str, Any]) -> str:
             str(sum(bool(said["differs"]) for said in wrong[which])),
             str(sum(said["differs"] == said["expected"] for said in wrong[which])),
             *(str(counts[read]) for read in (*READ, "unread")), f"{alarms} of {len(right[which])}",
+            str(sum(said["outcome"] == Outcome.UNDECIDED for said in right[which])),
         ])  # fmt: skip
     return table(head, lines)
 
