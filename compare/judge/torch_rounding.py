@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.overrides import TorchFunctionMode
 
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.threads import torch_threads
@@ -78,9 +78,6 @@ class RandomRounding(DispatchMode):
         self.chance = random.Random(seed)  # of Python's numbers: torch's generator would come by here
         self.choices: list[torch.Tensor] = []
         self.largest = 0.0
-        self.depth = 0
-        self.hook: Any = None
-        self.optimizers: list[torch.optim.Optimizer] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -108,22 +105,9 @@ class RandomRounding(DispatchMode):
             result = func(*tree_map(self._moved, args), **tree_map(self._moved, kwargs))
         return tree_map(self._moved, result)
 
-    def __enter__(self) -> Any:
-        if self.depth == 0 and self.generator is not None:
-            self.hook = register_optimizer_step_pre_hook(self._before_a_step)
-        self.depth += 1  # an operation that is taken apart enters again
-        return super().__enter__()  # type: ignore[no-untyped-call]
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self.depth -= 1
-        if self.depth == 0 and self.hook is not None:
-            self.hook.remove()
-
-    def _before_a_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def meet(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer's constants are the same at each of its steps, so they are moved before the first."""
-        if all(optimizer is not seen for seen in self.optimizers):
-            self.optimizers.append(optimizer)
+        if self.generator is not None:
             for group in optimizer.param_groups:
                 group |= {k: tree_map(self._counted, v) for k, v in group.items() if k != "params"}
 
@@ -183,17 +167,37 @@ def _largest(x: Any) -> float:
     return largest
 
 
+class DefaultFloat64(TorchFunctionMode):
+    """Makes what torch would make in its default dtype, float32, in float64, in this thread alone.
+
+    Torch's own default dtype is that of all threads.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in MAKERS and kwargs.get("dtype") in (None, torch.float32):
+            made = func(*args, **kwargs)
+            if made.dtype == torch.float32 and not any(isinstance(a, torch.Tensor) for a in tree_leaves(args)):
+                return func(*args, **{**kwargs, "dtype": torch.float64})
+            return made
+        return func(*args, **kwargs)
+
+
+# What makes a tensor of plain numbers.
+MAKERS = {
+    torch.tensor, torch.as_tensor, torch.scalar_tensor, torch.empty, torch.zeros, torch.ones, torch.full, torch.eye,
+    torch.arange, torch.linspace, torch.logspace,
+}  # fmt: skip
+
+
 def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:
     """Torch's results where float64 is its default dtype; nothing where the reference does not run so."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
     try:
-        return sides.torch(inputs)
+        with DefaultFloat64():
+            return sides.torch(inputs)
     except Exception as error:
         swallowed(error, "the reference in default float64")
         return {}
-    finally:
-        torch.set_default_dtype(before)
 
 
 class TorchRounding:
