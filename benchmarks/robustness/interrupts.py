@@ -61,6 +61,7 @@ def state() -> dict[str, Any]:
         "filters of warnings": tuple(warnings.filters),
         "functions": {name: {k: id(v) for k, v in vars(owner).items() if callable(v)} for name, owner in OWNERS},
         "signal handlers": [signal.getsignal(number) for number in SIGNALS],
+        "tracer": sys.gettrace(),
         "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "streams": (id(sys.stdin), id(sys.stdout), id(sys.stderr)),
         "sys.path": tuple(sys.path),

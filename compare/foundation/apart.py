@@ -16,6 +16,7 @@ import re
 import select
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -91,7 +92,7 @@ def _in_a_child(jobs: Sequence[Job], outcome: Outcome, show: Shown) -> None:
     try:
         ends.extend(map(io.FileIO, chain.from_iterable(starmap(os.pipe, [()])), ("rb", "wb")))
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the child is not to hear before it is ready
-        pids.extend(starmap(os.fork, [()]))
+        _fork(pids)
         if pids == [0]:
             child(jobs, outcome, *ends)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -104,6 +105,25 @@ def _in_a_child(jobs: Sequence[Job], outcome: Outcome, show: Shown) -> None:
     outcome.spent += watched.spent()
     for job in outcome.left(jobs)[: None if watched.stuck else 1]:
         outcome.ended[job.name] = watched.ending()
+
+
+def _fork(pids: list[int]) -> None:
+    """Fork into the list. A Ctrl-C that comes meanwhile is heard when that is done.
+
+    Python runs code of others around a fork, which takes locks and gives them back, as logging does.
+    """
+    before = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if before is None:  # no other thread hears it
+        pids.extend(starmap(os.fork, [()]))
+        return
+    heard = list[int]()
+    try:
+        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+        pids.extend(starmap(os.fork, [()]))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard and pids != [0]:
+        signal.raise_signal(signal.SIGINT)
 
 
 class _Watched:

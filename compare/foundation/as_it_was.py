@@ -7,6 +7,7 @@ noted while nothing is changed yet, and looked at once more at the end.
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,11 +25,12 @@ class AsItWas(NamedTuple):
     threads: list[int]
     errors: Any  # what NumPy does about an overflow
     blocked: set[Any]  # signals
+    tracer: Any  # of a debugger, say
 
     @classmethod
     def now(cls) -> AsItWas:
         """The state as it is."""
-        return cls(modes_entered(), torch.is_grad_enabled(), own_threads(), np.geterr(), _blocked())
+        return cls(modes_entered(), torch.is_grad_enabled(), own_threads(), np.geterr(), _blocked(), sys.gettrace())
 
     def put_back(self) -> None:
         """Make it so again. A Ctrl-C that comes meanwhile is raised when that is done."""
@@ -40,6 +42,8 @@ class AsItWas(NamedTuple):
                     torch.set_grad_enabled(self.gradients)
                 set_own_threads(self.threads)
                 np.seterr(**self.errors)
+                if sys.gettrace() is not self.tracer:
+                    sys.settrace(self.tracer)
                 if self.blocked != _blocked():
                     signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
                 break

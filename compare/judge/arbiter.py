@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.foundation.patience import Endless, as_long_as, counted
 from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
@@ -49,7 +50,7 @@ class Arbiter:
         try:
             allowed = tolerance(self.sides, self.inputs)
             near = self.sides.torch(in_double(next(neighbours(self.inputs))))
-        except Exception as error:
+        except (Exception, Endless) as error:
             swallowed(error, "the two-precision tolerance")
             return {}
         single, found = Precision.of(np.float32), {}
@@ -115,8 +116,9 @@ class Arbiter:
     def in_float32(self) -> Arrays:
         """Torch's results on the same numbers in float32; nothing where the reference does not run so."""
         try:
-            return self.sides.torch(in_single(self.inputs))
-        except Exception as error:
+            _, lines = counted(lambda: self.sides.torch(self.inputs))
+            return counted(lambda: self.sides.torch(in_single(self.inputs)), as_long_as(lines))[0]
+        except (Exception, Endless) as error:
             swallowed(error, "the reference in float32")
             return {}
 
@@ -195,7 +197,8 @@ class Arbiter:
     @cached_property
     def apart_in_float32(self) -> dict[str, float]:
         """How far torch's fused operations lie from their parts in float32, per output."""
-        in_parts, whole = TorchRounding(self.sides, in_single(self.inputs)).in_parts, self.in_float32
+        in_parts = TorchRounding(self.sides, in_single(self.inputs), self.of_torch.most).in_parts
+        whole = self.in_float32
         return {k: _largest(whole[k] - y) for k, y in in_parts.items() if k in whole and is_float(np.asarray(y))}
 
 

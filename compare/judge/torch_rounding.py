@@ -20,6 +20,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.foundation.patience import Endless, as_long_as
 from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.foundation.torch_internals import (
     DispatchMode,
@@ -71,15 +72,19 @@ class RandomRounding(DispatchMode):
     largest finite number among all operands and results.
     """
 
-    def __init__(self, seed: int | None) -> None:
-        """Without a seed nothing is moved."""
+    def __init__(self, seed: int | None, most: float = math.inf) -> None:
+        """Without a seed nothing is moved. After more than `most` operations it raises Endless."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
         self.chance = random.Random(seed)  # of Python's numbers: torch's generator would come by here
         self.choices: list[torch.Tensor] = []
         self.largest = 0.0
+        self.operations, self.most = 0, most
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        if self.operations > self.most:
+            raise Endless
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__.rstrip("_")
         with self:
@@ -209,20 +214,22 @@ class TorchRounding:
     largest   the largest number that came up on the way
     """
 
-    def __init__(self, sides: Sides, inputs: Arrays) -> None:
-        self.sides, self.inputs, self.draws = sides, inputs, 0
+    def __init__(self, sides: Sides, inputs: Arrays, most: float = math.inf) -> None:
+        """`most` operations are looked at: a reference that waits for a small number may never end."""
+        self.sides, self.inputs, self.draws, self.most = sides, inputs, 0, most
         try:
             self.in_parts, reference = self._run(None)
-        except Exception as error:
+        except (Exception, Endless) as error:
             swallowed(error, "the reference in parts")
             self.in_parts, reference = {}, RandomRounding(None)
         self.choices, self.largest = reference.choices, reference.largest
+        self.most = as_long_as(reference.operations)
         self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
         self.finite = {name: np.zeros(np.shape(y), int) for name, y in self.noise.items()}
 
     @torch_threads(1)
     def _run(self, seed: int | None) -> tuple[Arrays, RandomRounding]:
-        with RandomRounding(seed) as mode:
+        with RandomRounding(seed, self.most) as mode:
             return self.sides.torch(self.inputs), mode
 
     def draw(self, draws: int) -> None:
@@ -230,7 +237,7 @@ class TorchRounding:
         for seed in range(self.draws, draws if self.noise else 0):
             try:
                 there, mode = self._run(seed)
-            except Exception as error:  # a root of a number that rounding makes negative: such a run says nothing
+            except (Exception, Endless) as error:  # a root of what rounding makes negative: it says nothing
                 swallowed(error, "the reference under random rounding")
                 continue
             for name, count in self.finite.items():
