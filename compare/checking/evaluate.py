@@ -104,7 +104,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if rounds_nowhere:
             verdict, error = judge(value, torch)._replace(rule=EXACT), None
         elif why:
-            also = partial(arbiter.kept_in_float32, name)
+            also = partial(arbiter.widened, name, followed=False)
             tolerance = plus(tolerances.get(name, 0.0), lost)
             verdict, error = two_precision.unfollowed(value, torch, tolerance, precision, also)
         else:
@@ -113,7 +113,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
             )
             # a bound that is loose for reasons of the manual code's own: then the next way may tell more
             if verdict.agrees and verdict.rule == BOUND and verdict.looseness > np.sqrt(precision.unit):
-                also = partial(arbiter.kept_in_float32, name)
+                also = partial(arbiter.widened, name, followed=False)
                 tolerance = arbiter.tolerances.get(name)
                 if tolerance is not None:
                     second = two_precision.unfollowed(value, torch, plus(tolerance, lost), precision, also)

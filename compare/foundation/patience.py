@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 LEAST, TIMES = 2_000, 10  # so many lines, and so many times those of the run that ended, are no sign of anything
 # Whose lines are not counted: nothing in there waits for a number to become small.
-OTHERS = (*(str(Path(m.__file__).parent) for m in (np, torch)), str(Path(__file__).parent.parent))
+OTHERS = (*(str(Path(str(m.__file__)).parent) for m in (np, torch)), str(Path(__file__).parent.parent))
 
 
 class Endless(BaseException):

@@ -33,6 +33,7 @@ from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
 LARGE, FEW = 1 << 12, 4  # a result of so many numbers is large, and so many of them are looked up first
+DISTANCE = "_euclidean_dist"  # of torch.cdist for more than 25 rows: x² + y² − 2xy, of which the root is taken
 STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
 
 
@@ -78,6 +79,7 @@ class RandomRounding(DispatchMode):
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
         self.chance = random.Random(seed)  # of Python's numbers: torch's generator would come by here
         self.choices: list[torch.Tensor] = []
+        self.distances: list[torch.Tensor] = []
         self.largest = 0.0
         self.operations, self.most = 0, most
 
@@ -90,16 +92,18 @@ class RandomRounding(DispatchMode):
         with self:
             result = in_parts(func, name, args, kwargs)
         if result is not NotImplemented:
+            self.distances += [result] if name == DISTANCE else []
             return result
         args, kwargs = tree_map(self._rounded, (args, kwargs))
         operands = [leaf for leaf in tree_leaves((args, kwargs)) if _is_real(leaf) or isinstance(leaf, float)]
         result = func(*args, **kwargs)
         self.largest = max(self.largest, *map(_largest, tree_leaves((operands, result))), 0.0)
-        self.choices += [
-            t.clone()
-            for t in tree_leaves(result)
-            if isinstance(t, torch.Tensor) and (not t.is_floating_point() or name in STEPS)
-        ]
+        if not self._is_of_a_distance(name, args):
+            self.choices += [
+                t.clone()
+                for t in tree_leaves(result)
+                if isinstance(t, torch.Tensor) and (not t.is_floating_point() or name in STEPS)
+            ]
         computed = [t for t in tree_leaves(result) if _is_real(t) and not all_among(t, operands)]
         if self.generator is None or not computed:
             return result
@@ -115,6 +119,10 @@ class RandomRounding(DispatchMode):
         if self.generator is not None:
             for group in optimizer.param_groups:
                 group |= {k: tree_map(self._counted, v) for k, v in group.items() if k != "params"}
+
+    def _is_of_a_distance(self, name: str, args: Any) -> bool:
+        """Whether torch asks if its own distance is 0, so as not to divide by it: that is rounding, and no choice."""
+        return name == "eq" and any(_same_memory(args[0], d) for d in self.distances)
 
     def _counted(self, x: Any) -> Any:
         """The same, of which also what Python makes is rounded at random; anything else as it is."""
@@ -148,7 +156,7 @@ def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
     operands settles it without the sorting that the rest needs.
     """
     tensors = [o for o in operands if isinstance(o, torch.Tensor)]
-    if any(o.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for o in tensors if o.numel()):
+    if any(_same_memory(o, t) for o in tensors if o.numel()):
         return True
     if t.numel() > LARGE:
         numbers = [o for o in operands if not isinstance(o, torch.Tensor)]
@@ -158,6 +166,10 @@ def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
                 return False
     found = torch.cat([t.new_zeros(1), *(torch.as_tensor(o, dtype=t.dtype).reshape(-1).abs() for o in operands)])
     return bool(torch.isin(t.abs(), found).all())
+
+
+def _same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
 def _largest(x: Any) -> float:
