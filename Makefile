@@ -31,8 +31,9 @@ bench: .venv/installed    ## the tables of the README (about a quarter of an hou
 accuracy: .venv/installed ## the recipe and plain SGD over eight seeds, every step judged (an hour; goes on where it was cut off)
 	$(BIN)/python -m benchmarks.accuracy.accuracy
 
-soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour); 200 kills
+soak: .venv/installed     ## every combination for 200 steps, no false alarm allowed (about half an hour); 200 kills; 2,000 times Ctrl-C
 	$(BIN)/python -m benchmarks.robustness.kill_and_resume
+	$(BIN)/python -m benchmarks.robustness.interrupts
 	$(BIN)/python -m benchmarks.robustness.false_alarms
 
 fuzz: .venv/installed     ## random shapes, dtypes, strides and values, new ones each time (about twenty minutes)

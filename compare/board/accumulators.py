@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from handgrad.compare.board import scalars
 from handgrad.compare.judge.ledger import StageRow
 from handgrad.compare.judge.names import PHASES, phase_of
@@ -13,15 +15,15 @@ from handgrad.compare.run.progress import SIDES, Progress
 class Worst:
     """The worst element of every stage since the last point: fraction, |Δ| and what is allowed there."""
 
-    def __init__(self, stages: dict[str, list[float]] | None = None) -> None:
-        self.stages = dict(stages or {})
+    def __init__(self, stages: Mapping[str, tuple[float, float, float]]) -> None:
+        self.stages = dict(stages)
 
     def add(self, rows: dict[str, StageRow]) -> None:
         """Take in a step."""
         for name, row in rows.items():
             known = self.stages.get(name)
             if name != WHOLE_STEP and (known is None or row.last_fraction > known[0]):
-                self.stages[name] = [row.last_fraction, row.last_difference, row.last_allowed]
+                self.stages[name] = (row.last_fraction, row.last_difference, row.last_allowed)
 
     def take(self) -> dict[str, float]:
         """The point, by tag; the next one begins afresh."""
@@ -47,8 +49,8 @@ class Clock:
 
     NAMES = (*SIDES, "compare")
 
-    def __init__(self, before: dict[str, float] | None = None) -> None:
-        self.before = before or {"step": -1.0, **dict.fromkeys(self.NAMES, 0.0)}
+    def __init__(self, before: Mapping[str, float]) -> None:
+        self.before = {"step": -1.0, **dict.fromkeys(self.NAMES, 0.0), **before}
 
     def read(self, now: Progress) -> dict[str, dict[str, float]]:
         """The point, by tag, of each run."""
@@ -64,8 +66,8 @@ class Clock:
 class EpochCounts:
     """How often something happened since the last epoch's end."""
 
-    def __init__(self, before: dict[str, int] | None = None) -> None:
-        self.before = before or {scalars.FLIPS: 0, scalars.VACUOUS: 0}
+    def __init__(self, before: Mapping[str, int]) -> None:
+        self.before = {scalars.FLIPS: 0, scalars.VACUOUS: 0, **before}
 
     def take(self, run: Lockstep) -> dict[str, float]:
         """The counts of this epoch, by tag."""

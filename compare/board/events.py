@@ -37,6 +37,7 @@ from handgrad.compare.board import (
 )
 from handgrad.compare.board.event_file import EventFile
 from handgrad.compare.run import report as reports
+from handgrad.compare.run.checkpoint.log_state import LogState
 from handgrad.compare.run.lockstep import Lockstep
 from handgrad.compare.run.progress import SIDES
 
@@ -56,29 +57,23 @@ class EventLog:
         run: Lockstep,
         folder: Path,
         every: int,
-        resume_state: dict[str, Any] | None = None,
+        resume_state: LogState | None = None,
         purge_step: int | None = None,
     ) -> None:
         self.folder, self.every = folder, every
         self.files = {name: EventFile(folder / name, purge_step) for name in (*SIDES, COMPARE)}
         self.described: set[tuple[str, str]] = set()
-        state = resume_state or {}
-        self.worst = accumulators.Worst(state.get("worst"))
-        self.clock = accumulators.Clock(state.get("clock"))
-        self.epoch = accumulators.EpochCounts(state.get("epoch"))
-        self.drawn: int | None = state.get("drawn")  # the step of the last pictures
-        self.summed: int | None = state.get("summed")  # the step of the last row of the HParams table
-        self.told: int = state.get("told", 0)  # the disagreements that have been written
+        state = resume_state or LogState({}, {}, {}, None, None, 0)
+        self.worst, self.clock = accumulators.Worst(state.worst), accumulators.Clock(state.clock)
+        self.epoch = accumulators.EpochCounts(state.epoch)
+        self.drawn, self.summed, self.told = state.drawn, state.summed, state.told
         if resume_state is None:
             self._begin(run)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> LogState:
         """Flush every event to its file, and return what a log needs to go on from here: nothing else."""
         self._flush()
-        return {
-            "worst": self.worst.stages, "clock": self.clock.before, "epoch": self.epoch.before,
-            "drawn": self.drawn, "summed": self.summed, "told": self.told,
-        }  # fmt: skip
+        return LogState(self.worst.stages, self.clock.before, self.epoch.before, self.drawn, self.summed, self.told)
 
     def close(self) -> None:
         """Write what is pending. Raises OSError where that cannot be; all files are closed nevertheless."""

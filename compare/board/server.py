@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from tensorboard import program
 from tensorboard.plugins.custom_scalar.metadata import PLUGIN_NAME as FIRST_PAGE
@@ -12,6 +14,7 @@ from tensorboard.plugins.custom_scalar.metadata import PLUGIN_NAME as FIRST_PAGE
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.run.folder import EXPERIMENT
 
+NAMES = ("127.0.0.1", "localhost", "::1")  # of this machine
 # TensorBoard shows a sample of what is logged, by default 1,000 points of a curve and 10 pictures of a tag.
 SAMPLES = "scalars=20000,images=200,histograms=200,text=200,pr_curves=200"
 
@@ -23,7 +26,7 @@ def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> None:
     """
     if port is not None and not 0 <= port <= 65535:
         raise UsageError(f"--port must be from 0 to 65535, got {port}: choose another")
-    board = program.TensorBoard()
+    board = program.TensorBoard(server_class=OfThisMachine)
     options = ["--logdir", str(folder), "--host", "127.0.0.1", "--samples_per_plugin", SAMPLES, "--load_fast", "false"]
     board.configure(argv=["tensorboard", *options, *(["--port", str(port)] if port is not None else [])])
     try:
@@ -37,6 +40,34 @@ def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> None:
         threading.Event().wait()
     except KeyboardInterrupt:
         say("")
+
+
+class OfThisMachine(program.WerkzeugServer):  # type: ignore[misc]
+    """TensorBoard's own server, for requests by a name of this machine alone.
+
+    A page from elsewhere may have a name of its own lead to 127.0.0.1, and then read what is served there.
+    """
+
+    def __init__(self, app: Callable[..., Any], flags: Any) -> None:
+        super().__init__(_of_this_machine(app), flags)
+
+
+def _of_this_machine(app: Callable[..., Any]) -> Callable[..., Any]:
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if _named(environ.get("HTTP_HOST", "")) in NAMES:
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"the host must be one of {', '.join(NAMES)}: open the address that handgrad board prints\n".encode()]
+
+    return answer
+
+
+def _named(host: str) -> str:
+    """The name in a Host header, without its port; nothing where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def newest_run(logdir: Path) -> Path:

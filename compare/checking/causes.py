@@ -7,7 +7,6 @@ and what was not searched to the end is said.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -158,8 +157,7 @@ class Search:
 
     def answer(self, question: Question, found: dict[str, Any], so_far: SoFar) -> Answer:
         """The causes and lines of one tensor."""
-        with np.errstate(all="ignore"), warnings.catch_warnings():  # a diagnosis tries divisors that may be tiny
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with np.errstate(all="ignore"):  # a diagnosis tries divisors that may be tiny
             draw, worst = question.worst
             if worst.case is not None and (
                 said := _at_special_points(self.sides, worst.case, draw, question.finding.verdict.at)

@@ -20,6 +20,7 @@ from handgrad.compare.checking.references import describe, describe_reference, r
 from handgrad.compare.checking.reproducer import reproduce
 from handgrad.compare.checking.rules import require_steps, rule_inputs
 from handgrad.compare.checking.schedules import check_schedule
+from handgrad.compare.foundation.as_it_was import AsItWas
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.foundation.validation import COMPLEX, DTYPES, choose, require_learning_rate, require_seed
@@ -27,7 +28,6 @@ from handgrad.compare.foundation.validation import COMPLEX, DTYPES, choose, requ
 LEARNING_RATE, STEPS = 0.01, 10  # of an update rule
 
 
-@torch_threads()
 def check(
     ours: Any,
     reference: Any,
@@ -86,9 +86,13 @@ def check(
     decided: nothing differs, but something was not compared (report.outcome tells the two apart). UsageError where
     there is nothing to compare: no inputs, or a reference that does not fit.
     """
-    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has turned off
-        asked = _Asked(x, inputs, params, output, target, theta, dy, learning_rate, steps, metrics, dtype, seed)
-        report = _report(ours, reference, asked, _Options(accepted(accept), explain, keep), name)
+    before = AsItWas.now()
+    try:
+        with torch_threads(), torch.inference_mode(False), torch.enable_grad():  # whatever the caller has turned off
+            asked = _Asked(x, inputs, params, output, target, theta, dy, learning_rate, steps, metrics, dtype, seed)
+            report = _report(ours, reference, asked, _Options(accepted(accept), explain, keep), name)
+    finally:
+        before.put_back()
     if tell(report) and raises and not report.agrees:
         raise CheckFailed(report)
     return report

@@ -12,7 +12,7 @@ import torch
 
 from handgrad.compare.checking.specs import Indices, Mask, as_given, drawn
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.foundation.validation import is_whole, require_memory
+from handgrad.compare.foundation.validation import is_whole, require_dimensions, require_memory
 from handgrad.compare.judge.sides import Arrays, Sides
 
 LARGE = 4.0  # times the numbers of a plain draw
@@ -89,6 +89,7 @@ def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, wh
     wanted = {"f": np.dtype(dtype), "c": np.result_type(dtype, np.complex64)}.get(value.dtype.kind, value.dtype)
     with np.errstate(over="ignore"):  # what is too large for float32 is named below
         value = value.astype(wanted.newbyteorder("="))
+    require_dimensions(what, value.ndim)
     if value.size == 0:
         raise ValueError(f"{what} must have at least one element, got shape {value.shape}: give it some")
     if value.dtype.kind in "fc" and not np.isfinite(value).all():
@@ -129,6 +130,7 @@ def as_real(values: np.ndarray) -> np.ndarray:
 def require_room(shape: Any, what: str) -> None:
     """UsageError, before memory is taken, for a shape that cannot be: negative, or too large for this machine."""
     sizes = shape if isinstance(shape, tuple) else (shape,)
+    require_dimensions(what, len(sizes))
     if any(n < 0 for n in sizes):
         raise UsageError(f"{what} must have a shape of whole numbers of at least 1, got {shape}: choose another")
     needed = COPIES * 8 * math.prod(int(n) for n in sizes)

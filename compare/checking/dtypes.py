@@ -23,6 +23,7 @@ class Cast(NamedTuple):
 def cast(result: Any, torch: np.ndarray) -> Cast:
     """A result, an array or a number of Python, in torch's dtype."""
     value = np.asarray(result)
+    value = value.astype(value.dtype.newbyteorder("="), copy=False)  # another order of bytes is no other number
     number = not isinstance(result, (np.ndarray, np.generic))
     if value.dtype == torch.dtype and not number:
         return Cast(value)

@@ -15,6 +15,8 @@ from handgrad.compare import rounding
 from handgrad.compare.checking.dtypes import cast, of_fewer_digits
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.patience import Endless, as_long_as, counted
+from handgrad.compare.foundation.validation import require_dimensions
 from handgrad.compare.judge import two_precision
 from handgrad.compare.judge.agreement import BOUND, EXACT, Verdict, judge, mismatched
 from handgrad.compare.judge.arbiter import Arbiter
@@ -102,7 +104,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
         if rounds_nowhere:
             verdict, error = judge(value, torch)._replace(rule=EXACT), None
         elif why:
-            also = partial(arbiter.kept_in_float32, name)
+            also = partial(arbiter.widened, name, followed=False)
             tolerance = plus(tolerances.get(name, 0.0), lost)
             verdict, error = two_precision.unfollowed(value, torch, tolerance, precision, also)
         else:
@@ -111,7 +113,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
             )
             # a bound that is loose for reasons of the manual code's own: then the next way may tell more
             if verdict.agrees and verdict.rule == BOUND and verdict.looseness > np.sqrt(precision.unit):
-                also = partial(arbiter.kept_in_float32, name)
+                also = partial(arbiter.widened, name, followed=False)
                 tolerance = arbiter.tolerances.get(name)
                 if tolerance is not None:
                     second = two_precision.unfollowed(value, torch, plus(tolerance, lost), precision, also)
@@ -149,7 +151,7 @@ def _two_precision_tolerance(sides: Sides, inputs: Arrays, reason: str) -> Array
     except Exception as problem:
         raise UsageError(
             f"no tolerance can be found: the manual code has no rounding bound ({reason}), and one side does not run "
-            f"in float32 ({type(problem).__name__}: {(str(problem).splitlines() or ['no words'])[0]}): "
+            f"in another precision ({type(problem).__name__}: {(str(problem).splitlines() or ['no words'])[0]}): "
             "let it take the dtype of its input"
         ) from problem
 
@@ -172,6 +174,7 @@ def run_reference(sides: Sides, inputs: Arrays) -> Arrays:
             "change the reference, or what it is given"
         ) from problem
     for name, y in first.items():
+        require_dimensions(name, np.ndim(y))
         if not np.array_equal(y, second[name], equal_nan=True):
             raise UsageError(
                 f"the torch reference must be deterministic, but its {name} differs between two calls with the same "
@@ -217,15 +220,18 @@ def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays)
         if casts_inside(sides, inputs):
             return False  # which rounds the same in either precision
         with np.errstate(all="ignore"):
-            pairs = [(sides.torch(again), theirs), (sides.manual(again), plain)]
-        return _equal(pairs)
-    except Exception as problem:
+            for side, here in ((sides.torch, theirs), (sides.manual, plain)):
+                _, lines = counted(partial(side, inputs))
+                if not _equal(counted(partial(side, again), as_long_as(lines))[0], here):
+                    return False
+        return True
+    except (Exception, Endless) as problem:
         swallowed(problem, "the test whether an exact draw rounds")
         return False
 
 
-def _equal(pairs: list[tuple[Arrays, Arrays]]) -> bool:
-    return all(low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high) for low, high in pairs)
+def _equal(low: Arrays, high: Arrays) -> bool:
+    return low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high)
 
 
 def written_into(sides: Sides, inputs: Arrays) -> list[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -65,9 +65,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
     gathering = _Gathering(sides, allow, keep)
     plain = [draw for draw in drawn.draws if draw.kind is not Kind.KINKS]
     started = time.process_time()
-    with warnings.catch_warnings():
-        if len(plain) > 1:  # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
-            warnings.simplefilter("ignore", RuntimeWarning)
+    # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
+    with np.errstate(all="ignore") if len(plain) > 1 else nullcontext():
         results = [(draw, _evaluated(sides, draw)) for draw in plain]
         names = list(dict.fromkeys(name for _, found in results for name in found))
         findings = [_finding(gathering, name, results) for name in names]

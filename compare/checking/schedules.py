@@ -13,6 +13,7 @@ from handgrad import manual
 from handgrad.compare.checking.findings import Finding, Report
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.foundation.patience import Endless, as_long_as, counted
 from handgrad.compare.foundation.signatures import required
 from handgrad.compare.judge.agreement import BOUND, TWO_PRECISION, Verdict, judge, mismatched
 from handgrad.compare.judge.ledger import Disagreement, Ledger
@@ -62,10 +63,10 @@ class RateJudge:
         try:
             value: Any = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
         except (NoRoundingRule, FloatingPointError):  # the schedule branches on the step, or uses the math module
-            rate, single = float(self.schedule(step)), Precision.of(np.float32)
+            single, (rate, lines) = Precision.of(np.float32), counted(lambda: float(self.schedule(step)))
             try:
-                in_float32 = float(self.schedule(np.float32(step)))  # type: ignore[arg-type]
-            except Exception as problem:  # a table, which a whole number alone can be looked up in
+                in_float32, _ = counted(lambda: float(self.schedule(np.float32(step))), as_long_as(lines))  # type: ignore[arg-type]
+            except (Exception, Endless) as problem:  # a table, which a whole number alone can be looked up in
                 swallowed(problem, "the schedule in float32")
                 in_float32 = rate
             own = (abs(rate - in_float32) + single.unit * abs(rate)) / np.sqrt(UNIT_RATIO)  # as two_precision.tolerance

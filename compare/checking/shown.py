@@ -14,6 +14,7 @@ from rich.live import Live
 from handgrad.compare.foundation.apart import Shown
 
 PATIENCE = 1.0  # seconds in which nothing is shown
+ALONE = {"redirect_stdout": False, "redirect_stderr": False}  # other threads print there too
 
 
 @contextmanager
@@ -26,7 +27,15 @@ def shown(seconds: float) -> Iterator[Shown]:
             return
         try:
             if not live:
-                live.append(Live(console=console, auto_refresh=False, transient=True))
+                live.append(
+                    Live(
+                        console=console,
+                        auto_refresh=False,
+                        transient=True,
+                        redirect_stdout=False,
+                        redirect_stderr=False,
+                    )
+                )
                 live[0].start()
             live[0].update(f"looking for the cause: {what} · {spent:.1f} of {seconds:.0f} s of CPU", refresh=True)
         except LiveError:  # the caller shows something of its own

@@ -35,6 +35,7 @@ from handgrad.compare.run.folder import (
     make_folder,
     read_experiment,
     reason,
+    require_no_links,
     require_same,
     version_notes,
     versions,
@@ -114,6 +115,7 @@ def resume(
     """
     began = time.perf_counter()
     experiment, content = read_experiment(folder)
+    require_no_links(folder)
     require_same(experiment, given)
     finished = finished_report(folder)
     if finished is not None:
@@ -131,7 +133,9 @@ def resume(
     with held(folder):
         document, damaged = load_newest(lockstep, folder)
         now = lockstep.progress
-        now.notes += [note for note in version_notes(content["versions"]) if note not in now.notes]
+        notes = version_notes(content["versions"])
+        notes += cut_back(folder, document.log.files if document and document.log else {})
+        now.notes += [note for note in notes if note not in now.notes]
         console.print(terminal.heading(lockstep), highlight=False, soft_wrap=True)
         for note in now.notes:
             console.print(f"note: {note}", highlight=False, soft_wrap=True)
@@ -174,7 +178,6 @@ def _train_and_report(
         with contextlib.ExitStack() as stack:
             observers: list[Observer] = []
             log = None
-            cut_back(folder, document.log.get("files", {}) if document else {})
             if place.log_every:
                 started = time.perf_counter()
                 from handgrad.compare.board.events import EventLog  # slow to import, and not needed without a log
@@ -183,7 +186,7 @@ def _train_and_report(
                     lockstep,
                     folder,
                     place.log_every,
-                    resume_state=document.log.get("state") if document else None,
+                    resume_state=document.log.state if document and document.log else None,
                     purge_step=lockstep.progress.step + 1 if document else None,
                 )
                 stack.callback(log.close)

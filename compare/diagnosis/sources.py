@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -136,8 +135,7 @@ def _guarded(look: Callable[[], list[T]]) -> list[T]:
     check.
     """
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with np.errstate(all="ignore"):
             return look()
     except Exception as error:
         swallowed(error, "a part of the diagnosis")

@@ -9,32 +9,30 @@ stopped between two jobs.
 
 from __future__ import annotations
 
-import faulthandler
 import io
 import os
 import pickle
+import re
 import select
 import signal
-import struct
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn
+from itertools import chain, starmap
 
 import torch
 
-from handgrad.compare.foundation.debug import is_debugging, swallowed
-from handgrad.compare.foundation.jobs import Ending, Job, Outcome, OutOfTime
-from handgrad.compare.foundation.threads import torch_threads
+from handgrad.compare.foundation.child import HEAD, child, words
+from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.foundation.jobs import Ending, Job, Outcome
 
 IDLE = 5.0  # seconds of no CPU at all, after which a child waits for something that never comes
 SLOWEST = 20.0  # seconds on the clock for one of CPU, on a machine that others use too
 POLL = 0.2  # seconds between two looks at a child
-SHARE = 0.5  # of the time that is left, for one job of several
-HEAD = struct.Struct("!Q")
 
 Shown = Callable[[str, float], None]  # what is being done, and the seconds of CPU spent
 
@@ -70,7 +68,7 @@ def _in_this_process(jobs: Sequence[Job], outcome: Outcome) -> None:
             _interrupted(jobs, outcome)
         except Exception as error:
             swallowed(error, job.name)
-            outcome.ended[job.name] = Ending.RAISED, _words(error)
+            outcome.ended[job.name] = Ending.RAISED, words(error)
         outcome.spent += time.process_time() - started
         if outcome.spent >= outcome.seconds:
             return
@@ -81,41 +79,58 @@ def _interrupted(jobs: Sequence[Job], outcome: Outcome) -> None:
         outcome.ended[job.name] = Ending.INTERRUPTED, ""
 
 
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error) or '(no words)').splitlines()[0]}"
-
-
 def _in_a_child(jobs: Sequence[Job], outcome: Outcome, show: Shown) -> None:
-    """One child for all jobs; it ends with the last of them, or with what goes wrong."""
-    read, write = os.pipe()
-    with warnings.catch_warnings():  # Python warns of a fork beside other threads: the child touches none of them
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        os.close(read)
-        _child(jobs, outcome, write)
-    os.close(write)
-    watched = _Watched(pid, read, outcome, jobs[0].name)
+    """One child for all jobs; it ends with the last of them, or with what goes wrong.
+
+    Ctrl-C may come between any two calls, but not while a list is extended: no file and no process is made that is not
+    in its list.
+    """
+    _keep_quiet_about_threads()
+    ends, pids = list[io.FileIO](), list[int]()
+    watched = _Watched(ends, pids, outcome, jobs[0].name)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        ends.extend(map(io.FileIO, chain.from_iterable(starmap(os.pipe, [()])), ("rb", "wb")))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the child is not to hear before it is ready
+        _fork(pids)
+        if pids == [0]:
+            child(jobs, outcome, *ends)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         watched.listen(show)
     except KeyboardInterrupt:
-        watched.stop()
         _interrupted(jobs, outcome)
-    except BaseException:
-        watched.stop()
-        raise
     finally:
-        os.close(read)
+        watched.end()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     outcome.spent += watched.spent()
     for job in outcome.left(jobs)[: None if watched.stuck else 1]:
         outcome.ended[job.name] = watched.ending()
 
 
+def _fork(pids: list[int]) -> None:
+    """Fork into the list. A Ctrl-C that comes meanwhile is heard when that is done.
+
+    Python runs code of others around a fork, which takes locks and gives them back, as logging does.
+    """
+    before = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if before is None:  # no other thread hears it
+        pids.extend(starmap(os.fork, [()]))
+        return
+    heard = list[int]()
+    try:
+        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+        pids.extend(starmap(os.fork, [()]))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard and pids != [0]:
+        signal.raise_signal(signal.SIGINT)
+
+
 class _Watched:
     """A child as its parent sees it."""
 
-    def __init__(self, pid: int, read: int, outcome: Outcome, doing: str) -> None:
-        self.pid, self.read, self.outcome, self.doing = pid, read, outcome, doing
+    def __init__(self, ends: list[io.FileIO], pids: list[int], outcome: Outcome, doing: str) -> None:
+        self.ends, self.pids, self.outcome, self.doing = ends, pids, outcome, doing
         self.started = time.monotonic()
         self.status: int | None = None
         self.usage = 0.0
@@ -123,11 +138,13 @@ class _Watched:
 
     def listen(self, show: Shown) -> None:
         """Take what it sends until it ends, or has to be ended."""
+        read, write = self.ends
+        write.close()
         waiting, moved, before = bytearray(), time.monotonic(), 0.0
         left = self.outcome.seconds - self.outcome.spent
         while True:
-            if select.select([self.read], [], [], POLL)[0]:
-                piece = os.read(self.read, 1 << 16)
+            if select.select([read], [], [], POLL)[0]:
+                piece = read.read(1 << 16)
                 if not piece:
                     self._wait()
                     return
@@ -157,24 +174,39 @@ class _Watched:
 
     def stop(self) -> None:
         """End it for certain."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        if self.status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pids[0], signal.SIGKILL)
         self._wait()
+
+    def end(self) -> None:
+        """Leave no process and no open file, whatever has come of it. A Ctrl-C that comes meanwhile is raised then."""
+        late: KeyboardInterrupt | None = None
+        while (self.pids and self.status is None) or not all(end.closed for end in self.ends):
+            try:
+                if self.pids:
+                    self.stop()
+                for end in self.ends:
+                    end.close()
+            except KeyboardInterrupt as problem:
+                late = problem
+        if late is not None:
+            raise late
 
     def _wait(self) -> None:
         if self.status is None:
             try:
-                _, self.status, usage = os.wait4(self.pid, 0)
+                _, self.status, usage = os.wait4(self.pids[0], 0)
                 self.usage = usage.ru_utime + usage.ru_stime
             except ChildProcessError:  # someone else has waited for it
                 self.status = 0
 
     def spent(self) -> float:
         """Seconds of CPU; on the clock where the system does not tell those of another process that still runs."""
-        if self.status is not None:
+        if self.status is not None or not self.pids:
             return self.usage
         try:
-            return time.clock_gettime((~self.pid << 3) | 2)  # Linux: the CPU clock of another process
+            return time.clock_gettime((~self.pids[0] << 3) | 2)  # Linux: the CPU clock of another process
         except (OSError, ValueError, OverflowError):
             return time.monotonic() - self.started
 
@@ -191,85 +223,11 @@ class _Watched:
         return Ending.DIED, f"its process was ended by {signal.Signals(number).name}"
 
 
-def _child(jobs: Sequence[Job], outcome: Outcome, write: int) -> NoReturn:
-    """What the child does, and nothing of what its parent would do after it."""
-    code = 1
-    try:
-        faulthandler.disable()
-        _alone()
-        signal.setitimer(signal.ITIMER_PROF, max(outcome.seconds - outcome.spent, 1e-3))
-        with torch_threads(1):  # a pool of threads does not survive a fork
-            _all(jobs, outcome, write)
-        code = 0
-    except BaseException as error:
-        swallowed(error, "a process apart")
-    finally:
-        os._exit(code)
+def _keep_quiet_about_threads() -> None:
+    """Python 3.12 warns of a fork beside other threads, and the child touches none of them.
 
-
-def _alone() -> None:
-    """Hold nothing that the parent reads or writes, and let the parent alone hear Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGPROF, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF, signal.SIGVTALRM})
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    if not is_debugging():
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        # what is still in the parent's buffers is the parent's to write
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
-
-
-class _Told(io.TextIOBase):
-    """A stream whose words the parent writes: its own may be anything, a notebook's or a test's."""
-
-    def __init__(self, send: Callable[[str], None]) -> None:
-        self.send = send
-
-    def write(self, text: str) -> int:
-        self.send(text)
-        return len(text)
-
-
-def _all(jobs: Sequence[Job], outcome: Outcome, write: int) -> None:
-    """Do the jobs, and send what comes of each."""
-
-    def send(kind: str, name: str, value: Any) -> None:
-        message = pickle.dumps((kind, name, value), pickle.HIGHEST_PROTOCOL)
-        message = HEAD.pack(len(message)) + message
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGVTALRM})  # no message is cut off by the end of a share
-        while message:
-            message = message[os.write(write, message) :]
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGVTALRM})
-
-    def spent(number: int, frame: Any) -> NoReturn:
-        raise OutOfTime
-
-    if is_debugging():
-        sys.stdout = sys.stderr = _Told(partial(send, "said", ""))
-
-    def one(job: Job) -> tuple[str, Any]:
-        try:
-            result = job.work(outcome.found, partial(send, "so_far", job.name))
-            pickle.dumps(result)
-        except Exception as error:
-            swallowed(error, job.name)
-            return "ended", (Ending.RAISED, _words(error))
-        return "found", result
-
-    signal.signal(signal.SIGVTALRM, spent)
-    for k, job in enumerate(jobs):
-        send("doing", job.name, None)
-        share = 0.0 if k == len(jobs) - 1 else SHARE * signal.getitimer(signal.ITIMER_PROF)[0]
-        try:
-            signal.setitimer(signal.ITIMER_VIRTUAL, share)
-            kind, value = one(job)
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        except OutOfTime:
-            kind, value = "ended", (Ending.SPENT, "")
-        if kind == "found":
-            outcome.found[job.name] = value
-        send(kind, job.name, value)
+    The filter is of this file alone, so it stays: taking it away again might take one of another thread's.
+    """
+    own = re.compile(re.escape(__name__))
+    if sys.version_info >= (3, 12) and all(f[3] != own for f in warnings.filters):
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=own.pattern)

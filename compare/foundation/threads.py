@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from handgrad.compare.foundation.errors import UsageError
 
@@ -28,13 +30,34 @@ def asked_for() -> int:
 
 @contextmanager
 def torch_threads(count: int | None = None) -> Iterator[None]:
-    """Torch on so many threads, or on as many as are asked for, while this lasts."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(asked_for() if count is None else count)
+    """Torch on so many threads, or on as many as are asked for, in the thread of the caller and while this lasts."""
+    before = own_threads()
+    set_own_threads([asked_for() if count is None else count] * len(before))
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        set_own_threads(before)
+
+
+def own_threads() -> list[int]:
+    """How many threads this one shares its work with, by each library of OpenMP; empty where torch has none."""
+    torch.get_num_threads()  # a thread that asks for the first time is given the number of the process
+    return [int(library.num_threads) for library in _openmp()]
+
+
+def set_own_threads(counts: list[int]) -> None:
+    """Share the work of this thread with so many.
+
+    `torch.set_num_threads` would also give the number to each thread that uses torch for the first time meanwhile.
+    """
+    for library, count in zip(_openmp(), counts, strict=True):
+        library.set_num_threads(count)
+
+
+@cache
+def _openmp() -> list[Any]:
+    """The libraries through which torch shares its work. Each keeps the number of every thread apart."""
+    return list(ThreadpoolController().select(user_api="openmp").lib_controllers)
 
 
 @contextmanager

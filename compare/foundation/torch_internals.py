@@ -6,6 +6,7 @@ metadata allows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 __all__ = [
     "DispatchMode",
+    "announced",
     "arguments",
     "decomposition_table",
     "is_composite",
     "is_in_place",
+    "modes_entered",
+    "modes_left",
     "operation_name",
     "out_of_place",
     "tree_leaves",
@@ -27,12 +31,60 @@ __all__ = [
 
 
 class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
-    """While it is entered, each of torch's operations is handed to `__torch_dispatch__`."""
+    """While it is entered, each of this thread's operations of torch is handed to `__torch_dispatch__`.
+
+    Torch's own `with` also notes in a variable of the process that some mode is entered, so that its compiler leaves
+    the code of every thread alone, and two threads that leave in another order than they entered leave it noted.
+    """
+
+    def __enter__(self) -> Any:
+        torch._C._push_on_torch_dispatch_stack(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        torch._C._pop_torch_dispatch_stack(None)
+
+    def meet(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer of torch was made; see `announced`."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Torch would import its compiler, which takes seconds, only to leave it alone."""
         return False
+
+
+def announced(made: Any) -> Any:
+    """The same, after every mode of this thread has met it and the optimizers that it holds, before their first step.
+
+    Torch's hooks on an optimizer's step would be called in all threads.
+    """
+    modes = [torch._C._get_dispatch_stack_at(k) for k in range(torch._C._len_torch_dispatch_stack())]
+    for mode in modes:
+        if isinstance(mode, DispatchMode):
+            for optimizer in _optimizers(made):
+                mode.meet(optimizer)
+    return made
+
+
+def _optimizers(made: Any) -> Iterator[torch.optim.Optimizer]:
+    """It, if it is one, and those that wrappers such as Lookahead keep."""
+    if isinstance(made, torch.optim.Optimizer):
+        yield made
+    held = getattr(made, "__dict__", {}).values()
+    yield from (other for other in held if isinstance(other, torch.optim.Optimizer) and other is not made)
+
+
+def modes_entered() -> tuple[int, int]:
+    """How many modes of operations and of functions this thread is in."""
+    return torch._C._len_torch_dispatch_stack(), torch._C._len_torch_function_stack()
+
+
+def modes_left(before: tuple[int, int]) -> None:
+    """Leave every mode that was entered since then."""
+    while torch._C._len_torch_dispatch_stack() > before[0]:
+        torch._C._pop_torch_dispatch_stack(None)
+    while torch._C._len_torch_function_stack() > before[1]:
+        torch._C._pop_torch_function_stack()
 
 
 def operation_name(op: Any) -> str:

@@ -13,6 +13,7 @@ from handgrad.compare.foundation.errors import UsageError
 
 DTYPES = {"float64": np.float64, "float32": np.float32}
 COMPLEX = {"complex128": np.float64, "complex64": np.float32}  # of which real numbers
+DIMENSIONS = 32  # NumPy's arrays may have 64, its iterators may not
 LARGEST = 10**18  # of whole numbers: more steps than the age of the universe has seconds
 
 
@@ -39,6 +40,12 @@ def require_learning_rate(rate: Any) -> None:
     number = rate.item() if isinstance(rate, np.generic) else rate
     if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number <= sys.float_info.max:
         raise UsageError(f"learning rate must be a finite number above 0, got {rate}: choose another")
+
+
+def require_dimensions(what: str, count: int) -> None:
+    """UsageError for more axes than NumPy counts an array's elements along."""
+    if count > DIMENSIONS:
+        raise UsageError(f"{what} must have at most {DIMENSIONS} dimensions, got {count}: leave out axes of size one")
 
 
 def require_memory(what: str, needed: int, why: str, remedy: str) -> None:

@@ -19,7 +19,8 @@ def replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        with temporary.open("w+b") as file:
+        temporary.unlink(missing_ok=True)  # of a process that was killed; or a link, which is not to be followed
+        with temporary.open("x+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())

@@ -14,14 +14,29 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.foundation.patience import Endless, as_long_as, counted
+from handgrad.compare.foundation.torch_internals import DispatchMode
 from handgrad.compare.judge.casts import in_full_precision
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
 from handgrad.compare.judge.translated import on_bounds
-from handgrad.compare.judge.two_precision import DRAWS, UNIT_RATIO, in_double, in_single, neighbours, tolerance
+from handgrad.compare.judge.two_precision import DRAWS, MARGIN, UNIT_RATIO, in_double, in_single, neighbours, tolerance
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
+MANY_OPERATIONS = 200  # of torch in one evaluation, forward and back
 MANY = 2**7  # of so many numbers moved at random none moves so many times further the next time
+
+
+class Operations(DispatchMode):
+    """Counts torch's operations."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
 
 
 class Arbiter:
@@ -49,7 +64,7 @@ class Arbiter:
         try:
             allowed = tolerance(self.sides, self.inputs)
             near = self.sides.torch(in_double(next(neighbours(self.inputs))))
-        except Exception as error:
+        except (Exception, Endless) as error:
             swallowed(error, "the two-precision tolerance")
             return {}
         single, found = Precision.of(np.float32), {}
@@ -70,8 +85,8 @@ class Arbiter:
         """What rounding does to torch's results in float64."""
         return TorchRounding(self.sides, in_double(self.inputs))
 
-    def widened(self, name: str, ours: Bounded, torch: np.ndarray) -> np.ndarray:
-        """The bound of the output `name`, widened, given both results.
+    def widened(self, name: str, ours: Bounded, torch: np.ndarray, followed: bool = True) -> np.ndarray:
+        """The bound of the output `name`, widened, given both results; not `followed`, it is a tolerance.
 
         In float32 torch's rounding is the distance of its result from its float64 result on the same numbers: it
         is known, element by element, but for the rounding of the latter, about 2⁻²⁹ of it, for which 2^−14.5 is
@@ -87,19 +102,19 @@ class Arbiter:
         with np.errstate(all="ignore"):
             here, difference = self.as_it_is[name], np.abs(ours.value - torch)
             double = self.in_float64[name] if ours.precision.dtype == np.float32 else here
-            if is_large(self.inputs) and self._is_beyond_float32(name, difference, double):
+            if self.is_costly and self._is_beyond_float32(name, difference, double):
                 return np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
-            bound = self._of_manual(name, ours)
+            bound = self._of_manual(name, ours) if followed else np.asarray(ours.error)
             if ours.precision.dtype == np.float32:
                 bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(UNIT_RATIO))
             allowed = bound
-            for draws in ((1,) if is_large(self.inputs) else ()) + (DRAWS // 4, DRAWS):
+            for draws in ((1,) if self.is_costly else ()) + (DRAWS // 4, DRAWS):
                 noise = self._of_torch(name, double, draws)
                 allowed = bound + noise
                 if (difference > (allowed + tiny) * np.sqrt(UNIT_RATIO)).any():
                     break
                 most = MANY * float(noise.max(initial=0)) if noise.size * draws >= MANY else np.inf
-                if is_large(self.inputs) and (difference > bound + most + tiny).any():
+                if self.is_costly and (difference > bound + most + tiny).any():
                     break
             return self.kept_in_float32(name, Bounded(ours.value, allowed, ours.precision))
 
@@ -112,13 +127,26 @@ class Arbiter:
         return bool((difference > rounding * np.sqrt(UNIT_RATIO)).any())
 
     @cached_property
+    def is_costly(self) -> bool:
+        """Whether random rounding takes long: on large inputs, and of a reference of many operations."""
+        return is_large(self.inputs) or self._in_float32[1] > MANY_OPERATIONS
+
+    @property
     def in_float32(self) -> Arrays:
         """Torch's results on the same numbers in float32; nothing where the reference does not run so."""
+        return self._in_float32[0]
+
+    @cached_property
+    def _in_float32(self) -> tuple[Arrays, int]:
+        """The same, and how many operations it took."""
         try:
-            return self.sides.torch(in_single(self.inputs))
-        except Exception as error:
+            _, lines = counted(lambda: self.sides.torch(self.inputs))
+            with Operations() as mode:
+                found, _ = counted(lambda: self.sides.torch(in_single(self.inputs)), as_long_as(lines))
+            return found, mode.count
+        except (Exception, Endless) as error:
             swallowed(error, "the reference in float32")
-            return {}
+            return {}, 0
 
     def kept_in_float32(self, name: str, ours: Bounded, torch: Any = None) -> np.ndarray:
         """The bound, and where the manual result is within it of torch's without its float32 numbers, these besides."""
@@ -184,6 +212,7 @@ class Arbiter:
         """What rounding does to torch's result, as so many random roundings show it."""
         self.of_torch.draw(draws)
         noise, in_parts = self.of_torch.noise.get(name), self.of_torch.in_parts.get(name)
+        noise = None if noise is None else MARGIN * noise  # a largest of a few is luck, here as there
         if noise is None or in_parts is None or noise.shape != torch.shape:
             return np.zeros(torch.shape)
         apart = np.abs(torch - in_parts)
@@ -195,7 +224,8 @@ class Arbiter:
     @cached_property
     def apart_in_float32(self) -> dict[str, float]:
         """How far torch's fused operations lie from their parts in float32, per output."""
-        in_parts, whole = TorchRounding(self.sides, in_single(self.inputs)).in_parts, self.in_float32
+        in_parts = TorchRounding(self.sides, in_single(self.inputs), self.of_torch.most).in_parts
+        whole = self.in_float32
         return {k: _largest(whole[k] - y) for k, y in in_parts.items() if k in whole and is_float(np.asarray(y))}
 
 

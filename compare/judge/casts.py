@@ -20,8 +20,10 @@ from handgrad.compare.foundation.torch_internals import DispatchMode, operation_
 from handgrad.compare.judge.calls import CallSides, call_reference
 from handgrad.compare.judge.derivations import Given
 from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
+from handgrad.compare.judge.torch_rounding import DefaultFloat64
 
 LOWER = (torch.float32, torch.float16, torch.bfloat16)
+WHOLE = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
 
 def _softplus(x: torch.Tensor, beta: float = 1, threshold: float = 20) -> torch.Tensor:
@@ -42,14 +44,17 @@ class Casts(DispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, kept: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kept, self.seen, self.approximates = kept, False, False
+        self.made = False  # numbers of a lower precision out of whole ones, or out of none
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        wide = any(isinstance(t, torch.Tensor) and t.dtype == torch.float64 for t in tree_leaves(args))
-        if wide and kwargs.get("dtype") in LOWER:
-            self.seen = True
-            if self.kept:
-                kwargs["dtype"] = torch.float64
+        dtypes = {t.dtype for t in tree_leaves(args) if isinstance(t, torch.Tensor)}
+        wide, lower = torch.float64 in dtypes, kwargs.get("dtype") in LOWER
+        self.seen = self.seen or (wide and lower)
+        made = lower and dtypes <= WHOLE
+        self.made = self.made or made
+        if self.kept and lower and (wide or made):
+            kwargs["dtype"] = torch.float64
         exact = EXACT.get(operation_name(op)) if wide else None
         if exact is not None:
             self.approximates = True
@@ -69,7 +74,7 @@ def without_casts(sides: Sides) -> Sides:
     reference: Any = sides.module if isinstance(sides, LossSides) else getattr(sides, "reference", None)
 
     def wide(*arguments: Any, **params: Any) -> Any:
-        with Casts(kept=True):
+        with Casts(kept=True), DefaultFloat64():
             return call_reference(reference, Given({str(k): v for k, v in enumerate(arguments)}, params))
 
     if isinstance(sides, LossSides):
@@ -79,9 +84,9 @@ def without_casts(sides: Sides) -> Sides:
 
 def in_full_precision(sides: Sides, inputs: Arrays) -> Iterator[Arrays]:
     """Torch's results without what is less exact, and with the numbers that its float32 buffers stand for."""
-    with Casts(kept=True) as mode:
+    with Casts(kept=True) as mode, DefaultFloat64():
         found = sides.torch(inputs)
-    if mode.seen or mode.approximates:
+    if mode.seen or mode.approximates or mode.made:
         yield found
     meant = _with_buffers_as_meant(sides)
     if meant is not None:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from handgrad import manual
+from handgrad.compare.foundation.torch_internals import announced
 from handgrad.compare.judge.names import (
     DY,
     GRAD,
@@ -152,7 +153,7 @@ class OptimizerSides:
 
     def torch(self, inputs: Arrays) -> Arrays:
         theta = nn.Parameter(as_tensor(inputs[THETA]))
-        optimizer = self.optimizer([theta], inputs[LEARNING_RATE])
+        optimizer = announced(self.optimizer([theta], inputs[LEARNING_RATE]))
         state = {k: v if k == "step" else as_tensor(v) for k, v in self._state(inputs).items()}
         torch_parameters.load_state(optimizer, state)
         theta.grad = as_tensor(inputs[GRAD])

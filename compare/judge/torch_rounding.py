@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.overrides import TorchFunctionMode
 
 from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.foundation.patience import Endless, as_long_as
 from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.foundation.torch_internals import (
     DispatchMode,
@@ -32,6 +33,7 @@ from handgrad.compare.judge.sides import Arrays, Sides, is_float
 from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
 LARGE, FEW = 1 << 12, 4  # a result of so many numbers is large, and so many of them are looked up first
+DISTANCE = "_euclidean_dist"  # of torch.cdist for more than 25 rows: x² + y² − 2xy, of which the root is taken
 STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
 
 
@@ -71,33 +73,37 @@ class RandomRounding(DispatchMode):
     largest finite number among all operands and results.
     """
 
-    def __init__(self, seed: int | None) -> None:
-        """Without a seed nothing is moved."""
+    def __init__(self, seed: int | None, most: float = math.inf) -> None:
+        """Without a seed nothing is moved. After more than `most` operations it raises Endless."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
         self.chance = random.Random(seed)  # of Python's numbers: torch's generator would come by here
         self.choices: list[torch.Tensor] = []
+        self.distances: list[torch.Tensor] = []
         self.largest = 0.0
-        self.depth = 0
-        self.hook: Any = None
-        self.optimizers: list[torch.optim.Optimizer] = []
+        self.operations, self.most = 0, most
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        if self.operations > self.most:
+            raise Endless
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__.rstrip("_")
         with self:
             result = in_parts(func, name, args, kwargs)
         if result is not NotImplemented:
+            self.distances += [result] if name == DISTANCE else []
             return result
         args, kwargs = tree_map(self._rounded, (args, kwargs))
         operands = [leaf for leaf in tree_leaves((args, kwargs)) if _is_real(leaf) or isinstance(leaf, float)]
         result = func(*args, **kwargs)
         self.largest = max(self.largest, *map(_largest, tree_leaves((operands, result))), 0.0)
-        self.choices += [
-            t.clone()
-            for t in tree_leaves(result)
-            if isinstance(t, torch.Tensor) and (not t.is_floating_point() or name in STEPS)
-        ]
+        if not self._is_of_a_distance(name, args):
+            self.choices += [
+                t.clone()
+                for t in tree_leaves(result)
+                if isinstance(t, torch.Tensor) and (not t.is_floating_point() or name in STEPS)
+            ]
         computed = [t for t in tree_leaves(result) if _is_real(t) and not all_among(t, operands)]
         if self.generator is None or not computed:
             return result
@@ -108,24 +114,15 @@ class RandomRounding(DispatchMode):
             result = func(*tree_map(self._moved, args), **tree_map(self._moved, kwargs))
         return tree_map(self._moved, result)
 
-    def __enter__(self) -> Any:
-        if self.depth == 0 and self.generator is not None:
-            self.hook = register_optimizer_step_pre_hook(self._before_a_step)
-        self.depth += 1  # an operation that is taken apart enters again
-        return super().__enter__()  # type: ignore[no-untyped-call]
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self.depth -= 1
-        if self.depth == 0 and self.hook is not None:
-            self.hook.remove()
-
-    def _before_a_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def meet(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer's constants are the same at each of its steps, so they are moved before the first."""
-        if all(optimizer is not seen for seen in self.optimizers):
-            self.optimizers.append(optimizer)
+        if self.generator is not None:
             for group in optimizer.param_groups:
                 group |= {k: tree_map(self._counted, v) for k, v in group.items() if k != "params"}
+
+    def _is_of_a_distance(self, name: str, args: Any) -> bool:
+        """Whether torch asks if its own distance is 0, so as not to divide by it: that is rounding, and no choice."""
+        return name == "eq" and any(_same_memory(args[0], d) for d in self.distances)
 
     def _counted(self, x: Any) -> Any:
         """The same, of which also what Python makes is rounded at random; anything else as it is."""
@@ -159,7 +156,7 @@ def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
     operands settles it without the sorting that the rest needs.
     """
     tensors = [o for o in operands if isinstance(o, torch.Tensor)]
-    if any(o.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for o in tensors if o.numel()):
+    if any(_same_memory(o, t) for o in tensors if o.numel()):
         return True
     if t.numel() > LARGE:
         numbers = [o for o in operands if not isinstance(o, torch.Tensor)]
@@ -169,6 +166,10 @@ def all_among(t: torch.Tensor, operands: list[Any]) -> bool:
                 return False
     found = torch.cat([t.new_zeros(1), *(torch.as_tensor(o, dtype=t.dtype).reshape(-1).abs() for o in operands)])
     return bool(torch.isin(t.abs(), found).all())
+
+
+def _same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
 def _largest(x: Any) -> float:
@@ -183,17 +184,37 @@ def _largest(x: Any) -> float:
     return largest
 
 
+class DefaultFloat64(TorchFunctionMode):
+    """Makes what torch would make in its default dtype, float32, in float64, in this thread alone.
+
+    Torch's own default dtype is that of all threads.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in MAKERS and kwargs.get("dtype") in (None, torch.float32):
+            made = func(*args, **kwargs)
+            if made.dtype == torch.float32 and not any(isinstance(a, torch.Tensor) for a in tree_leaves(args)):
+                return func(*args, **{**kwargs, "dtype": torch.float64})
+            return made
+        return func(*args, **kwargs)
+
+
+# What makes a tensor of plain numbers.
+MAKERS = {
+    torch.tensor, torch.as_tensor, torch.scalar_tensor, torch.empty, torch.zeros, torch.ones, torch.full, torch.eye,
+    torch.arange, torch.linspace, torch.logspace,
+}  # fmt: skip
+
+
 def in_default_float64(sides: Sides, inputs: Arrays) -> Arrays:
     """Torch's results where float64 is its default dtype; nothing where the reference does not run so."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
     try:
-        return sides.torch(inputs)
+        with DefaultFloat64():
+            return sides.torch(inputs)
     except Exception as error:
         swallowed(error, "the reference in default float64")
         return {}
-    finally:
-        torch.set_default_dtype(before)
 
 
 class TorchRounding:
@@ -205,20 +226,22 @@ class TorchRounding:
     largest   the largest number that came up on the way
     """
 
-    def __init__(self, sides: Sides, inputs: Arrays) -> None:
-        self.sides, self.inputs, self.draws = sides, inputs, 0
+    def __init__(self, sides: Sides, inputs: Arrays, most: float = math.inf) -> None:
+        """`most` operations are looked at: a reference that waits for a small number may never end."""
+        self.sides, self.inputs, self.draws, self.most = sides, inputs, 0, most
         try:
             self.in_parts, reference = self._run(None)
-        except Exception as error:
+        except (Exception, Endless) as error:
             swallowed(error, "the reference in parts")
             self.in_parts, reference = {}, RandomRounding(None)
         self.choices, self.largest = reference.choices, reference.largest
+        self.most = as_long_as(reference.operations)
         self.noise = {name: np.zeros(np.shape(y)) for name, y in self.in_parts.items() if is_float(np.asarray(y))}
         self.finite = {name: np.zeros(np.shape(y), int) for name, y in self.noise.items()}
 
     @torch_threads(1)
     def _run(self, seed: int | None) -> tuple[Arrays, RandomRounding]:
-        with RandomRounding(seed) as mode:
+        with RandomRounding(seed, self.most) as mode:
             return self.sides.torch(self.inputs), mode
 
     def draw(self, draws: int) -> None:
@@ -226,7 +249,7 @@ class TorchRounding:
         for seed in range(self.draws, draws if self.noise else 0):
             try:
                 there, mode = self._run(seed)
-            except Exception as error:  # a root of a number that rounding makes negative: such a run says nothing
+            except (Exception, Endless) as error:  # a root of what rounding makes negative: it says nothing
                 swallowed(error, "the reference under random rounding")
                 continue
             for name, count in self.finite.items():

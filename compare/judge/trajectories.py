@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from handgrad import manual
+from handgrad.compare.foundation.torch_internals import announced
 from handgrad.compare.judge.names import GRADS, LEARNING_RATE, THETA, theta_after
 from handgrad.compare.judge.sides import Arrays, as_array, as_tensor, own_copy
 from handgrad.compare.rounding.bounded import Bounded
@@ -91,7 +92,7 @@ class TrajectorySides:
         theta, out = as_tensor(inputs[THETA]), Arrays()
         parts = [theta] if self.layout is None else list(self.layout.parts(theta).values())
         parameters = [nn.Parameter(part.clone()) for part in parts]
-        optimizer = make(parameters, inputs[LEARNING_RATE])
+        optimizer = announced(make(parameters, inputs[LEARNING_RATE]))
         for k, grad in enumerate(inputs[GRADS]):
             flat = as_tensor(grad)
             gradients = [flat] if self.layout is None else self.layout.parts(flat).values()

@@ -5,10 +5,13 @@ Where the manual code uses something without a rounding rule it gives the tolera
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from handgrad.compare.foundation.patience import Endless, as_long_as, counted
+from handgrad.compare.judge import wider
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
 from handgrad.compare.judge.names import TARGET
 from handgrad.compare.judge.sides import Arrays, Sides, is_float
@@ -82,6 +85,37 @@ def unfollowed(
 def tolerance(sides: Sides, inputs: Arrays) -> Arrays:
     """A tolerance per output, element by element, for code that has no rounding bound; float64, of torch's shape.
 
+    It is taken of float32 beside float64. Where float32 does not hold the inputs, or the code, which waits for more
+    digits, never ends in it, nothing is learnt there: then it is taken of float64 beside what is wider.
+    """
+    if not _held_by_float32(inputs):
+        return _of_float64(sides, inputs)
+    try:
+        found, overflown = _of_float32(sides, inputs)
+    except Endless:
+        return _of_float64(sides, inputs)
+    if any(map(np.any, overflown.values())):
+        wide = _of_float64(sides, inputs)
+        found = {name: np.where(overflown[name], wide[name], t) if name in wide else t for name, t in found.items()}
+    return found
+
+
+def _of_float64(sides: Sides, inputs: Arrays) -> Arrays:
+    """The tolerances by what float64 rounds beside what is wider: M S, and the slices', as for float32."""
+    found = wider.roundings(sides, in_double(inputs), DRAWS)
+    return {name: np.maximum(MARGIN * s, of_slices(s)) for name, s in found.items()}
+
+
+def _held_by_float32(inputs: Arrays) -> bool:
+    """Whether every number is 0 or a normal one in float32."""
+    kind = np.finfo(np.float32)
+    sizes = [np.abs(x) for x in inputs.values() if is_float(x)]
+    return all(np.all((s == 0) | ((s >= kind.tiny) & (s <= kind.max))) for s in sizes)
+
+
+def _of_float32(sides: Sides, inputs: Arrays) -> tuple[Arrays, Arrays]:
+    """The tolerances, and where there is none because float32 does not hold the results. Endless for some code.
+
     Let S be what rounding does to an element in float32: the manual side's |float32 − float64|, plus torch's, plus one
     rounding of the element, and of all this the largest over 16 draws. Each side is compared with itself only, so
     nothing that is wrong in the manual code enlarges its own tolerance.
@@ -100,38 +134,42 @@ def tolerance(sides: Sides, inputs: Arrays) -> Arrays:
     found: Arrays = {}
     for near in neighbours(inputs):
         for name, once in _roundings(sides, near).items():
-            found[name] = np.fmax(found.get(name, 0.0), once)
+            found[name] = np.fmax(found.get(name, np.nan), once)
+    overflown = {name: ~np.isfinite(largest) for name, largest in found.items()}  # on every draw
     for name, largest in found.items():
         most = float(np.max(largest, where=np.isfinite(largest), initial=0))
-        s = np.where(np.isfinite(largest), largest, most)  # what overflowed in float32 on every draw
-        sliced = np.maximum(s, _of_slices(s))
+        s = np.where(np.isfinite(largest), largest, most)
+        sliced = np.maximum(s, of_slices(s))
         found[name] = (
             np.maximum(MARGIN * s, sliced)
             if in_float32
             else np.maximum(sliced / np.sqrt(UNIT_RATIO), MARGIN * most / UNIT_RATIO)
         )
-    return found
+    return found, {} if in_float32 else overflown
 
 
 def _roundings(sides: Sides, near: Arrays) -> Arrays:
-    """|float32 − float64| of both sides at one draw, per output; NaN where a side overflows in float32."""
+    """|float32 − float64| of both sides at one draw, per output; NaN where float32 does not hold a side's result."""
     double = in_double(near)
-    reference = sides.torch(double)
-    parts = [(sides.torch(near), reference), (sides.manual(near), sides.manual(double))]
+    parts: list[tuple[Arrays, Arrays]] = []
     found: Arrays = {}
     with np.errstate(all="ignore"):
-        for name, y in reference.items():
+        for side in (sides.torch, sides.manual):
+            high, lines = counted(partial(side, double))
+            parts.append((counted(partial(side, near), as_long_as(lines))[0], high))
+        for name, y in parts[0][1].items():
             if not is_float(np.asarray(y)):
                 continue
             total = Precision.of(np.float32).unit * np.abs(y)
             for low, high in parts:
                 if name in low and np.shape(low[name]) == np.shape(high[name]) == np.shape(y):
                     total = total + np.abs(np.subtract(low[name], high[name], dtype=np.float64))
-            found[name] = np.where(np.isfinite(total), total, np.nan)
+            held = np.isfinite(total) & (np.max(np.abs(y), initial=0) >= Precision.of(np.float32).tiny or not np.any(y))
+            found[name] = np.where(held | ~np.isfinite(y), np.where(np.isfinite(total), total, 0.0), np.nan)
     return found
 
 
-def _of_slices(s: np.ndarray) -> Any:
+def of_slices(s: np.ndarray) -> Any:
     """The smallest, over the axes, of the largest of s at the same index of that axis; of one axis s itself."""
     if s.ndim < 2:
         return s

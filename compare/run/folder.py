@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import counts
 from handgrad.compare.foundation.whole_files import TEMPORARY
 from handgrad.compare.run.checkpoint.files import Damaged
+from handgrad.compare.run.contents import below, foreign, linked
 from handgrad.compare.run.experiment import Experiment
 
 EXPERIMENT, REPORT = "experiment.json", "report.json"
-FORMAT = 3  # of all that a run writes; another number where a name in report.json or in a checkpoint has changed
+FORMAT = 4  # of all that a run writes; another number where a name in report.json or in a checkpoint has changed
 
 
 def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
@@ -34,6 +34,7 @@ def make_folder(logdir: Path, name: str, overwrite: bool = False) -> Path:
         # A run that was killed in its first moment leaves nothing but a file half written.
         content = [path for path in folder.iterdir() if not path.name.endswith(TEMPORARY)]
         if content and overwrite and (folder / EXPERIMENT).exists():
+            _require_own(folder)
             with held(folder):
                 _empty(folder)
         elif content:
@@ -82,13 +83,45 @@ def _remedy(folder: Path) -> str:
     return "holds an unfinished run: --resume it, choose another --name, or --overwrite it"
 
 
+def _require_own(folder: Path) -> None:
+    """UsageError where the folder is a link, holds no run of any version, or something that no run writes."""
+    if folder.is_symlink():
+        raise UsageError(
+            f"--overwrite replaces a folder, but {folder} is a link to {folder.resolve()}: name that one, or "
+            "remove the link"
+        )
+    other = foreign(folder)
+    if other is not None:
+        raise UsageError(
+            f"--overwrite removes what a run has written and nothing else, but {folder} also has "
+            f"{other.relative_to(folder)}: move it away, or choose another --name"
+        )
+    try:
+        written = json.loads((folder / EXPERIMENT).read_text(encoding="utf-8"))
+        is_one = isinstance(written["settings"], dict) and isinstance(written["versions"], dict)
+    except (OSError, ValueError, KeyError, TypeError):
+        is_one = False
+    if not is_one:
+        raise UsageError(
+            f"--overwrite replaces a run, but {folder / EXPERIMENT} holds no settings of one: "
+            "remove the folder yourself, or choose another --name"
+        )
+
+
+def require_no_links(folder: Path) -> None:
+    """Damaged where what a run goes on writing is a link, so that it would be written elsewhere."""
+    path = linked(folder)
+    if path is not None:
+        raise Damaged(
+            f"a run must go on in files of its own, but {path} is a link, or has another name elsewhere: put a copy in "
+            "its place"
+        )
+
+
 def _empty(folder: Path) -> None:
     """Remove a run; its experiment.json, which says that it is one, last."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == EXPERIMENT):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    for path in [*(path for path in below(folder) if path != folder / EXPERIMENT), folder / EXPERIMENT]:
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def finished_report(folder: Path) -> dict[str, Any] | None:

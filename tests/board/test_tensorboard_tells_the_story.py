@@ -240,7 +240,7 @@ def test_epochs(story) -> None:
 
 def test_branch_flips_are_counted_by_epoch(digits) -> None:
     run = Lockstep(Experiment(max_steps=1), digits)
-    counts = accumulators.EpochCounts()
+    counts = accumulators.EpochCounts({})
     taken = []
     for so_far in (3, 3, 10):
         run.progress.branch_flips = {"1 · ReLU": so_far}
@@ -251,7 +251,7 @@ def test_branch_flips_are_counted_by_epoch(digits) -> None:
 
 def test_the_time_of_a_step_is_that_since_the_last_point(digits) -> None:
     now = Lockstep(Experiment(max_steps=1), digits).progress
-    clock = accumulators.Clock()
+    clock = accumulators.Clock({})
     now.step, now.seconds["manual"], now.seconds["torch_ref"] = 9, 1.0, 2.0
     assert clock.read(now)["manual"][scalars.SECONDS] == pytest.approx(100)
     now.step, now.seconds["manual"], now.seconds["torch_ref"] = 19, 1.5, 4.0

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -73,6 +74,25 @@ def board(tmp_path_factory: pytest.TempPathFactory, few_digits: Path) -> Iterato
 
 def test_it_listens_on_loopback_alone(board: Board) -> None:
     assert urllib.parse.urlsplit(board.address).hostname in ("127.0.0.1", "localhost")
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [("127.0.0.1:{port}", True), ("localhost:{port}", True), ("LOCALHOST", True), ("[::1]:6006", True),
+     ("evil.example:{port}", False), ("127.0.0.1.evil.example", False), ("localhost@evil.example", False),
+     ("[::1", False), ("", False)],
+)  # fmt: skip
+def test_a_page_from_elsewhere_reads_nothing(board: Board, host: str, answered: bool) -> None:
+    port = urllib.parse.urlsplit(board.address).port
+    request = urllib.request.Request(f"{board.address}data/runs", headers={"Host": host.format(port=port)})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            code, said = answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        code, said = refused.code, refused.read().decode()
+    assert code == (200 if answered else 403)
+    assert ("manual" in said) == answered
+    assert answered or said.startswith("the host must be one of 127.0.0.1, localhost, ::1: open the address that")
 
 
 def test_each_run_is_three(board: Board) -> None:

@@ -62,7 +62,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Any:
     def fill(name: str) -> None:
         def opened(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
             file = right(self, mode, *args, **kwargs)
-            if name in self.name and "w" in mode:
+            if name in self.name and ("w" in mode or "x" in mode):
                 with file:
                     file.write(b"some bytes")  # still fit
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))

@@ -17,6 +17,7 @@ from handgrad.compare.judge.ledger import Disagreement, Ledger, StageRow
 from handgrad.compare.judge.sides import Arrays, as_array
 from handgrad.compare.judge.torch_step import TorchStep
 from handgrad.compare.run.checkpoint.files import Damaged
+from handgrad.compare.run.checkpoint.log_state import Logged
 from handgrad.compare.run.checkpoint.records import as_plain, revive
 from handgrad.compare.run.experiment import Experiment
 from handgrad.compare.run.lockstep import Lockstep, as_tensors
@@ -45,7 +46,7 @@ class Document:
     torch_state: dict[str, Any]
     scheduler: dict[str, Any]
     torch_rate: float  # the learning rate of torch's next step
-    log: dict[str, Any]  # what the event log says of itself
+    log: Logged | None
     elapsed: float  # seconds since the run began, without the times between its processes
 
 
@@ -54,7 +55,7 @@ def settings_hash(experiment: Experiment) -> str:
     return hashlib.sha256(json.dumps(experiment.as_json(), sort_keys=True).encode()).hexdigest()
 
 
-def capture(run: Lockstep, log: dict[str, Any], elapsed: float) -> dict[str, np.ndarray]:
+def capture(run: Lockstep, log: Logged | None, elapsed: float) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint of a run that stands between two steps."""
     judge, sides = run.judge, run.sides
     states = {"manual": run.state, "torch_ref": _torch_state(run)}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from handgrad.compare.foundation.whole_files import TEMPORARY
 from handgrad.compare.run.checkpoint import event_files
 from handgrad.compare.run.checkpoint.content import Document, capture, restore
 from handgrad.compare.run.checkpoint.files import Damaged, read_archive, write_archive
 from handgrad.compare.run.checkpoint.interruption import Interrupted, Interruption
+from handgrad.compare.run.checkpoint.log_state import Logged, LogState
 from handgrad.compare.run.health import NoRoom
 from handgrad.compare.run.lockstep import Lockstep
 
@@ -23,8 +24,8 @@ EVERY = 500  # steps, by default
 class Log(Protocol):
     """An event log, which says what it has written so that another one can go on there."""
 
-    def state(self) -> dict[str, Any]:
-        """Flush every event to its file, and return what JSON can hold."""
+    def state(self) -> LogState:
+        """Flush every event to its file, and return what another log needs."""
 
 
 class Keeper:
@@ -46,17 +47,22 @@ class Keeper:
 
     def save(self, run: Lockstep) -> None:
         """Write a checkpoint and remove the ones that are no longer needed. NoRoom where there is no room for it."""
-        log: dict[str, Any] = {}
+        log: Logged | None = None
         path = self.folder / FOLDER / f"step-{run.progress.step:010d}.npz"
         try:
             if self.log is not None:  # the log first: what a checkpoint has behind it must be in the files
-                log = {"state": self.log.state(), "files": event_files.sizes(self.folder)}
+                log = Logged(self.log.state(), event_files.sums(self.folder))
             path.parent.mkdir(exist_ok=True)
             write_archive(path, capture(run, log, time.perf_counter() - self.began))
         except OSError as problem:
+            how = (
+                "continue from the one before it"
+                if checkpoints(self.folder)
+                else "begin again, as nothing is saved yet,"
+            )
             raise NoRoom(
                 f"a checkpoint must be written, but {path} cannot be ({problem.strerror or problem}): make room, and "
-                f"continue from the one before it with handgrad mnist --resume {self.folder}"
+                f"{how} with handgrad mnist --resume {self.folder}"
             ) from problem
         for old in [*checkpoints(self.folder)[KEPT:], *path.parent.glob(f"*{TEMPORARY}")]:
             old.unlink(missing_ok=True)
