@@ -47,6 +47,7 @@ class Drawn(NamedTuple):
     sides: Sides
     draws: list[Draw]
     notes: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()  # what was not reached, or not compared
 
 
 def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:

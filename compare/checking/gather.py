@@ -43,7 +43,7 @@ def on_copies(drawn: Drawn) -> Drawn:
         "arrays after it gets other numbers",
     )
     sides = replace(drawn.sides, copies=True)  # type: ignore[type-var]
-    return Drawn(sides, drawn.draws, (*drawn.notes, *(said if changed else ())))
+    return drawn._replace(sides=sides, notes=(*drawn.notes, *(said if changed else ())))
 
 
 class _Gathering(NamedTuple):
@@ -82,7 +82,9 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
             for f in findings
             if not f.agrees and not f.causes
         ]
-        return Report(title, tuple(answered(sides, findings, questions, explain, seconds)), notes=drawn.notes)
+        return Report(
+            title, tuple(answered(sides, findings, questions, explain, seconds)), notes=(*drawn.gaps, *drawn.notes)
+        )
 
 
 def _evaluated(sides: Sides, draw: Draw) -> Evaluations:
