@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 LEAST = 3.0  # below it stand exponents, halves and axes
 DEPTH = 4  # functions that call functions
+NO_CODE = (bool, str, bytes, type(None), types.ModuleType, np.ndarray, torch.Tensor, torch.optim.Optimizer)
 
 Heard = set[float]
 _FLOORS = {np.floor, np.ceil, np.rint, np.trunc}
@@ -174,7 +176,7 @@ def whole_numbers(thing: Any, depth: int = DEPTH) -> set[int]:
 
 
 def _numbers(thing: Any, depth: int, seen: set[int]) -> Iterator[int]:
-    if isinstance(thing, (bool, str, bytes, type(None), types.ModuleType)) or id(thing) in seen or depth < 0:
+    if isinstance(thing, NO_CODE) or id(thing) in seen or depth < 0:
         return
     if isinstance(thing, (int, float, np.number)):
         if math.isfinite(thing) and float(thing).is_integer():
@@ -196,7 +198,7 @@ def _numbers(thing: Any, depth: int, seen: set[int]) -> Iterator[int]:
     elif isinstance(thing, (list, tuple, set, frozenset)):
         for item in thing:
             yield from _numbers(item, depth - 1, seen)
-    elif not isinstance(thing, type) and not (type(thing).__module__ or "").startswith(("torch.optim.opt", "numpy")):
+    elif not isinstance(thing, type):
         for value in getattr(thing, "__dict__", {}).values():
             yield from _numbers(value, depth - 1, seen)
         for name in ("__call__", "update", "step"):
