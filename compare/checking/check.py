@@ -25,7 +25,7 @@ from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.threads import torch_threads
 from handgrad.compare.foundation.validation import COMPLEX, DTYPES, choose, require_learning_rate, require_seed
 
-LEARNING_RATE, STEPS = 0.01, 10  # of an update rule
+LEARNING_RATE = 0.01  # of an update rule
 
 
 def check(
@@ -172,8 +172,7 @@ def _report(ours: Any, reference: Any, asked: _Asked, options: _Options, name: s
             drawn = loss_inputs(ours, reference, asked.output, asked.target, real, asked.seed)
         elif kind == "theta":
             rate = LEARNING_RATE if asked.learning_rate is None else asked.learning_rate
-            steps = STEPS if asked.steps is None else asked.steps
-            drawn = rule_inputs(ours, reference, asked.theta, rate, steps, real, asked.seed)
+            drawn = rule_inputs(ours, reference, asked.theta, rate, asked.steps, real, asked.seed)
         else:
             drawn = layer_inputs(ours, reference, asked.x, inputs, params, asked.dy, asked.dtype, asked.seed)
     except (TypeError, ValueError) as problem:

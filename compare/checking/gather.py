@@ -45,7 +45,7 @@ def on_copies(drawn: Drawn) -> Drawn:
         "arrays after it gets other numbers",
     )
     sides = replace(drawn.sides, copies=True)  # type: ignore[type-var]
-    return Drawn(sides, drawn.draws, (*drawn.notes, *(said if changed else ())))
+    return drawn._replace(sides=sides, notes=(*drawn.notes, *(said if changed else ())))
 
 
 class _Gathering(NamedTuple):

@@ -18,7 +18,7 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.calls import CallSides
 from handgrad.compare.judge.names import GRADS, THETA, is_upstream, parameters_among
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
-from handgrad.compare.judge.trajectories import TrajectorySides
+from handgrad.compare.judge.trajectories import TrajectorySides, first_steps
 
 SEEDS = 5  # that are tried
 SHORT = 2400  # characters of numbers that are written out
@@ -152,7 +152,7 @@ def _round(inputs: Arrays, differs: Differs) -> Arrays:
 def _smallest_trajectory(sides: TrajectorySides, inputs: Arrays, differs: Differs) -> Arrays:
     size = 1 if sides.layout is None else len(inputs[THETA])
     for steps in range(1, len(inputs[GRADS]) + 1):
-        cut = {**inputs, THETA: inputs[THETA][:size], GRADS: inputs[GRADS][:steps, :size]}
+        cut = first_steps({**inputs, THETA: inputs[THETA][:size], GRADS: inputs[GRADS][:, :size]}, steps)
         if differs(cut):
             return cut
     return inputs

@@ -47,6 +47,22 @@ class Layout:
         return np.concatenate([part.reshape(-1) for part in found])
 
 
+FEW = 10  # steps, after each of which θ is compared
+
+
+def rates(inputs: Arrays) -> tuple[float, ...]:
+    """The learning rate of every step: the inputs have one for all, or a tuple of one for each."""
+    rate = inputs[LEARNING_RATE]
+    return rate if isinstance(rate, tuple) else (rate,) * len(inputs[GRADS])
+
+
+def first_steps(inputs: Arrays, steps: int) -> Arrays:
+    """The same with the first so many steps alone."""
+    rate = inputs[LEARNING_RATE]
+    cut = rate[:steps] if isinstance(rate, tuple) else rate
+    return {**inputs, GRADS: inputs[GRADS][:steps], LEARNING_RATE: cut}
+
+
 @dataclass(frozen=True)
 class TorchRule:
     """An optimizer of torch on the manual side: `make(parameters, learning rate)`."""
@@ -56,8 +72,9 @@ class TorchRule:
 
 @dataclass(frozen=True)
 class TrajectorySides:
-    """Many updates, each side keeping its own state. Inputs: theta, grads (steps, size), learning rate.
+    """Many updates, each side keeping its own state. Inputs: theta, grads (steps, size), learning rate or rates.
 
+    θ is compared after each of the `FEW` first steps, after every `every`th one beyond these, and after the last.
     The state's arrays are compared where both sides have one of the same name. A rule may change θ in place.
     """
 
@@ -65,25 +82,27 @@ class TrajectorySides:
     optimizer: Callable[..., Optimizer]
     layout: Layout | None = None
     copies: bool = True  # of θ and of every gradient: a rule may write into them
+    every: int = 1
 
     def manual(self, inputs: Arrays) -> Arrays:
         if isinstance(self.rule, TorchRule):
             if any(isinstance(v, Bounded) for v in inputs.values()):
                 raise NoRoundingRule("torch code")
             return self._by_torch(self.rule.make, inputs)
-        layout, out = self.layout, Arrays()
+        layout, out, eta, last = self.layout, Arrays(), rates(inputs), len(inputs[GRADS])
         theta = own_copy(inputs[THETA]) if layout is None else layout.given(inputs[THETA])
         state = self.rule.init(theta)
-        for k in range(len(inputs[GRADS])):
+        for k in range(last):
             grad = own_copy(inputs[GRADS][k]) if layout is None else layout.given(inputs[GRADS][k])
-            result = self.rule.update(theta, grad, state, inputs[LEARNING_RATE])
+            result = self.rule.update(theta, grad, state, eta[k])
             if result is not None and not (isinstance(result, tuple) and len(result) == 2):
                 raise TypeError(
                     "update must return the pair (theta, state), or nothing where it changes both in place, got "
                     f"{type(result).__name__}"
                 )
             theta, state = (theta, state) if result is None else result
-            out |= self._after(k + 1, own_copy(theta if layout is None else layout.flat(theta)))
+            if self._compared(k + 1, last):
+                out |= self._after(k + 1, own_copy(theta if layout is None else layout.flat(theta)))
         if not isinstance(state, dict) or layout is not None:
             return out
         return out | {k: v for k, v in state.items() if getattr(v, "shape", isinstance(v, (list, tuple)))}
@@ -92,14 +111,18 @@ class TrajectorySides:
         theta, out = as_tensor(inputs[THETA]), Arrays()
         parts = [theta] if self.layout is None else list(self.layout.parts(theta).values())
         parameters = [nn.Parameter(part.clone()) for part in parts]
-        optimizer = announced(make(parameters, inputs[LEARNING_RATE]))
+        eta, last = rates(inputs), len(inputs[GRADS])
+        optimizer = announced(make(parameters, eta[0]))
         for k, grad in enumerate(inputs[GRADS]):
+            if k and eta[k] != eta[k - 1]:
+                _set_rate(optimizer, make(parameters, eta[k]))
             flat = as_tensor(grad)
             gradients = [flat] if self.layout is None else self.layout.parts(flat).values()
             for parameter, g in zip(parameters, gradients, strict=True):
                 parameter.grad = g.clone()
             optimizer.step()
-            out |= self._after(k + 1, torch.cat([p.detach().reshape(-1) for p in parameters]).numpy())
+            if self._compared(k + 1, last):
+                out |= self._after(k + 1, torch.cat([p.detach().reshape(-1) for p in parameters]).numpy())
         if self.layout is not None:
             return out
         state = torch_parameters.flat_state(optimizer)
@@ -108,7 +131,17 @@ class TrajectorySides:
     def torch(self, inputs: Arrays) -> Arrays:
         return self._by_torch(self.optimizer, inputs)
 
+    def _compared(self, steps: int, last: int) -> bool:
+        return steps <= FEW or steps % self.every == 0 or steps == last
+
     def _after(self, steps: int, flat: Any) -> Arrays:
         if self.layout is None:
             return {theta_after(steps): flat}
         return {theta_after(steps, name): part for name, part in self.layout.parts(flat).items()}
+
+
+def _set_rate(optimizer: Optimizer, other: Optimizer) -> None:
+    """Give an optimizer the learning rates of another one, group by group, as a scheduler does."""
+    for group, like in zip(optimizer.param_groups, other.param_groups, strict=True):
+        if "lr" in like:
+            group["lr"] = like["lr"]

@@ -21,7 +21,9 @@ Bounds are float64 whatever the dtype of the values. Terms of relative size u wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import partialmethod
 from typing import Any
 
 import numpy as np
@@ -104,10 +106,18 @@ class Bounded(ArrayMethods, NDArrayOperatorsMixin):
     def __float__(self, *args: Any) -> float:
         raise NoRoundingRule("the code turned a bounded number into a Python number (float(), math.…, a[i] = …)")
 
-    __int__ = __index__ = __complex__ = __round__ = __float__
+    __index__ = __complex__ = __float__
+
+    def _to_whole(self, *args: Any, by: Any) -> Any:
+        return by(self.value.item(), *args) if self.precision.decided else float(self)
+
+    __int__ = __trunc__ = partialmethod(_to_whole, by=int)
+    __round__ = partialmethod(_to_whole, by=round)
+    __floor__ = partialmethod(_to_whole, by=math.floor)
+    __ceil__ = partialmethod(_to_whole, by=math.ceil)
 
     def __bool__(self) -> bool:
-        if self.error is not None and np.any(self.error):
+        if not self.precision.decided and self.error is not None and np.any(self.error):
             raise NoRoundingRule("the code branches on a comparison that rounding decides")
         return bool(self.value)
 

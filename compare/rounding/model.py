@@ -22,6 +22,7 @@ class Precision:
     tiny: float  # the smallest normal number
     largest: float = np.inf  # the largest number
     wary: bool = False  # whether plain numbers and arrays may have been computed, and rounded, out of sight
+    decided: bool = False  # whether choices and jumps are what they are, because nobody else makes them
 
     @staticmethod
     def of(dtype: Any) -> Precision:

@@ -167,7 +167,7 @@ def _logaddexp(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
 def _comparison(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
     """A mask whose error is 1 where rounding decides; None where it decides nothing."""
     reach = plus(a[1], b[1])
-    if reach is None:
+    if reach is None or (p is not None and p.decided):
         return None
     apart = np.abs(np.subtract(a[0], b[0], dtype=np.float64)) > reach
     undecided = ~apart & (reach > 0)
@@ -188,7 +188,7 @@ def _jump(f: Callable[[Any], Any]) -> Rule:
     """sign, floor and their kind: exact, but for the jump where x ± e crosses one."""
 
     def rule(p: Precision, v: Any, x: Operand) -> Any:
-        return None if x[1] is None else f(x[0] + x[1]) - f(x[0] - x[1])
+        return None if x[1] is None or p.decided else f(x[0] + x[1]) - f(x[0] - x[1])
 
     return rule
 
@@ -204,7 +204,7 @@ def _copysign(p: Precision, v: Any, a: Operand, b: Operand) -> Any:
 
 
 def _exact_only(p: Precision, v: Any, *operands: Operand) -> Any:
-    if any(e is not None and np.any(e) for _, e in operands):
+    if not p.decided and any(e is not None and np.any(e) for _, e in operands):
         raise NoRoundingRule("a remainder or a whole-number division of rounded numbers")
     return rounding(p, v) if np.any(np.abs(v) * p.unit > 1) else None  # a whole number that may not fit
 

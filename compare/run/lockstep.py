@@ -12,7 +12,7 @@ import torch
 
 from handgrad import data, manual, torch_ref
 from handgrad.compare.checking.explain import explain_stage
-from handgrad.compare.checking.schedules import RateJudge
+from handgrad.compare.checking.rate_judge import RateJudge
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.sides import as_array
 from handgrad.compare.judge.stages import StepJudge

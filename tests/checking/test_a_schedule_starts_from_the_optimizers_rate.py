@@ -92,7 +92,7 @@ def test_too_few_metrics_are_refused() -> None:
 
 @pytest.mark.parametrize("reference", [lambda o: 5, lambda o: lr_scheduler.LambdaLR(o, lambda k: {0: 1.0}[k])])
 def test_what_is_no_scheduler_is_refused(reference: Any) -> None:
-    with pytest.raises(UsageError, match="must make a scheduler that takes 100 steps"):
+    with pytest.raises(UsageError, match="must make a scheduler "):
         check(lambda k: 0.1 * 0.5**k, reference, learning_rate=0.1)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from handgrad import manual
-from handgrad.compare.checking.schedules import RateJudge
+from handgrad.compare.checking.rate_judge import RateJudge
 from handgrad.compare.pairs import table as pairs
 
 STEPS = 400

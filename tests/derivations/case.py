@@ -72,7 +72,7 @@ class Derivation:
         return self._drawn().draws
 
     def _drawn(self) -> Drawn:
-        options = {"inputs": None, "params": None, "dy": None, "learning_rate": 0.01, "steps": 10, "seed": 0}
+        options = {"inputs": None, "params": None, "dy": None, "learning_rate": 0.01, "steps": None, "seed": 0}
         options |= {"x": None, **self.arguments}
         args, of = (self.ours, self.reference), options.__getitem__
         name = options.get("dtype", "float64")

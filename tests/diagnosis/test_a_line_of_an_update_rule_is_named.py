@@ -46,7 +46,9 @@ def test_a_recipe_is_torchs_rule(kind: str, options: dict[str, Any]) -> None:
     recipe = recipe_of(optimizer)
     assert recipe is not None
     nothing = np.zeros(20)
-    case = Case("theta after step 1", {"theta": start, "grads": grads}, nothing, nothing, nothing)
+    case = Case(
+        "theta after step 1", {"theta": start, "grads": grads, "learning rate": 0.03}, nothing, nothing, nothing
+    )
     case.beside["theta after step 1"] = Output(nothing, nothing, nothing)
     ours, _ = Trajectory(recipe, case).run(units(recipe), recipe.hyper)
     near = 1e-8 if kind in ("NAdam", "ASGD") else 1e-14  # torch keeps a product and a rate of theirs in float32

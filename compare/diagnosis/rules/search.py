@@ -22,6 +22,7 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.names import steps_of, theta_after
 from handgrad.compare.judge.sides import Arrays
+from handgrad.compare.judge.trajectories import rates
 
 FUNCTIONS: dict[str, Any] = {
     ROUNDED: lambda v: float(np.float32(v)),
@@ -58,9 +59,12 @@ class Trajectory:
         before = {} if self.inputs.get("previous") is None else {"total": self.inputs["previous"][few]}
         space: dict[str, Any] = {**FUNCTIONS, **hyper, **starts, "theta": self.inputs["theta"][few], **before}
         space["last"] = before.get("total")
+        eta = rates(self.inputs)
         code = [line for line in lines if line is not None]
         thetas = []
         for t, g in enumerate(self.inputs["grads"][:steps, few], self.done + 1):
+            if "lr" in hyper:  # which may change from step to step
+                space["lr"] = hyper["lr"] * (eta[t - self.done - 1] / eta[0])
             space |= {"g": g, "t": t, **{earlier(name): space[name] for name in starts}}
             for line in code:
                 exec(line, space)
@@ -135,10 +139,10 @@ def _searched(of: _Trajectories, most: int) -> Causes:
 
 
 def _wrong_lines(sides: Any, cases: Sequence[Case], most: int) -> Causes:
-    optimizer = sides.optimizer([torch.nn.Parameter(torch.zeros(1))], cases[0].inputs["learning rate"])
+    optimizer = sides.optimizer([torch.nn.Parameter(torch.zeros(1))], rates(cases[0].inputs)[0])
     recipe = recipe_of(optimizer)
     if recipe is None and not type(optimizer).__module__.startswith("torch.optim"):
-        recipe = read_off(sides.optimizer, cases[0].inputs["theta"], cases[0].inputs["learning rate"])
+        recipe = read_off(sides.optimizer, cases[0].inputs["theta"], rates(cases[0].inputs)[0])
     if recipe is None:
         return _nothing
     with np.errstate(all="ignore"):
@@ -218,7 +222,7 @@ def _changed(recipe: Recipe, cases: Sequence[Case], most: int) -> list[Fitting]:
 def _narrow_state(sides: Any, case: Case) -> list[str]:
     """The numbers of its own that torch's rule keeps in float32 beside float64 parameters, but for the step count."""
     theta = torch.nn.Parameter(torch.from_numpy(case.inputs["theta"].copy()))
-    optimizer = sides.optimizer([theta], case.inputs["learning rate"])
+    optimizer = sides.optimizer([theta], rates(case.inputs)[0])
     theta.grad = torch.ones_like(theta)
     optimizer.step()
     return [

@@ -1,0 +1,390 @@
+"""Update rules in NumPy that are torch's, and honest-looking ones beside them that differ in a single place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import optim
+
+Step = Callable[..., Any]
+
+
+class Rule:
+    """An update rule of one function of (θ, ∇, state, η, t), which changes the state, and returns θ."""
+
+    def __init__(self, step: Step, *names: str, **starts: Any) -> None:
+        self.step, self.names, self.starts = step, names, starts
+
+    def init(self, theta: Any) -> Any:
+        return {"t": 0, **{k: np.zeros_like(theta) for k in self.names}, **self.starts}
+
+    def update(self, theta: Any, grad: Any, state: Any, learning_rate: float) -> Any:
+        state = {**state, "t": state["t"] + 1}
+        return self.step(theta, grad, state, learning_rate, state["t"]), state
+
+
+# --- momentum ---
+
+
+def sgd(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    return w - lr * g
+
+
+def momentum(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["b"] = g if t == 1 else 0.9 * s["b"] + g
+    return w - lr * s["b"]
+
+
+def folded(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["b"] = 0.9 * s["b"] + lr * g
+    return w - s["b"]
+
+
+def nesterov(first: bool, late: int = 0) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["b"] = g if t == 1 else 0.9 * s["b"] + g
+        ahead = (t > 1 or first) and not (late and t >= late)
+        return w - lr * (g + 0.9 * s["b"] if ahead else s["b"])
+
+    return step
+
+
+def dampened(first: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["b"] = g if t == 1 and not first else 0.9 * s["b"] + 0.7 * g
+        return w - lr * s["b"]
+
+    return step
+
+
+def fixed_rate(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    return w - 0.01 * g
+
+
+def first_rate(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["lr"] = lr if t == 1 else s["lr"]
+    return w - s["lr"] * g
+
+
+# --- Adam and its kin ---
+
+
+def adam(
+    last: int = 0, inside: bool = False, decay: Any = None, largest: Any = None, late: int = 0, eps: float = 1e-8
+) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        k = min(t, last) if last else t
+        if decay is not None:
+            w = decay(w, lr)
+        s["m"], s["v"] = 0.9 * s["m"] + 0.1 * g, 0.999 * s["v"] + 0.001 * g * g
+        v = s["v"]
+        if largest is not None:
+            s["x"] = v = largest(s["x"], v)
+        c2 = 1 if late and t > late else 1 - 0.999**k
+        v = v / c2
+        d = np.sqrt(v + eps) if inside else np.sqrt(v) + eps
+        return w - lr * (s["m"] / (1 - 0.9**k)) / d
+
+    return step
+
+
+def adam_that_skips_zeros(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    on = g != 0
+    s["m"] = np.where(on, 0.9 * s["m"] + 0.1 * g, s["m"])
+    s["v"] = np.where(on, 0.999 * s["v"] + 0.001 * g * g, s["v"])
+    return w - lr * (s["m"] / (1 - 0.9**t)) / (np.sqrt(s["v"] / (1 - 0.999**t)) + 1e-8)
+
+
+def rmsprop(inside: bool = False, eps: float = 1e-8, centred: bool = False) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["v"] = v = 0.99 * s["v"] + 0.01 * g * g
+        if centred:
+            s["a"] = 0.99 * s["a"] + 0.01 * g
+            v = v - s["a"] * s["a"]
+        return w - lr * g / (np.sqrt(v + eps) if inside else np.sqrt(v) + eps)
+
+    return step
+
+
+def adagrad(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["v"] = s["v"] + g * g
+    return w - lr * g / (np.sqrt(s["v"]) + 1e-10)
+
+
+def adagrad_with_eps_in_the_sum(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["v"] = s["v"] + g * g
+    return w - lr * g / np.sqrt(s["v"] + 1e-10)
+
+
+def adadelta(moved: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["v"] = 0.9 * s["v"] + 0.1 * g * g
+        d = np.sqrt(s["d"] + 1e-6) / np.sqrt(s["v"] + 1e-6) * g
+        s["d"] = 0.9 * s["d"] + 0.1 * (lr * d if moved else d) ** 2
+        return w - lr * d
+
+    return step
+
+
+def adamax(fresh: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["m"] = 0.9 * s["m"] + 0.1 * g
+        s["u"] = np.abs(g) + 1e-8 if fresh else np.maximum(0.999 * s["u"], np.abs(g) + 1e-8)
+        return w - lr * (s["m"] / (1 - 0.9**t)) / s["u"]
+
+    return step
+
+
+def adamax_with_eps_outside(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    s["m"] = 0.9 * s["m"] + 0.1 * g
+    s["u"] = np.maximum(0.999 * s["u"], np.abs(g))
+    return w - lr * (s["m"] / (1 - 0.9**t)) / (s["u"] + 1e-8)
+
+
+def nadam(scheduled: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        mu, after = (0.9 * (1 - 0.5 * 0.96 ** (k * 4e-3)) if scheduled else 0.9 for k in (t, t + 1))
+        s["product"] = mu * s["product"]
+        s["m"], s["v"] = 0.9 * s["m"] + 0.1 * g, 0.999 * s["v"] + 0.001 * g * g
+        d, product = np.sqrt(s["v"] / (1 - 0.999**t)) + 1e-8, s["product"]
+        return w - lr * (1 - mu) / (1 - product) * g / d - lr * after / (1 - product * after) * s["m"] / d
+
+    return step
+
+
+def radam(above: float) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["m"], s["v"] = 0.9 * s["m"] + 0.1 * g, 0.999 * s["v"] + 0.001 * g * g
+        m, longest = s["m"] / (1 - 0.9**t), 2 / (1 - 0.999) - 1
+        rho = longest - 2 * t * 0.999**t / (1 - 0.999**t)
+        if rho <= above:
+            return w - lr * m
+        r = np.sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
+        return w - lr * m * r * np.sqrt(1 - 0.999**t) / (np.sqrt(s["v"]) + 1e-8)
+
+    return step
+
+
+def asgd(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    eta = s["eta"] if t > 1 else lr
+    w = w * (1 - 1e-4 * eta) - eta * g
+    s["eta"] = lr / (1 + 1e-4 * lr * t) ** 0.75
+    return w
+
+
+def asgd_without_decay(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    return asgd(w, g, {**s, "eta": lr}, lr, t)
+
+
+def rprop(back: bool, most: float = 50.0) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        size = lr * np.ones_like(w) if t == 1 else s["size"]
+        sign = np.sign(g * s["before"])
+        size = np.clip(np.where(sign > 0, size * 1.2, np.where(sign < 0, size * 0.5, size)), 1e-6, most)
+        g = np.where(sign < 0, 0 * g, g) if back else g
+        s["size"], s["before"] = size, g
+        return w - np.sign(g) * size
+
+    return step
+
+
+# --- rules whose references are written beside them ---
+
+
+class Own(optim.Optimizer):
+    """An optimizer of one function of (parameter, state, η, t), which changes the parameter."""
+
+    def __init__(self, params: Any, lr: float, step: Step) -> None:
+        super().__init__(params, {"lr": lr})
+        self.one = step
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                s = self.state[p]
+                s["t"] = s.get("t", 0) + 1
+                self.one(p, s, group["lr"], s["t"])
+
+
+def own(step: Step) -> Callable[..., Own]:
+    return lambda params, lr: Own(params, lr, step)
+
+
+def torch_sign(p: Any, s: Any, lr: float, t: int) -> None:
+    p.sub_(lr * torch.sign(p.grad))
+
+
+def sign(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    return w - lr * np.sign(g)
+
+
+def one_sign_or_the_other(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    return w - lr * np.where(g > 0, 1.0, -1.0)
+
+
+def torch_clipped(p: Any, s: Any, lr: float, t: int) -> None:
+    p.sub_(lr * p.grad.clamp(-100, 100))
+
+
+def clipped(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    return w - lr * np.clip(g, -100, 100)
+
+
+def torch_norm(p: Any, s: Any, lr: float, t: int) -> None:
+    norm = torch.sqrt((p.grad**2).sum())
+    p.sub_(lr * p.grad * torch.clamp(1000 / (norm + 1e-6), max=1.0))
+
+
+def norm(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+    return w - lr * g * np.minimum(1.0, 1000 / (np.sqrt((g * g).sum()) + 1e-6))
+
+
+def torch_lookahead(k: int) -> Step:
+    def step(p: Any, s: Any, lr: float, t: int) -> None:
+        slow = s.setdefault("slow", p.clone())
+        p.sub_(lr * p.grad)
+        if t % k == 0:
+            slow.add_(0.5 * (p - slow))
+            p.copy_(slow)
+
+    return step
+
+
+def lookahead(k: int, syncs: str = "both") -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        slow = w if t == 1 else s["slow"]
+        w = w - lr * g
+        if t % k == 0 and syncs != "never":
+            w = slow + 0.5 * (w - slow)
+            slow = w if syncs == "both" else slow
+        s["slow"] = slow
+        return w
+
+    return step
+
+
+def torch_warm_up(steps: int) -> Step:
+    def step(p: Any, s: Any, lr: float, t: int) -> None:
+        p.sub_(lr * min(1.0, t / steps) * p.grad)
+
+    return step
+
+
+def warm_up(steps: int, most: float = 1.0) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        return w - lr * min(most, t / steps) * g
+
+    return step
+
+
+def torch_lion(p: Any, s: Any, lr: float, t: int) -> None:
+    m = s.setdefault("m", torch.zeros_like(p))
+    p.mul_(1 - lr * 0.1).sub_(lr * torch.sign(0.9 * m + 0.1 * p.grad))
+    m.mul_(0.99).add_(0.01 * p.grad)
+
+
+def lion(decay: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        u = np.sign(0.9 * s["m"] + 0.1 * g)
+        s["m"] = 0.99 * s["m"] + 0.01 * g
+        return w * (1 - lr * 0.1 if decay else 1 - 0.001) - lr * u
+
+    return step
+
+
+def torch_trust(p: Any, s: Any, lr: float, t: int) -> None:
+    a, b = torch.sqrt((p**2).sum()), torch.sqrt((p.grad**2).sum())
+    p.sub_(lr * (a / b if a > 0 and b > 0 else 1.0) * p.grad)
+
+
+def trust(guarded: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        a, b = np.sqrt((w * w).sum()), np.sqrt((g * g).sum())
+        ratio = (a / b if a > 0 and b > 0 else 1.0) if guarded else a / (b + 1e-9)
+        return w - lr * ratio * g
+
+    return step
+
+
+# (right, its reference, {what is wrong: a rule with it})
+def _of(right: Any, reference: Any, **wrong: Any) -> tuple[Any, Any, dict[str, Any]]:
+    return right, reference, wrong
+
+
+def _adams(**options: Any) -> Any:
+    return lambda p, lr: optim.Adam(p, lr=lr, **options)
+
+
+MOMENTS = ("m", "v")
+FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "SGD": _of(Rule(sgd), optim.SGD, fixed_rate=Rule(fixed_rate), first_rate=Rule(first_rate)),
+    "momentum": _of(
+        Rule(momentum, "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9),
+        folded=Rule(folded, "b"), dampened=Rule(dampened(True), "b"),
+    ),
+    "Nesterov": _of(
+        Rule(nesterov(True), "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9, nesterov=True),
+        not_first=Rule(nesterov(False), "b"), until_step_40=Rule(nesterov(True, late=40), "b"),
+    ),
+    "dampening": _of(
+        Rule(dampened(False), "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9, dampening=0.3),
+        first_too=Rule(dampened(True), "b"),
+    ),
+    "Adam": _of(
+        Rule(adam(), *MOMENTS), optim.Adam,
+        frozen_at_10=Rule(adam(last=10), *MOMENTS), frozen_at_60=Rule(adam(last=60), *MOMENTS),
+        uncorrected_after_300=Rule(adam(late=300), *MOMENTS), eps_inside=Rule(adam(inside=True), *MOMENTS),
+        no_eps=Rule(adam(eps=0.0), *MOMENTS), skips_zeros=Rule(adam_that_skips_zeros, *MOMENTS),
+        eps_1e_10=Rule(adam(eps=1e-10), *MOMENTS),
+    ),
+    "AMSGrad": _of(
+        Rule(adam(largest=np.maximum), *MOMENTS, "x"), _adams(amsgrad=True), no_maximum=Rule(adam(), *MOMENTS),
+        latest=Rule(adam(largest=lambda x, v: v), *MOMENTS, "x"),
+    ),
+    "AdamW": _of(
+        Rule(adam(decay=lambda w, lr: w * (1 - lr * 0.01)), *MOMENTS), optim.AdamW,
+        decay_without_rate=Rule(adam(decay=lambda w, lr: w * (1 - 0.01 * 0.01)), *MOMENTS),
+    ),
+    "RMSprop": _of(
+        Rule(rmsprop(), "v"), optim.RMSprop, eps_inside=Rule(rmsprop(True), "v"), other_eps=Rule(rmsprop(eps=1e-7), "v")
+    ),
+    "centred RMSprop": _of(
+        Rule(rmsprop(centred=True), "v", "a"), lambda p, lr: optim.RMSprop(p, lr=lr, centered=True),
+        plain=Rule(rmsprop(), "v"),
+    ),
+    "Adagrad": _of(Rule(adagrad, "v"), optim.Adagrad, eps_inside=Rule(adagrad_with_eps_in_the_sum, "v")),
+    "Adadelta": _of(Rule(adadelta(False), "v", "d"), optim.Adadelta, with_rate=Rule(adadelta(True), "v", "d")),
+    "Adamax": _of(
+        Rule(adamax(False), "m", "u"), optim.Adamax, no_maximum=Rule(adamax(True), "m", "u"),
+        eps_outside=Rule(adamax_with_eps_outside, "m", "u"),
+    ),
+    "NAdam": _of(
+        Rule(nadam(True), *MOMENTS, product=1.0), optim.NAdam,
+        unscheduled=Rule(nadam(False), *MOMENTS, product=1.0)
+    ),
+    "RAdam": _of(Rule(radam(5.0), *MOMENTS), optim.RAdam, above_4=Rule(radam(4.0), *MOMENTS)),
+    "ASGD": _of(Rule(asgd, eta=0.0), optim.ASGD, rate_stays=Rule(asgd_without_decay, eta=0.0)),
+    "Rprop": _of(
+        Rule(rprop(True), "before", "size"), optim.Rprop, steps_back=Rule(rprop(False), "before", "size"),
+    ),
+    "sign": _of(Rule(sign), own(torch_sign), two_valued=Rule(one_sign_or_the_other)),
+    "clipped at 100": _of(Rule(clipped), own(torch_clipped), not_clipped=Rule(sgd)),
+    "clipped by the norm": _of(Rule(norm), own(torch_norm), not_clipped=Rule(sgd), elementwise=Rule(clipped)),
+    "Lookahead": _of(
+        Rule(lookahead(6)), own(torch_lookahead(6)), never=Rule(lookahead(6, "never")),
+        slow_stays=Rule(lookahead(6, "fast")),
+    ),
+    "slow Lookahead": _of(
+        Rule(lookahead(40)), own(torch_lookahead(40)), never=Rule(sgd), slow_stays=Rule(lookahead(40, "fast")),
+        other_period=Rule(lookahead(50)),
+    ),
+    "warm-up": _of(
+        Rule(warm_up(100)), own(torch_warm_up(100)), shorter=Rule(warm_up(90)), no_end=Rule(warm_up(100, 1e9))
+    ),
+    "Lion": _of(Rule(lion(True), "m"), own(torch_lion), decay_without_rate=Rule(lion(False), "m")),
+    "trust ratio": _of(Rule(trust(True)), own(torch_trust), unguarded=Rule(trust(False))),
+}  # fmt: skip
