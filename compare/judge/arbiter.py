@@ -23,6 +23,7 @@ from handgrad.compare.judge.translated import on_bounds
 from handgrad.compare.judge.two_precision import DRAWS, MARGIN, UNIT_RATIO, in_double, in_single, neighbours, tolerance
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
+FEW = 4  # times what one rounding in float32 shows of an element
 MANY_OPERATIONS = 200  # of torch in one evaluation, forward and back
 MANY = 2**7  # of so many numbers moved at random none moves so many times further the next time
 
@@ -95,18 +96,20 @@ class Arbiter:
         roundings of the largest number on the way, or shrinks by as much from float32. A difference that is so far
         beyond what the first few random roundings allow is no rounding either, and then no more of them are made.
         What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs one
-        may be enough, and none at all is made where an evaluation in float32 shows that much: rounding in float64 is
-        2²⁹ times smaller.
+        may be enough. None at all is made where an evaluation in float32 shows that much: rounding in float64 is 2²⁹
+        times smaller, and so much of it is allowed, `FEW` times, since one rounding of an element is luck.
         """
         tiny = ours.precision.tiny
         with np.errstate(all="ignore"):
             here, difference = self.as_it_is[name], np.abs(ours.value - torch)
+            own = np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
             double = self.in_float64[name] if ours.precision.dtype == np.float32 else here
-            if self.is_costly and self._is_beyond_float32(name, difference, double):
-                return np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
-            bound = self._of_manual(name, ours) if followed else np.asarray(ours.error)
+            far = self._is_beyond_float32(name, difference, double)
+            bound = own if not followed or (far and self.is_costly) else self._of_manual(name, own)
             if ours.precision.dtype == np.float32:
                 bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(UNIT_RATIO))
+            if far:
+                return np.asarray(bound + FEW * np.abs(self.in_float32[name] - double) / UNIT_RATIO)
             allowed = bound
             for draws in ((1,) if self.is_costly else ()) + (DRAWS // 4, DRAWS):
                 noise = self._of_torch(name, double, draws)
@@ -158,12 +161,10 @@ class Arbiter:
                         return np.asarray(allowed + np.abs(here - other))
         return allowed
 
-    def _of_manual(self, name: str, ours: Bounded) -> np.ndarray:
+    def _of_manual(self, name: str, bound: np.ndarray) -> np.ndarray:
         """The bound itself, or where it is larger the one with constants that may have been computed out of sight."""
-        wary = self.with_wary_constants.get(name)
-        bound = np.zeros(ours.shape) if ours.error is None else np.asarray(ours.error)
-        error = getattr(wary, "error", None)
-        return bound if error is None or error.shape != bound.shape else np.fmax(bound, error)
+        wary = getattr(self.with_wary_constants.get(name), "error", None)
+        return bound if wary is None or wary.shape != bound.shape else np.fmax(bound, wary)
 
     @cached_property
     def with_wary_constants(self) -> Arrays:

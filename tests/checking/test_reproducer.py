@@ -1,8 +1,10 @@
 """A difference comes with a script of a few lines that shows it again, on the smallest case that still differs."""
 
 import math
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,57 @@ import torch
 from torch import nn
 
 from handgrad import CheckFailed, check, manual
+
+Run = Callable[[Path, list[str]], tuple[str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Python's own way to run a script, -m or -c, but in this process: what it printed, and what it raised."""
+
+    def in_this_process(folder: Path, arguments: list[str]) -> tuple[str, str]:
+        first, *more = arguments
+        start = str((folder / first).parent) if not more else ""
+        before, raised = set(sys.modules), ""
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.chdir(folder)
+            patched.setattr(sys, "path", [start, *sys.path])
+            patched.setattr(sys, "argv", arguments)
+            try:
+                if first == "-m":
+                    runpy.run_module(more[0], run_name="__main__", alter_sys=True)
+                else:
+                    script = write(folder / "cell.py", more[0]) if first == "-c" else str(folder / first)
+                    runpy.run_path(script, run_name="__main__")
+            except CheckFailed as failure:
+                raised = str(failure)
+        for name in set(sys.modules) - before:  # another folder's module may have the same name
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder.parent)):
+                del sys.modules[name]
+        return capsys.readouterr().out, raised
+
+    return in_this_process
+
+
+def run_apart(folder: Path, arguments: list[str]) -> tuple[str, str]:
+    """The same in a process of its own."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout, done.stderr
+
+
+def write(file: Path, text: str) -> str:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+    return str(file)
+
+
+def raised_by(run: Run, folder: Path, code: str) -> str:
+    """What a script raises that is all alone in its folder."""
+    write(folder / "alone" / "script.py", code)
+    return run(folder / "alone", ["script.py"])[1]
+
 
 LAYER = """
 from dataclasses import dataclass
@@ -46,21 +99,13 @@ class HalfLoss(manual.MeanSquaredError):
         "check(Doubled(), torch.nn.Tanh(), x=(5, 6), dtype='float32')",
     ],
 )
-def test_the_script_runs_and_differs_again(tmp_path: Path, call: str) -> None:
-    (tmp_path / "layers.py").write_text(LAYER, "utf-8")
+def test_the_script_runs_and_differs_again(run: Run, tmp_path: Path, call: str) -> None:
+    write(tmp_path / "layers.py", LAYER)
     catch = f"try:\n    {call}\nexcept CheckFailed as e:\n    print(e.report.reproducer)"
-    ask = f"from layers import *\nfrom handgrad import CheckFailed\n{catch}"
-    script = run_python(tmp_path, ask).stdout
+    write(tmp_path / "ask.py", f"from layers import *\nfrom handgrad import CheckFailed\n{catch}")
+    script, _ = run(tmp_path, ["ask.py"])
     assert 5 <= len(script.splitlines()) <= 12
-    again = run_python(tmp_path, script)
-    assert again.returncode == 1
-    assert "tensors differ" in again.stderr
-
-
-def run_python(folder: Path, code: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
+    assert "tensors differ" in raised_by(run, tmp_path, script)
 
 
 class WrongWhereNegative(manual.Tanh):
@@ -95,13 +140,13 @@ class Negative:
         return -dy
 
 
-def test_lambdas_are_cut_out_of_their_line(tmp_path: Path) -> None:
+def test_lambdas_are_cut_out_of_their_line(run: Run, tmp_path: Path) -> None:
     text = script((lambda x: x * 1, lambda dy, x: -dy), lambda x: x)
     assert "forward = lambda x: x * 1" in text
     assert "backward = lambda dy, x: -dy" in text
     assert "reference = lambda x: x\n" in text
     assert "..." not in text
-    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+    assert "1 of 2 tensors differ" in raised_by(run, tmp_path, text)
 
 
 def test_what_cannot_be_written_is_told() -> None:
@@ -118,7 +163,7 @@ def test_what_cannot_be_written_is_told() -> None:
     assert "backward = ...  # a placeholder" in lines
 
 
-def test_what_a_closure_uses_is_written_out(tmp_path: Path) -> None:
+def test_what_a_closure_uses_is_written_out(run: Run, tmp_path: Path) -> None:
     sign, weights = -1, np.array([1.0, 1.0])
 
     def flipped(v: np.ndarray) -> np.ndarray:
@@ -131,10 +176,10 @@ def test_what_a_closure_uses_is_written_out(tmp_path: Path) -> None:
     assert "sign = -1" in text
     assert "weights = np.array([1.0, 1.0], dtype='float64')" in text
     assert text.index("def flipped") < text.index("def backward")
-    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+    assert "1 of 2 tensors differ" in raised_by(run, tmp_path, text)
 
 
-def test_a_function_inside_another_is_written_out(tmp_path: Path) -> None:
+def test_a_function_inside_another_is_written_out(run: Run, tmp_path: Path) -> None:
     def backward(dy: float, x: float) -> float:
         return -np.abs(dy) * np.sign(dy) + 0 * math.pi
 
@@ -142,7 +187,7 @@ def test_a_function_inside_another_is_written_out(tmp_path: Path) -> None:
     assert "    return -np.abs(dy) * np.sign(dy) + 0 * math.pi" in text
     assert "torch.clone" in text
     assert "import math\n" in text
-    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+    assert "1 of 2 tensors differ" in raised_by(run, tmp_path, text)
 
 
 SCRIPT = """
@@ -195,40 +240,38 @@ show()
     ],
 )
 def test_the_script_runs_from_a_folder_of_its_own(
-    tmp_path: Path, files: dict[str, str], arguments: list[str], said: str
+    run: Run, tmp_path: Path, files: dict[str, str], arguments: list[str], said: str
 ) -> None:
+    assert_runs_elsewhere(run, tmp_path, files, arguments, said)
+
+
+def assert_runs_elsewhere(run: Run, folder: Path, files: dict[str, str], arguments: list[str], said: str) -> None:
+    (folder / "at").mkdir()
     for name, text in files.items():
-        (tmp_path / "at" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "at" / name).write_text(text, "utf-8")
-    (tmp_path / "at").mkdir(exist_ok=True)
-    (tmp_path / "elsewhere").mkdir()
-    made = subprocess.run(
-        [sys.executable, *arguments], cwd=tmp_path / "at", capture_output=True, text=True, timeout=120, check=False
-    )
-    assert said in made.stdout, made.stderr
-    (tmp_path / "elsewhere" / "script.py").write_text(made.stdout, "utf-8")
-    again = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=tmp_path / "elsewhere",
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "1 of 2 tensors differ" in again.stderr
-    assert again.stdout == ""  # no check ran once more
+        write(folder / "at" / name, text)
+    script, problem = run(folder / "at", arguments)
+    assert said in script, problem
+    write(folder / "elsewhere" / "script.py", script)
+    printed, raised = run(folder / "elsewhere", ["script.py"])
+    assert "1 of 2 tensors differ" in raised
+    assert printed == ""  # no check ran once more
 
 
-def test_a_script_stays_short(tmp_path: Path) -> None:
+def test_it_runs_in_processes_of_their_own(tmp_path: Path) -> None:
+    """What the tests above do in this process."""
+    assert_runs_elsewhere(run_apart, tmp_path, {"my-exp.py": GUARDED}, ["my-exp.py"], "runpy.run_path")
+
+
+def test_a_script_stays_short(run: Run, tmp_path: Path) -> None:
     with pytest.raises(CheckFailed) as caught:
         check((lambda x: np.cumsum(x, 1), lambda dy, x: dy), lambda x: torch.cumsum(x, 1), x=(2, 128, 128))
     text = caught.value.report.reproducer
     assert len(text) < 4000
     assert len(text.splitlines()) < 40
-    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+    assert "1 of 2 tensors differ" in raised_by(run, tmp_path, text)
 
 
-def test_what_is_long_is_drawn(tmp_path: Path) -> None:
+def test_what_is_long_is_drawn(run: Run, tmp_path: Path) -> None:
     def forward(x: np.ndarray) -> np.ndarray:
         assert x.shape[1:] == (40, 40)
         return x * 1
@@ -237,7 +280,7 @@ def test_what_is_long_is_drawn(tmp_path: Path) -> None:
     assert "rng = np.random.default_rng(0)" in text
     assert "x = rng.normal(size=(1, 40, 40))" in text
     assert len(text) < 4000
-    assert "1 of 2 tensors differ" in run_python(tmp_path, text).stderr
+    assert "1 of 2 tensors differ" in raised_by(run, tmp_path, text)
 
 
 def test_a_method_is_named_by_its_owner() -> None:
@@ -281,7 +324,7 @@ def test_modules_in_a_row_are_written_as_python() -> None:
 def test_a_loss_is_shown_with_its_options(reference: nn.Module, options: str) -> None:
     """Torch shows none of them, and without them the script would show nothing, or something else."""
     with pytest.raises(CheckFailed) as caught:
-        check(manual.SoftmaxCrossEntropy(), reference, output=(4, 3), target="class")
+        check(manual.SoftmaxCrossEntropy(), reference, output=(4, 3), target="class", explain="quick")
     report = caught.value.report
     assert report.name.endswith(f"CrossEntropyLoss{options}")
     assert f"torch.nn.CrossEntropyLoss{options}" in report.reproducer

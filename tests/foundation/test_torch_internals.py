@@ -210,3 +210,30 @@ def test_an_operation_in_place(op: Any) -> None:
 @pytest.mark.parametrize("op", [aten.add.Tensor, aten.add.out, aten.exp.default, aten.native_batch_norm.default])
 def test_an_operation_with_a_result_of_its_own(op: Any) -> None:
     assert not internals.is_in_place(op)
+
+
+# --- derivatives ------------------------------------------------------------------------------------------------------
+
+
+def test_gradients_are_those_of_autograd_and_the_graph_is_kept() -> None:
+    x, y = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in ([1.0, 2.0], [3.0, 5.0]))
+    product, up = x * y, torch.tensor([1.0, 10.0], dtype=torch.float64)
+    for _ in range(2):
+        dx, none = internals.gradients((product,), (up,), (x, torch.ones(1, requires_grad=True)))
+        assert dx.tolist() == [3, 50]
+        assert none is None
+    assert not dx.requires_grad
+    assert x.grad is None
+
+
+def test_gradients_can_be_differentiated() -> None:
+    x = torch.tensor(2.0, requires_grad=True)
+    (first,) = internals.gradients((x**3,), (torch.tensor(1.0),), (x,), differentiable=True)
+    (second,) = internals.gradients((first,), (torch.tensor(1.0),), (x,))
+    assert (first.item(), second.item()) == (12, 12)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError):
+        internals.gradients((x * 2,), (torch.ones(3),), (x,))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from handgrad.compare.diagnosis.cause import ALSO
 from handgrad.compare.diagnosis.graph.details import Key, detail
 from handgrad.compare.diagnosis.graph.draw import Draw
 from handgrad.compare.diagnosis.graph.edits.edit import OTHER, RIGHT, StepEdit
@@ -17,6 +18,7 @@ from handgrad.compare.diagnosis.graph.hypotheses import LIKELY, Budget, Projecte
 from handgrad.compare.diagnosis.graph.hypothesis import FactoredEdit, Hypothesis
 from handgrad.compare.diagnosis.graph.record.node import Edge, Node
 from handgrad.compare.diagnosis.graph.record.trace import Trace
+from handgrad.compare.diagnosis.likelihood import MOVED
 
 LOOPED = 150  # edits that are made in all turns at once, where a check has used up its share
 OF_ANOTHER = {"at another quantity", "another factor"}  # edits with another quantity in them
@@ -41,13 +43,18 @@ def loops(draw: Draw, made: Projected, budget: Budget) -> Iterator[Hypothesis]:
     for by_key in turns.values():
         yield from _one_turn(draw, by_key.get((RIGHT, ()), []))
     waiting = [looped for by_key in turns.values() for looped in _looped(draw.trace, by_key)]
+    most = None  # how unlikely another name for the same numbers may be
     for tried, looped in enumerate(sorted(waiting, key=lambda w: (w.filled, w.first.complexity))):
+        if most is not None and looped.first.complexity > most:
+            continue
         budget.left -= 1
         if tried >= LOOPED and budget.left <= 0:
             return
         value = draw.named[looped.first.factor].value
         if _gives(draw, looped.every, value):
             yield Hypothesis((looped.first.at(looped.every),))
+            if most is None:
+                most = looped.first.complexity + ALSO + MOVED
 
 
 def _gives(draw: Draw, edits: list[StepEdit], factor: float) -> bool:

@@ -18,7 +18,7 @@ from handgrad.compare.diagnosis.graph.loops import loops
 from handgrad.compare.diagnosis.graph.mixtures import mixtures
 from handgrad.compare.diagnosis.graph.proof import prove
 from handgrad.compare.diagnosis.graph.record.operations import MOVES
-from handgrad.compare.diagnosis.graph.record.reference import traces
+from handgrad.compare.diagnosis.graph.record.reference import Traces
 from handgrad.compare.diagnosis.graph.record.trace import Trace
 from handgrad.compare.diagnosis.graph.sentences import factor_in_words
 from handgrad.compare.diagnosis.graph.whole import whole_gradients
@@ -55,6 +55,7 @@ class Clues:
     loops: Budget = field(default_factory=lambda: Budget(LOOPED))
     change: OtherReference | None = None  # that explains the output
     forward: Budget = field(default_factory=lambda: Budget(FORWARD))
+    traces: Traces = field(default_factory=Traces)
 
     def add(self, depth: int, hypothesis: Hypothesis) -> None:
         """An edit, at the same edge of the same operation, may be seen in several gradients: first all of it."""
@@ -76,10 +77,10 @@ class TheReference:
         fits = all(c.manual.shape == c.torch.shape for c in cases)
         self.traces: list[list[Trace]] = []
         if fits and (self.target or is_forward(cases[0].output)):
-            self.traces = traces(sides, [case.inputs for case in self.cases], cases[0].output)
+            self.traces = self.clues.traces.of(sides, [case.inputs for case in self.cases], cases[0].output)
             if not self.traces and len(agreeing):  # the reference does something else there
                 self.cases = list(cases)
-                self.traces = traces(sides, [case.inputs for case in cases], cases[0].output)
+                self.traces = self.clues.traces.of(sides, [case.inputs for case in cases], cases[0].output)
         self._draws: list[list[Draw]] | None = None
         self._projected: dict[int, Projected | None] = {}
 

@@ -23,20 +23,32 @@ from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides, i
 DEEPEST = 4  # textbook forms within textbook forms
 
 
-def traces(sides: Sides, inputs: Sequence[Arrays], output: str) -> list[list[Trace]]:
-    """The reference's trace on every input: as it is, with its fused operations taken apart once, and all the way.
+class Traces:
+    """The traces of a check: each is recorded once for all outputs that have the same."""
 
-    Of a reference with several outputs it is that of `output`, or where this is a gradient of ⟨δ, y⟩ over all of them.
-    None where it cannot be had, or where the reference does something else for other inputs.
-    """
-    found: list[list[Trace]] = []
-    for depth in (0, 1, DEEPEST):
-        made = [trace(sides, arrays, depth, output) for arrays in inputs]
-        here = [t for t in made if t is not None]
-        alike = len(here) == len(made) and len({len(t.nodes) for t in here}) == 1
-        if alike and (not found or len(here[0].nodes) != len(found[-1][0].nodes)):
-            found.append(here)
-    return found
+    def __init__(self) -> None:
+        self.known: dict[Any, tuple[Any, Trace | None]] = {}
+
+    def of(self, sides: Sides, inputs: Sequence[Arrays], output: str) -> list[list[Trace]]:
+        """The reference's trace on every input: as it is, with its fused operations taken apart once, and all the way.
+
+        Of a reference with several outputs it is that of `output`, or where this is a gradient of ⟨δ, y⟩ over all of
+        them. None where it cannot be had, or where the reference does something else for other inputs.
+        """
+        found: list[list[Trace]] = []
+        for depth in (0, 1, DEEPEST):
+            made = [self._one(sides, arrays, depth, output) for arrays in inputs]
+            here = [t for t in made if t is not None]
+            alike = len(here) == len(made) and len({len(t.nodes) for t in here}) == 1
+            if alike and (not found or len(here[0].nodes) != len(found[-1][0].nodes)):
+                found.append(here)
+        return found
+
+    def _one(self, sides: Sides, arrays: Arrays, depth: int, output: str) -> Trace | None:
+        key = id(sides), id(arrays), depth, output if names.is_forward(output) else ""
+        if key not in self.known:  # the two are kept, so that no id is used twice
+            self.known[key] = (sides, arrays), trace(sides, arrays, depth, output)
+        return self.known[key][1]
 
 
 def trace(sides: Sides, inputs: Arrays, depth: int, output: str = OUTPUT) -> Trace | None:

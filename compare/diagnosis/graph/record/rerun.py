@@ -9,7 +9,7 @@ import torch
 
 from handgrad.compare.diagnosis.graph.record.node import Node, Tensor, is_ref
 from handgrad.compare.diagnosis.graph.record.trace import Trace
-from handgrad.compare.foundation.torch_internals import arguments, tree_map
+from handgrad.compare.foundation.torch_internals import arguments, gradients, tree_map
 
 DOES_NOT_FIT = (RuntimeError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError, AttributeError)
 
@@ -115,7 +115,7 @@ class Rerun:
         if not output.requires_grad or self.leaf is None:
             return None
         try:
-            (g,) = torch.autograd.grad(output, self.leaf, self.trace.upstream, retain_graph=True, allow_unused=True)
+            (g,) = gradients((output,), (self.trace.upstream,), (self.leaf,))
         except RuntimeError:
             return None
         return g

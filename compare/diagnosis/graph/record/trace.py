@@ -6,14 +6,14 @@ single edge of the derivation can be left out, scaled or changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 
 from handgrad.compare.diagnosis.graph.record.node import JUMP, Call, Edge, Node, Replacement, Tensor, is_ref
-from handgrad.compare.foundation.torch_internals import tree_map
+from handgrad.compare.foundation.torch_internals import gradients, tree_map
 
 T = TypeVar("T")
 
@@ -98,30 +98,40 @@ class Trace:
             out, given = self.run(self.nodes[i], leaf)
         return given, out
 
-    def pull(self, i: int, upstream: Any, at: tuple[list[Any], Any] | None = None) -> list[Tensor | None]:
-        """δ of every argument of an operation, given δ of its result: the local Jacobian, transposed, times δ."""
+    def pull(
+        self, i: int, upstream: Any, at: tuple[list[Any], Any] | None = None, places: Container[int] | None = None
+    ) -> list[Tensor | None]:
+        """δ of every argument of an operation, given δ of its result: the local Jacobian, transposed, times δ.
+
+        With `places`, only of the arguments there.
+        """
         leaves, out = at or self.local(i)
-        wanted = [v for v in leaves if isinstance(v, Tensor) and v.requires_grad]
+        asked = [
+            isinstance(v, Tensor) and v.requires_grad and (places is None or p in places) for p, v in enumerate(leaves)
+        ]
         if isinstance(out, (tuple, list)):
             pairs = [(out[k], g) for k, g in upstream.items() if out[k].requires_grad]
         else:
             pairs = [(out, upstream)] if out.requires_grad else []
-        if not wanted or not pairs:
+        if not any(asked) or not pairs:
             return [None] * len(leaves)
         outs, ups = zip(*pairs, strict=True)
         if any(o.shape != u.shape for o, u in pairs):
             raise ValueError("δ does not have the shape of the result")
-        found = iter(torch.autograd.grad(outs, wanted, ups, retain_graph=True, allow_unused=True))
-        return [next(found) if isinstance(v, Tensor) and v.requires_grad else None for v in leaves]
+        found = iter(gradients(outs, ups, [v for v, wanted in zip(leaves, asked, strict=True) if wanted]))
+        return [next(found) if wanted else None for wanted in asked]
 
-    def edges_of(self, node: Node, upstream: Any) -> Iterator[tuple[Edge, Tensor]]:
-        """Every edge of an operation with the δ that flows along it."""
+    def edges_of(self, node: Node, upstream: Any, only: frozenset[int] | None = None) -> Iterator[tuple[Edge, Tensor]]:
+        """Every edge of an operation with the δ that flows along it; with `only`, to these operations."""
+        sources = node.sources()
         if node.item is not None:
-            yield (node.index, 0, node.sources()[0]), upstream
+            if only is None or sources[0] in only:
+                yield (node.index, 0, sources[0]), upstream
             return
-        for place, (source, g) in enumerate(zip(node.sources(), self.pull(node.index, upstream), strict=True)):
+        places = None if only is None else [p for p, source in enumerate(sources) if source in only]
+        for place, g in enumerate(self.pull(node.index, upstream, places=places)):
             if g is not None:
-                yield (node.index, place, source), g
+                yield (node.index, place, sources[place]), g
 
     def down(
         self,
@@ -141,10 +151,8 @@ class Trace:
                 part = wrong[edge].of(g, found)
                 found[edge[2]] = found[edge[2]] + part if edge[2] in found else part
                 continue
-            for edge, right in self.edges_of(node, g):
+            for edge, right in self.edges_of(node, g, only):
                 source = edge[2]
-                if only is not None and source not in only:
-                    continue
                 part = wrong[edge].of(g, found) if wrong and edge in wrong else right
                 if node.item is not None:
                     into = found.setdefault(source, {})
@@ -215,10 +223,10 @@ class Trace:
                 continue
             v = torch.zeros_like(y, requires_grad=True)
             inputs = [leaves[p] for p in wanted]
-            g = torch.autograd.grad(y, inputs, v, create_graph=True, allow_unused=True, retain_graph=True)
+            g = gradients((y,), (v,), inputs, differentiable=True)
             total = sum((h * along[p]).sum() for p, h in zip(wanted, g, strict=True) if h is not None)
             if isinstance(total, Tensor) and total.requires_grad:
-                found[k] = torch.autograd.grad(total, v, retain_graph=True)[0].detach()
+                found[k] = gradients((total,), (torch.ones_like(total),), (v,))[0].detach()
         return found
 
     def _pushed_by_difference(self, node: Node, along: dict[int, Tensor]) -> dict[int, Tensor]:

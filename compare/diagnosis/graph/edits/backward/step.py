@@ -44,7 +44,7 @@ class Step:
 
     def right(self, up: Tensor) -> Tensor:
         """The right rule."""
-        g = self.trace.pull(self.node.index, up)[self.place]
+        g = self.trace.pull(self.node.index, up, places=(self.place,))[self.place]
         return torch.zeros_like(self.x) if g is None else g
 
     def before(self, change: Callable[[Tensor], Tensor]) -> Rule:
@@ -59,7 +59,8 @@ class Step:
         """The right rule, but for other numbers in the place of an argument."""
 
         def rule(up: Tensor) -> Tensor:
-            g = self.trace.pull(self.node.index, up, self.trace.at(self.node.index, {p: value}))[self.place]
+            at = self.trace.at(self.node.index, {p: value})
+            g = self.trace.pull(self.node.index, up, at, (self.place,))[self.place]
             return torch.zeros_like(self.x) if g is None else g
 
         return rule
