@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,9 +22,11 @@ from handgrad.compare.checking.specs import (
     chosen,
     free_shape,
     named_sizes,
+    other_sizes,
     with_first_axis,
     with_sizes,
 )
+from handgrad.compare.checking.steering import Freedom, steered
 from handgrad.compare.checking.upstream import upstream_gradients
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge import names
@@ -144,7 +147,24 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
             notes.append(NO_OTHER_BATCH)
             continue
         found.append(Draw(plan.label, arrays, plan.kind))
-    return Drawn(sides, found, tuple(notes))
+    return steered(sides, found, tuple(notes), _freedom(sides, asked, plans[0], upstream))
+
+
+def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Freedom:
+    """What of the first draw may be changed: numbers where a shape was given, and sizes."""
+    free = [k for k in plan.specs if free_shape(plan.specs[k]) is not None]
+    # arguments first
+    ordered = [*(k for k in free if k in asked.arguments), *(k for k in free if k not in asked.arguments)]
+    inputs = [name for k in ordered for name in (names.argument(k), names.constant(k))]
+
+    def resized(specs: dict[str, Any]) -> Arrays:
+        other = plan._replace(specs=specs, kind=Kind.STEERED)
+        rng = np.random.default_rng([asked.seed, 0])
+        arrays = _arrays(asked, other, rng, [], [])
+        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, other.kind, arrays, rng, upstream, upstream)
+
+    specs = other_sizes(plan.specs, list(asked.arguments)) if asked.dy is None or callable(asked.dy) else []
+    return Freedom(inputs, [partial(resized, s) for s in specs])
 
 
 def _arrays(asked: Asked, plan: _Plan, rng: np.random.Generator, points: list[float], constants: list[float]) -> Arrays:

@@ -30,6 +30,8 @@ class Kind(Enum):
     LARGE = auto()  # four times the numbers
     DYADIC = auto()  # numbers with few bits, of which no sum or product rounds
     BEYOND = auto()  # both sides of every constant that the reference or the derivation compares with
+    STEERED = auto()  # sides of comparisons and branches that none of the others takes
+    GUARD = auto()  # numbers next to 0 or 1 that one side keeps from a division: there may be no derivative, either
     KINKS = auto()  # points at which there may be no derivative
 
 

@@ -63,7 +63,7 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
     """
     sides = drawn.sides
     gathering = _Gathering(sides, allow, keep)
-    plain = [draw for draw in drawn.draws if draw.kind is not Kind.KINKS]
+    plain = [draw for draw in drawn.draws if draw.kind not in (Kind.KINKS, Kind.GUARD)]
     started = time.process_time()
     # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
     with np.errstate(all="ignore") if len(plain) > 1 else nullcontext():
@@ -79,12 +79,25 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
         questions = [
             Question(f, at_kinks, _forward_differs(at_kinks[0][1]) and f.tensor in names, alone=True)
             if at_kinks and f.draw == at_kinks[0][0].label
-            else Question(f, results, forward_differs)
+            else Question(f, _plain(f, results), forward_differs)
             for f in findings
             if f.differs and not f.causes
         ]
         found = tuple(answered(sides, findings, questions, explain, seconds))
-        return settled(Report(title, found, notes=drawn.notes, gaps=drawn.gaps), allow)
+        gaps = (*_behind_guards(sides, drawn), *drawn.gaps) if not questions else ()
+        return settled(Report(title, found, notes=drawn.notes, gaps=gaps), allow)
+
+
+def _behind_guards(sides: Sides, drawn: Drawn) -> tuple[str, ...]:
+    """The guards against a division by zero where the two sides differ: one may have it and not the other, as people
+    write it, and then nothing says which is meant.
+    """
+    found = []
+    for draw in drawn.draws:
+        if draw.kind is Kind.GUARD:
+            differing = [name for name, e in _evaluated(sides, draw).items() if not e.verdict.agrees]
+            found += [f"{draw.label}: there {' and '.join(differing)} differ"] if differing else []
+    return tuple(found)
 
 
 def settled(report: Report, allow: Accepted) -> Report:
@@ -99,6 +112,14 @@ def settled(report: Report, allow: Accepted) -> Report:
 def _evaluated(sides: Sides, draw: Draw) -> Evaluations:
     """What became of a draw; where torch is the less exact side, the two agree."""
     return with_the_less_exact_side(sides, evaluate(sides, draw.arrays, exact=draw.kind is Kind.DYADIC))
+
+
+def _plain(f: Finding, results: Evaluated) -> Evaluated:
+    """The draws on which a cause is looked for: of the steered ones none, where another one differs as well."""
+    kinds = {draw.label: draw.kind for draw, _ in results}
+    if kinds.get(f.draw) is Kind.STEERED:
+        return results
+    return [(draw, found) for draw, found in results if draw.kind is not Kind.STEERED]
 
 
 def _forward_differs(found: Evaluations) -> bool:
@@ -134,7 +155,9 @@ def _at_kinks(gathering: _Gathering, findings: list[Finding], draw: Draw) -> tup
 def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 0) -> Finding:
     """The worst verdict on a tensor; its cause where that needs no search."""
     seen = [(draw, found[name]) for draw, found in results if name in found]
-    draw, worst = max(seen, key=lambda item: (not item[1].verdict.agrees, item[1].verdict.fraction))
+    draw, worst = max(
+        seen, key=lambda item: (not item[1].verdict.agrees, item[0].kind is not Kind.STEERED, item[1].verdict.fraction)
+    )
     draws = draws or len(seen)
     verdict, notes = worst.verdict, _of_dtype(seen)
     causes: tuple[Cause, ...] = ()
@@ -223,7 +246,8 @@ def _compared(seen: Seen) -> Seen:
 
 def _loosely(seen: Seen) -> tuple[str, ...]:
     """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
-    draw, e = max(_compared(seen), key=lambda item: item[1].verdict.looseness)
+    asked_for = [(draw, e) for draw, e in _compared(seen) if draw.kind is not Kind.STEERED]
+    draw, e = max(asked_for or _compared(seen), key=lambda item: item[1].verdict.looseness)
     kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
     reason = next((by_two_precision(e.reason) for _, e in seen if e.reason), "")
     if v.looseness <= np.sqrt(kind.eps / 2):

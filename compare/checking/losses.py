@@ -22,6 +22,7 @@ from handgrad.compare.checking.specs import (
     with_first_axis,
     with_sizes,
 )
+from handgrad.compare.checking.steering import Freedom, steered
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.names import OUTPUT, TARGET
 from handgrad.compare.judge.sides import Arrays, LossSides, is_float
@@ -82,7 +83,8 @@ def loss_inputs(ours: Any, reference: Any, output: Any, target: Any, dtype: Any,
         if kind is Kind.KINKS:
             points += [c for size in constants for c in (size, -size) if c not in points]
         found.append(Draw(label, arrays_of(kind, spec, np.random.default_rng([seed, i])), kind))
-    return Drawn(sides, found)
+    free = [name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if draws.is_shape(spec)]
+    return steered(sides, found, (), Freedom(free))
 
 
 def _as_loss(ours: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import is_whole
 
 # What a named size is in a draw: no two alike, none 1; and in another one. Primes, or one beside a power of two.
+LARGEST = 1 << 16  # numbers of an input of which a size is changed
 SIZES, OTHER_SIZES = (3, 5, 7, 11, 13, 17, 19, 23), (4, 2, 9, 6, 15, 10, 21, 14)
 
 Size = int | str
@@ -128,6 +130,34 @@ def with_first_axis(spec: Any, size: int, other: int) -> Any:
     if isinstance(spec, Indices):
         return Indices(spec.below, resized)
     return Mask(resized) if isinstance(spec, Mask) else resized
+
+
+def other_sizes(specs: Mapping[str, Any], arguments: Sequence[str]) -> list[dict[str, Any]]:
+    """The specs, which have numbers for sizes, with one size changed at a time: by one, beyond a hundred, to one.
+
+    A size is changed wherever it stands in the arguments, and in the parameters too where it is no batch.
+    """
+    first = next((shape for k in arguments if (shape := free_shape(specs[k]))), ())
+    found = []
+    for axis, size in enumerate(map(int, first)):
+        moved = arguments if axis == 0 else list(specs)
+        for other in (size + 1, size + 128, 1):
+            found.append({k: _resized(v, size, other, axis) if k in moved else v for k, v in specs.items()})
+    return [s for s in found if all(math.prod(map(int, free_shape(v) or ())) <= LARGEST for v in s.values())]
+
+
+def _resized(spec: Any, size: int, other: int, axis: int) -> Any:
+    if isinstance(spec, Constant):
+        return Constant(_resized(spec.spec, size, other, axis))
+    shape = free_shape(spec)
+    if not shape:
+        return spec
+    if axis == 0:
+        return with_first_axis(spec, size, other)
+    shape = tuple(other if n == size and i else n for i, n in enumerate(shape))
+    if isinstance(spec, Indices):
+        return Indices(spec.below, shape)
+    return Mask(shape) if isinstance(spec, Mask) else shape
 
 
 def drawn(spec: Indices | Mask, rng: np.random.Generator) -> np.ndarray:

@@ -36,17 +36,24 @@ METACLASSES = (type, abc.ABCMeta, type(Protocol))
 class Translator:
     """Rebuilds functions, classes, objects and containers of them; the same thing is rebuilt once.
 
-    `exchanged` has, by function, what is to be used in its place.
+    `exchanged` has, by function, what is to be used in its place; `code` is what is done to a function's code, and
+    `more` are names that rebuilt code finds beside the builtins.
     """
 
-    def __init__(self, exchanged: Mapping[Callable[..., Any], Any]) -> None:
+    def __init__(
+        self,
+        exchanged: Mapping[Callable[..., Any], Any],
+        code: Callable[[CodeType], CodeType] = lambda code: code,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.code = code
         self.exchanged = {id(old): (old, new) for old, new in exchanged.items()}
         self.made: dict[int, tuple[Any, Any]] = dict(self.exchanged)  # by id; the old one is kept, and with it its id
         self.namespaces: dict[int, Globals] = {}
         self.depth = 0
         self.open_cells: list[tuple[CellType, CellType]] = []
         self.builtins = {name: self._of(x) if id(x) in self.made else x for name, x in vars(builtins).items()}
-        self.builtins["__import__"] = self._import
+        self.builtins |= {"__import__": self._import, **(more or {})}
 
     def __call__(self, x: Any) -> Any:
         """What stands for x in the rebuilt code; x itself where there is nothing to rebuild."""
@@ -108,7 +115,7 @@ class Translator:
         cells = tuple(self._cell(c) for c in f.__closure__ or ())
         namespace = self._namespace(f.__globals__)
         # the code is copied, because the interpreter adapts it to the kind of globals that it meets
-        new = FunctionType(f.__code__.replace(), namespace, f.__name__, None, cells)
+        new = FunctionType(self.code(f.__code__).replace(), namespace, f.__name__, None, cells)
         self.made[id(f)] = f, new
         namespace.prepare(f.__code__)
         new.__defaults__ = None if f.__defaults__ is None else tuple(map(self._of, f.__defaults__))

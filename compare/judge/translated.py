@@ -31,12 +31,12 @@ def on_bounds(sides: Sides, inputs: Arrays, precision: Precision, plain: Arrays 
     The rebuilt code must give what the code gives on `plain` arrays, where these are known. Raises NoRoundingRule, or
     whatever else the code raises.
     """
-    rebuilt, given = with_stand_ins(sides, precision), bounded(inputs, precision)
+    over_again, given = with_stand_ins(sides, precision), bounded(inputs, precision)
     with np.errstate(all="ignore"):
-        if rebuilt is sides:
+        if over_again is sides:
             return dict(sides.manual(given))
         try:
-            found = dict(rebuilt.manual(given))
+            found = dict(over_again.manual(given))
             if plain is None or all(_same(found.get(name), y) for name, y in plain.items()):
                 return found
         except Exception as problem:
@@ -81,14 +81,18 @@ def with_stand_ins(sides: Sides, precision: Precision) -> Sides:
 
     It is the same object where there is nothing to rebuild. To be used once: what the code keeps, it keeps in copies.
     """
+    return rebuilt(sides, Translator(stand_ins(precision)))
+
+
+def rebuilt(sides: Sides, translate: Translator) -> Sides:
+    """The same two sides, the manual one rebuilt; the same object where there is nothing to rebuild."""
     if type(sides) not in SIDES:
         return sides
-    translate = Translator(stand_ins(precision))
     code = {name: x for name, x in vars(sides).items() if name in THEIRS}
-    rebuilt = {name: _translated(x, translate) for name, x in code.items()}
-    if all(rebuilt[name] is x for name, x in code.items()):
+    new = {name: _translated(x, translate) for name, x in code.items()}
+    if all(new[name] is x for name, x in code.items()):
         return sides
-    return replace(sides, **rebuilt)  # type: ignore[type-var]
+    return replace(sides, **new)  # type: ignore[type-var]
 
 
 def _translated(code: Any, translate: Translator) -> Any:
@@ -96,7 +100,7 @@ def _translated(code: Any, translate: Translator) -> Any:
     if not is_dataclass(code) or isinstance(code, type) or not type(code).__module__.startswith(OURS):
         return translate(code)
     held = {f.name: getattr(code, f.name) for f in fields(code)}
-    rebuilt = {name: translate(x) for name, x in held.items() if callable(x) or name in THEIRS}
-    if all(rebuilt[name] is held[name] for name in rebuilt):
+    new = {name: translate(x) for name, x in held.items() if callable(x) or name in THEIRS}
+    if all(new[name] is held[name] for name in new):
         return code
-    return replace(code, **rebuilt)
+    return replace(code, **new)

@@ -1,0 +1,170 @@
+"""Both sides run on every draw, to see which sides of their comparisons and branches were taken, and which never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from handgrad.compare.checking.reference_seen import ReferenceSeen, name_of
+from handgrad.compare.foundation.debug import swallowed
+from handgrad.compare.judge.rebuilt_code import Translator
+from handgrad.compare.judge.seen import WORDS, Record, Seen, Side
+from handgrad.compare.judge.sides import Arrays, Sides, is_float, own_copies
+from handgrad.compare.judge.translated import rebuilt
+from handgrad.compare.judge.watched_code import RECORDER, site, watched
+
+APART = 1.0625  # times the numbers of a draw: what changes with them is no configuration
+GUARD = 2.0**-26  # √u, with a little room: a number that is kept from being so small is kept from being a divisor
+
+
+class Run(NamedTuple):
+    """What both sides give on one draw; None where a side raises."""
+
+    manual: Arrays | None
+    torch: Arrays | None
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether torch has a finite answer, and the manual side gives one."""
+        return self.manual is not None and self.torch is not None and _finite(self.torch)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the manual side's answer is finite."""
+        return self.manual is not None and _finite(self.manual)
+
+
+class Trial(NamedTuple):
+    """One run, and what it saw."""
+
+    inputs: Arrays
+    run: Run
+    ours: dict[Any, Record]
+    theirs: dict[Any, Record]
+
+    def reached(self) -> set[Side]:
+        """Every side that was taken."""
+        return {Side(n, side) for records in (self.ours, self.theirs) for n, r in records.items() for side in r.sides}
+
+
+def _finite(arrays: Arrays) -> bool:
+    return all(np.isfinite(y).all() for y in arrays.values() if getattr(y, "dtype", np.dtype(bool)).kind in "fc")
+
+
+@dataclass
+class Coverage:
+    """What both sides have reached so far."""
+
+    sides: Sides
+    ours: Seen = field(default_factory=Seen)
+    theirs: Seen = field(default_factory=Seen)
+    undefined: set[Side] = field(default_factory=set)  # reached where torch has no finite answer
+
+    def __post_init__(self) -> None:
+        self._manual = rebuilt(self.sides, Translator({}, watched, {RECORDER: self.ours}))
+
+    def run(self, inputs: Arrays, at_points: bool = False) -> Run:
+        """Both sides once on these inputs; `at_points`, where these are points without a derivative."""
+        self.ours.at_points = self.theirs.at_points = at_points
+        manual: Arrays | None = None
+        torch: Arrays | None = None
+        with np.errstate(all="ignore"):
+            try:
+                manual = {} if self._manual is self.sides else dict(self._manual.manual(own_copies(inputs)))
+            except Exception as problem:
+                swallowed(problem, "the look at what a derivation reaches")
+            try:
+                with ReferenceSeen(self.theirs):
+                    torch = self.sides.torch(inputs)
+            except Exception as problem:
+                swallowed(problem, "the look at what a reference reaches")
+        return Run(manual, torch)
+
+    def trial(self, inputs: Arrays, at_points: bool = False) -> Trial:
+        """Both sides once, of which nothing is kept but which borders were met, and what is reached without torch."""
+        kept = self.ours.records, self.theirs.records
+        self.ours.records, self.theirs.records = {}, {}
+        try:
+            run = self.run(inputs, at_points)
+            trial = Trial(inputs, run, self.ours.records, self.theirs.records)
+        finally:
+            self.ours.records, self.theirs.records = kept
+        for seen, records in ((self.ours, trial.ours), (self.theirs, trial.theirs)):
+            for n in records.keys() & seen.records.keys():
+                seen.records[n].touched |= records[n].touched
+        if not run.is_defined:
+            self.undefined |= trial.reached()
+        return trial
+
+    def adopt(self, trial: Trial) -> None:
+        """Count what a trial has reached."""
+        self.ours.add(trial.ours)
+        self.theirs.add(trial.theirs)
+
+    def probe(self, inputs: Arrays) -> None:
+        """Find out what depends on the numbers, and what is the same whatever they are."""
+        self.ours.probing = self.theirs.probing = True
+        try:
+            self.run({k: v * np.asarray(APART, v.dtype) if is_float(v) else v for k, v in inputs.items()})
+        finally:
+            self.ours.probing = self.theirs.probing = False
+
+    def missing(self) -> list[Side]:
+        """Every side that no draw has reached, the derivation's first."""
+        return [*self.ours.missing(), *self.theirs.missing()]
+
+    def record(self, n: Any) -> Record:
+        """What became of a site."""
+        return self.ours.records.get(n) or self.theirs.records[n]
+
+    def is_guard(self, side: Side) -> bool:
+        """Whether a side is that of numbers next to 0, or to 1, which are kept from a division or a logarithm."""
+        constants = self.record(side.site).constants - {0.0}
+        return bool(constants) and all(c <= GUARD or 0 < abs(1 - c) <= GUARD for c in constants)
+
+    def missing_sizes(self) -> list[Side]:
+        """The missing sides of comparisons of whole numbers, which may be sizes; also where no draw has another one."""
+        records = [(n, r) for n, r in self.ours.records.items() if r.whole]
+        found = [Side(n, side) for n, r in records for side in r.all_sides if side not in r.sides]
+        return [side for side in found if not self.excused(side)]
+
+    def constants(self, missing: Iterable[Side]) -> list[float]:
+        """The constants that are compared with where a side is missing, or in all of the derivation; not 0."""
+        found = [self.record(n).constants for n, _ in missing]
+        if not all(found):  # of what is made of several comparisons
+            found += [r.constants for r in self.ours.records.values()]
+        return sorted(set().union(*found) - {0.0})
+
+    def excused(self, side: Side) -> bool:
+        """Whether a missing side cannot be told from its border, or lies where torch has no finite answer.
+
+        A variance is 0 at the least: that `np.maximum(variance, 0)` never takes the 0 is no gap where they were equal.
+        """
+        record = self.record(side.site)
+        if record.whole and record.constants == {0.0}:  # no size is 0
+            others = [x for found in record.numbers.values() if found != {0.0} for x in found]
+            return bool(others) and min(others) >= 1
+        beside_nothing = self.is_guard(side) or record.constants == {0.0}
+        return side.side in record.touched or (beside_nothing and side in self.undefined)
+
+    def gaps(self, searched: bool) -> tuple[str, ...]:
+        """The sentences for what is missing, one a line of code; `searched`, where draws could be steered."""
+        found: dict[str, str] = {}
+        for side in self.missing():
+            if not (searched and self.excused(side)):
+                found.setdefault(self.where(side), f"{self.what(side)} {WORDS[side.side]}")
+        return tuple(f"{where}: {what}" for where, what in found.items())
+
+    def where(self, side: Side) -> str:
+        """The place of a side: a line of the derivation, or an operation of the reference."""
+        if side.site not in self.ours.records:
+            return f"the reference, {name_of(side.site)}"
+        place = site(side.site)
+        return f"{place.file}, line {place.line}"
+
+    def what(self, side: Side) -> str:
+        """What stands there."""
+        return f"`{site(side.site).text}`" if side.site in self.ours.records else "it"
