@@ -31,6 +31,16 @@ class Kind(Enum):
     DYADIC = auto()  # numbers with few bits, of which no sum or product rounds
     BEYOND = auto()  # both sides of every constant that the reference or the derivation compares with
     KINKS = auto()  # points at which there may be no derivative
+    # of what agrees on all of these alone:
+    SIZES = auto()  # a batch of one, one named size changed alone, longer ones
+    NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
+    UNASKED = auto()  # rows, classes and masks that nobody gave, which a derivation need not take
+    WIDTHS = auto()  # other sizes of axes that were given as numbers, which may stand in a derivation
+
+
+LATER = frozenset(
+    {Kind.KINKS, Kind.SIZES, Kind.NUMBERS, Kind.UNASKED, Kind.WIDTHS}
+)  # not looked at where something differs
 
 
 class Draw(NamedTuple):
