@@ -1,7 +1,7 @@
 """Draws that only a derivation meets which agrees so far: other sizes, special numbers, rows of what was given.
 
 They are small, and each has several purposes. What a person did not ask for, other widths or a part of given arrays, is
-of kind UNASKED: there a derivation has to be right only where its forward pass is.
+of a kind of its own: there a derivation has to be right only where its forward pass is.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _plans(given: Given, one: dict[str, Any]) -> Iterator[Plan]:
         mine = frozenset(names.argument(name) for name in free)
         chosen = frozenset(names.argument(k) for k in one if draws.is_shape(one[k]))
         yield "zeros and mixed scales", Kind.NUMBERS, small, lambda a, rng: _special(a, rng, mine, chosen)
-        yield "tiny numbers", Kind.NUMBERS, small, lambda a, rng: a | {k: _tiny(a[k], rng) for k in mine}
+        yield "tiny numbers", Kind.NUMBERS, small, lambda a, rng: a | {k: tiny(a[k], rng) for k in mine}
     yield from _of_choices(one, small)
 
 
@@ -150,7 +150,7 @@ def _special(arrays: Arrays, rng: np.random.Generator, mine: frozenset[str], cho
     return found
 
 
-def _tiny(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def tiny(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Numbers of every size between 1e-8 and 1e-3."""
     return np.asarray(np.sign(values) * 10 ** rng.uniform(*TINY, values.shape), values.dtype)
 
@@ -181,7 +181,7 @@ def rows_of(sides: Sides, arrays: Arrays, arguments: list[str]) -> tuple[list[Dr
             try:
                 cut = _cut(sides, arrays, arguments, n, m, every)
                 if m != n:
-                    found.append(Draw(f"{m} of the rows that were given", cut, Kind.UNASKED))
+                    found.append(Draw(f"{m} of the rows that were given", cut, Kind.ROWS))
                     break
             except (UsageError, ValueError, TypeError):
                 continue

@@ -20,6 +20,7 @@ from handgrad.compare.checking.finding import Finding, by_two_precision, would_b
 from handgrad.compare.checking.findings import Report
 from handgrad.compare.checking.later import left_out
 from handgrad.compare.checking.less_exact import with_the_less_exact_side
+from handgrad.compare.checking.neutral import neutral
 from handgrad.compare.checking.order import leak_of
 from handgrad.compare.checking.smaller import Evaluated
 from handgrad.compare.diagnosis.cause import Cause
@@ -29,7 +30,7 @@ from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Ve
 from handgrad.compare.judge.names import input_symbol, is_forward
 from handgrad.compare.judge.sides import Sides
 
-ANOTHER_BATCH = (Kind.OTHER_BATCH, Kind.SIZES, Kind.UNASKED)
+ANOTHER_BATCH = (Kind.OTHER_BATCH, Kind.SIZES, Kind.ROWS)
 Evaluations = dict[str, Evaluation]  # by output
 Seen = list[tuple[Draw, Evaluation]]  # of one output
 
@@ -85,6 +86,9 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
         if not any(f.differs for f in findings):
             findings, said = _in_other_orders(gathering, findings, drawn.draws)
             notes += said
+            said, unknown = neutral(sides, drawn.draws[0].arrays)
+            notes += said
+            gaps += unknown
         seconds = time.process_time() - started
         forward_differs = any(_forward_differs(found) for _, found in results)
         questions = [

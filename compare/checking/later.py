@@ -18,9 +18,9 @@ MEND = "if such inputs can come, mend it; if not, give inputs= without them"
 def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | None:
     """(a note, a gap) on a draw that decides nothing, of which one is empty; None where it is compared.
 
-    Where nobody asked for such inputs, a derivation may refuse them: that is a note. If it takes them, and its forward
-    pass has other numbers there, the two sides are not the same function, and whether they are where it matters was
-    not decided. Widths may stand in a derivation as numbers; not in its gradient alone.
+    Where nobody asked for such inputs, a derivation may refuse them. If it takes them, and its forward pass has other
+    numbers there, the two sides are not the same function, and whether they are where it matters was not decided.
+    Widths may stand in a derivation as numbers; not in its gradient alone.
     """
     differing = {name: e for name, e in found.items() if not e.verdict.agrees}
     if not differing:
@@ -31,9 +31,9 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
         if problem or forward:
             return "", ""
         return "", f"{draw.label}: the forward pass is torch's, the {', '.join(differing)} is not: {WRITTEN}"
-    if draw.kind is Kind.UNASKED:
-        if problem:
-            return f"{draw.label}: not compared, {problem}", ""
+    if draw.kind in (Kind.ROWS, Kind.UNASKED):
+        if problem:  # an exception is nothing that goes unnoticed; but a batch of one size is
+            return f"{draw.label}: not compared, {problem}" if draw.kind is Kind.ROWS else "", ""
         if forward:
             return "", f"{draw.label}: torch takes this, but the {', '.join(forward)} is another one: {MEND}"
     if draw.kind is Kind.NUMBERS and (size := _overflows(differing)):
