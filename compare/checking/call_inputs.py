@@ -14,6 +14,7 @@ from handgrad.compare.checking import draws, kinks
 from handgrad.compare.checking.beyond import constants_of, on_both_sides
 from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind, as_real
 from handgrad.compare.checking.evaluate import run_reference
+from handgrad.compare.checking.further import NO_OTHER_BATCH, Given, further_draws, rows_of
 from handgrad.compare.checking.specs import (
     OTHER_SIZES,
     SIZES,
@@ -34,8 +35,6 @@ from handgrad.compare.judge.calls import CallSides, call_reference
 from handgrad.compare.judge.derivations import Combined, Derivation
 from handgrad.compare.judge.sides import Arrays, LayerSides, Sides
 from handgrad.compare.judge.structure import structure_of
-
-NO_OTHER_BATCH = "torch takes no other batch size than this, so that a factor N is not told from another number"
 
 
 @dataclass(frozen=True)
@@ -147,6 +146,17 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
             notes.append(NO_OTHER_BATCH)
             continue
         found.append(Draw(plan.label, arrays, plan.kind))
+
+    def make(label: str, kind: Kind, specs: dict[str, Any], rng: np.random.Generator) -> Arrays:
+        arrays = _arrays(asked, _Plan(label, kind, specs), rng, points, [])
+        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, kind, arrays, rng, upstream, upstream)
+
+    found += further_draws(_given(sides, asked, make), sides, found, asked.seed)
+    if not notes and all(draw.kind is not Kind.OTHER_BATCH for draw in found):
+        one = found[0].arrays
+        positions = [k for name in asked.arguments for k in (names.argument(name), names.constant(name)) if k in one]
+        rows, said = rows_of(sides, one, positions)
+        found, notes = [*found, *rows], [*said]
     return steered(sides, found, tuple(notes), _freedom(sides, asked, plans[0], upstream))
 
 
@@ -165,6 +175,15 @@ def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Fr
 
     specs = other_sizes(plan.specs, list(asked.arguments)) if asked.dy is None or callable(asked.dy) else []
     return Freedom(inputs, [partial(resized, s) for s in specs])
+
+
+def _given(sides: Any, asked: Asked, make: Any) -> Given:
+    """What further draws are made of."""
+    specs = _specs(asked)
+    symbols = named_sizes(specs.values())
+    fixed = isinstance(sides.reference, torch.nn.Module) and bool(asked.params)
+    sizes = chosen(symbols, specs.values(), SIZES)
+    return Given(specs, sizes, frozenset(map(str, asked.arguments)), fixed, not asked.is_complex, make)
 
 
 def _arrays(asked: Asked, plan: _Plan, rng: np.random.Generator, points: list[float], constants: list[float]) -> Arrays:

@@ -180,8 +180,9 @@ def _report(ours: Any, reference: Any, asked: _Asked, options: _Options, name: s
     drawn = on_copies(drawn)
     report = run(title, drawn, options.allow, options.explain, options.keep)
     failing = next((f for f in report.findings if f.differs), None)
-    if failing is not None:
-        arrays = next(draw.arrays for draw in drawn.draws if draw.label == failing.draw)
+    shown = {draw.label: draw.arrays for draw in drawn.draws}  # an order of calls is no draw
+    if failing is not None and failing.draw in shown:
+        arrays = shown[failing.draw]
         script = reproduce(drawn.sides, ours, reference, arrays, failing.tensor, options.explain)
         report = replace(report, reproducer=script)
     return report

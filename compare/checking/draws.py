@@ -33,6 +33,17 @@ class Kind(Enum):
     STEERED = auto()  # sides of comparisons and branches that none of the others takes
     GUARD = auto()  # numbers next to 0 or 1 that one side keeps from a division: there may be no derivative, either
     KINKS = auto()  # points at which there may be no derivative
+    # of what agrees on all of these alone:
+    SIZES = auto()  # a batch of one, one named size changed alone, longer ones
+    NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
+    ROWS = auto()  # some of the rows that were given
+    UNASKED = auto()  # classes and masks that nobody gave, which a derivation need not take
+    WIDTHS = auto()  # other sizes of axes that were given as numbers, which may stand in a derivation
+
+
+LATER = frozenset(
+    {Kind.KINKS, Kind.SIZES, Kind.NUMBERS, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS}
+)  # not looked at where something differs
 
 
 class Draw(NamedTuple):

@@ -13,20 +13,25 @@ import numpy as np
 from handgrad.compare.checking import kinks
 from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
 from handgrad.compare.checking.causes import FULL, Question, answered
-from handgrad.compare.checking.draws import Draw, Drawn, Kind
+from handgrad.compare.checking.draws import LATER, Draw, Drawn, Kind
 from handgrad.compare.checking.elements import describe_where
 from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate, written_into
 from handgrad.compare.checking.explain import missing
 from handgrad.compare.checking.finding import Finding, by_two_precision, would_be_seen
 from handgrad.compare.checking.findings import Report
+from handgrad.compare.checking.later import left_out
 from handgrad.compare.checking.less_exact import with_the_less_exact_side
+from handgrad.compare.checking.neutral import neutral
+from handgrad.compare.checking.order import leak_of
 from handgrad.compare.checking.smaller import Evaluated
 from handgrad.compare.diagnosis.cause import Cause
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict
 from handgrad.compare.judge.names import input_symbol, is_forward
 from handgrad.compare.judge.sides import Sides, is_float
 
+ANOTHER_BATCH = (Kind.OTHER_BATCH, Kind.SIZES, Kind.ROWS)
 Evaluations = dict[str, Evaluation]  # by output
 Seen = list[tuple[Draw, Evaluation]]  # of one output
 ORDINARY, FEW_ROUNDINGS = 2.0**-4, 2.0**10  # inputs that are not small, and a tolerance that is
@@ -63,7 +68,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
     """
     sides = drawn.sides
     gathering = _Gathering(sides, allow, keep)
-    plain = [draw for draw in drawn.draws if draw.kind not in (Kind.KINKS, Kind.GUARD)]
+    plain = [draw for draw in drawn.draws if draw.kind not in (*LATER, Kind.GUARD)]
+    notes, gaps = list(drawn.notes), list(drawn.gaps)
     started = time.process_time()
     # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
     with np.errstate(all="ignore") if len(plain) > 1 else nullcontext():
@@ -74,6 +80,16 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
         for draw in drawn.draws:
             if draw.kind is Kind.KINKS:
                 findings, at_kinks = _at_kinks(gathering, findings, draw)
+            elif draw.kind in LATER and not any(f.differs for f in findings):
+                findings, said = _later(gathering, findings, results, draw)
+                notes += said[:1] if said[0] else ()
+                gaps += said[1:] if said[1] else ()
+        if not any(f.differs for f in findings):
+            findings, said = _in_other_orders(gathering, findings, drawn.draws)
+            notes += said
+            said, unknown = neutral(sides, drawn.draws[0].arrays)
+            notes += said
+            gaps += unknown
         seconds = time.process_time() - started
         forward_differs = any(_forward_differs(found) for _, found in results)
         questions = [
@@ -84,8 +100,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
             if f.differs and not f.causes
         ]
         found = tuple(answered(sides, findings, questions, explain, seconds))
-        gaps = (*_behind_guards(sides, drawn), *drawn.gaps) if not questions else ()
-        return settled(Report(title, found, notes=drawn.notes, gaps=gaps), allow)
+        gaps = [*_behind_guards(sides, drawn), *gaps] if not questions else []
+        return settled(Report(title, found, notes=tuple(notes), gaps=tuple(gaps)), allow)
 
 
 def _behind_guards(sides: Sides, drawn: Drawn) -> tuple[str, ...]:
@@ -150,6 +166,47 @@ def _at_kinks(gathering: _Gathering, findings: list[Finding], draw: Draw) -> tup
         return replace(f, draws=here.draws, notes=tuple(dict.fromkeys((*f.notes, *here.notes))))
 
     return [*map(beside, findings), *(_finding(gathering, n, results) for n in added)], results
+
+
+def _later(
+    gathering: _Gathering, findings: list[Finding], results: Evaluated, draw: Draw
+) -> tuple[list[Finding], tuple[str, str]]:
+    """The findings with what a later draw adds to them, and to `results`; what it leaves out, in a note or a gap."""
+    try:
+        found = _evaluated(gathering.sides, draw)
+    except UsageError as problem:
+        swallowed(problem, "a later draw")
+        return findings, ("", "")
+    if (said := left_out(draw, found)) is not None:
+        return findings, said
+    results.append((draw, found))
+    wrong = {name for name, e in found.items() if not e.verdict.agrees}
+    told = {f.tensor: f for f in findings}
+    for name in found:
+        if name in wrong or name not in told or told[name].undecided:
+            told[name] = _finding(gathering, name, results)
+        else:
+            told[name] = replace(told[name], draws=told[name].draws + 1)
+    return list(told.values()), ("", "")
+
+
+def _in_other_orders(
+    gathering: _Gathering, findings: list[Finding], draws: list[Draw]
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """The findings of what differs where the passes come in another order, and notes."""
+    other = next((draw for draw in draws if draw.kind in ANOTHER_BATCH), draws[-1])
+    leak, notes = leak_of(gathering.sides, draws[0].arrays, other.arrays)
+    if leak is None:
+        return findings, notes
+    draw = draws[0]._replace(label=leak.label)
+    found = evaluate(leak.sides, draw.arrays)
+    told = {f.tensor: f for f in findings}
+    for name, e in found.items():
+        if not e.verdict.agrees:
+            made = _finding(gathering, name, [(draw, found)])
+            cause = Cause("order of calls", leak.phrase, leak.label)
+            told[name] = replace(made, causes=(cause,), notes=(leak.phrase, *made.notes))
+    return list(told.values()), notes
 
 
 def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 0) -> Finding:

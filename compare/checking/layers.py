@@ -49,7 +49,7 @@ def layer_inputs(
         return one_input(_filled(ours), reference, asked) if alone else call_inputs(Layer(ours), reference, asked)
     if inspect.isfunction(ours) and inputs is not None:
         _require_same_names(reference, asked.params)
-        return call_inputs(Combined(ours), reference, dataclasses.replace(asked, dy=np.ones(())))
+        return call_inputs(Combined(ours), reference, dataclasses.replace(asked, dy=lambda rng: np.ones(())))
     if hasattr(ours, "forward") and hasattr(ours, "backward"):
         kind = type(ours).__name__
         raise UsageError(

@@ -12,12 +12,14 @@ import numpy as np
 from handgrad.compare.checking import draws, kinks
 from handgrad.compare.checking.beyond import constants_of, on_both_sides
 from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind
+from handgrad.compare.checking.further_losses import further_of_losses
 from handgrad.compare.checking.references import describe, is_torchs_own
 from handgrad.compare.checking.specs import (
     OTHER_SIZES,
     SIZES,
     Indices,
     chosen,
+    free_shape,
     named_sizes,
     with_first_axis,
     with_sizes,
@@ -83,8 +85,21 @@ def loss_inputs(ours: Any, reference: Any, output: Any, target: Any, dtype: Any,
         if kind is Kind.KINKS:
             points += [c for size in constants for c in (size, -size) if c not in points]
         found.append(Draw(label, arrays_of(kind, spec, np.random.default_rng([seed, i])), kind))
+
+    def of_rows(rows: int, rng: np.random.Generator) -> Arrays:
+        return arrays_of(Kind.SIZES, _of_rows(given, rows), rng)
+
+    resized = any(kind is Kind.OTHER_BATCH for _, kind, _ in plans)
+    found += further_of_losses(sides, found[0].arrays, seed, draws.is_shape(given[0]), of_rows if resized else None)
     free = [name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if draws.is_shape(spec)]
     return steered(sides, found, (), Freedom(free))
+
+
+def _of_rows(given: tuple[Any, ...], rows: int) -> tuple[Any, Any]:
+    """The specs with so many rows."""
+    output, target = given
+    n = int(output[0]) if len(output) > 1 else 0
+    return tuple(with_first_axis(v, n, rows) if free_shape(v) else v for v in (output, target))  # type: ignore[return-value]
 
 
 def _as_loss(ours: Any) -> Any:

@@ -1,0 +1,87 @@
+"""Targets and outputs of a loss that only a derivation meets which agrees so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from handgrad.compare.checking.draws import Draw, Kind, away_from_zero
+from handgrad.compare.checking.further import PEAKED, ROWS, SCALES, finite, tiny
+from handgrad.compare.foundation.errors import UsageError
+from handgrad.compare.judge.names import OUTPUT, TARGET
+from handgrad.compare.judge.sides import Arrays, LossSides, is_float
+
+IGNORED = -100  # torch's own default of ignore_index
+Drawn = tuple[str, Kind, Callable[[], Arrays]]
+
+
+def further_of_losses(
+    sides: LossSides, one: Arrays, seed: int, free: bool, make: Callable[[int, np.random.Generator], Arrays] | None
+) -> Iterator[Draw]:
+    """The draws, none that the reference refuses or has no finite answer to.
+
+    `free` says whether the outputs are ours to choose, and `make` gives others with so many rows, where it can.
+    """
+    rng = np.random.default_rng([seed, 1000])
+    plans = [
+        *_of_rows(one, make, rng),
+        *_of_classes(sides, one, rng, make is not None),
+        *(_of_numbers(one, rng) if free else ()),
+    ]
+    for label, kind, arrays_of in plans:
+        try:
+            arrays = arrays_of()
+            if finite(sides, arrays):
+                yield Draw(label, arrays, kind)
+        except (UsageError, ValueError, TypeError):
+            continue
+
+
+def _of_rows(
+    one: Arrays, make: Callable[[int, np.random.Generator], Arrays] | None, rng: np.random.Generator
+) -> Iterator[Drawn]:
+    """A batch of one, and where no other batch is drawn, some of the rows that were given."""
+    if make is not None:
+        yield "a batch of one", Kind.SIZES, lambda: make(1, rng)
+        return
+    output, target = one[OUTPUT], one[TARGET]
+    if output.ndim:
+        n = len(output)
+        m = ROWS - (n == ROWS)
+        rows = np.resize(np.arange(n), m)
+        shared = target.ndim and len(target) == n
+        cut = {OUTPUT: output[rows], TARGET: target[rows] if shared else target}
+        yield f"{m} of the rows that were given", Kind.ROWS, lambda: cut
+
+
+def _of_classes(sides: LossSides, one: Arrays, rng: np.random.Generator, resized: bool) -> Iterator[Drawn]:
+    """One class in every row, each class once, and rows that the reference leaves out."""
+    output, target = one[OUTPUT], one[TARGET]
+    if target.dtype.kind not in "iu" or not target.size or int(target.min()) < 0:
+        return
+    classes = output.shape[-1] if output.shape[:-1] == target.shape else int(target.max()) + 1
+    last = one | {TARGET: np.full_like(target, classes - 1)}
+    yield "one class", Kind.NUMBERS, lambda: last
+    if output.shape[:-1] == target.shape and output.ndim == 2:
+        every = {
+            OUTPUT: away_from_zero(rng, (classes, classes)).astype(output.dtype),
+            TARGET: rng.permutation(classes).astype(target.dtype),
+        }
+        yield "each class once", Kind.NUMBERS if resized else Kind.ROWS, lambda: every
+    if target.size > 1:
+        own = getattr(sides.module, "ignore_index", IGNORED)
+        left_out = target.copy()
+        left_out.flat[:: max(2, target.size // 2)] = own
+        kind = Kind.UNASKED if own == IGNORED else Kind.NUMBERS  # the default of torch, which nobody may have meant
+        yield f"targets of {own}, which torch leaves out", kind, lambda: one | {TARGET: left_out}
+
+
+def _of_numbers(one: Arrays, rng: np.random.Generator) -> Iterator[Drawn]:
+    """Outputs of mixed scales, peaked in one column, with zeros; tiny ones."""
+    output, target = one[OUTPUT], one[TARGET]
+    scales = rng.permutation((PEAKED, *SCALES) if output.dtype == np.float64 else SCALES)
+    mixed = (output * np.resize(scales, output.shape[-1] if output.ndim else 1)).astype(output.dtype)
+    few = slice(ROWS if output.ndim and is_float(target) and target.shape == output.shape else None)
+    yield "mixed scales", Kind.NUMBERS, lambda: {OUTPUT: mixed[few], TARGET: target[few]}
+    yield "tiny numbers", Kind.NUMBERS, lambda: {OUTPUT: tiny(output, rng)[few], TARGET: target[few]}
