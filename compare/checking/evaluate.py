@@ -23,7 +23,7 @@ from handgrad.compare.judge.arbiter import Arbiter
 from handgrad.compare.judge.case import Case, Output
 from handgrad.compare.judge.casts import casts_inside
 from handgrad.compare.judge.names import DERIVATION, is_theta, is_upstream
-from handgrad.compare.judge.sides import Arrays, Sides, is_float
+from handgrad.compare.judge.sides import Arrays, Sides, is_float, own_copies
 from handgrad.compare.judge.trajectories import TrajectorySides
 from handgrad.compare.judge.translated import on_bounds
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
@@ -220,8 +220,8 @@ def _rounds_nowhere(sides: Sides, inputs: Arrays, plain: Arrays, theirs: Arrays)
         if casts_inside(sides, inputs):
             return False  # which rounds the same in either precision
         with np.errstate(all="ignore"):
-            for side, here in ((sides.torch, theirs), (sides.manual, plain)):
-                _, lines = counted(partial(side, inputs))
+            for side, here in ((sides.manual, plain), (sides.torch, theirs)):
+                _, lines = counted(partial(side, own_copies(inputs)))
                 if not _equal(counted(partial(side, again), as_long_as(lines))[0], here):
                     return False
         return True
