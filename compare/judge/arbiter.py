@@ -15,6 +15,7 @@ import numpy as np
 
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.casts import in_full_precision
+from handgrad.compare.judge.names import GRADS
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
 from handgrad.compare.judge.translated import on_bounds
@@ -79,9 +80,9 @@ class Arbiter:
         far torch's fused operations lie from their own parts, where that is rounding: where it is below 2^14.5
         roundings of the largest number on the way, or shrinks by as much from float32. A difference that is so far
         beyond what the first few random roundings allow is no rounding either, and then no more of them are made.
-        What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs one
-        may be enough, and none at all is made where an evaluation in float32 shows that much: rounding in float64 is
-        2²⁹ times smaller.
+        What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs and
+        on trajectories one may be enough, and on large inputs none at all is made where an evaluation in float32 shows
+        that much: rounding in float64 is 2²⁹ times smaller.
         """
         tiny = ours.precision.tiny
         with np.errstate(all="ignore"):
@@ -93,7 +94,7 @@ class Arbiter:
             if ours.precision.dtype == np.float32:
                 bound = bound + np.abs(here - double) * (1 + 1 / np.sqrt(UNIT_RATIO))
             allowed = bound
-            for draws in ((1,) if is_large(self.inputs) else ()) + (DRAWS // 4, DRAWS):
+            for draws in ((1,) if is_large(self.inputs) or GRADS in self.inputs else ()) + (DRAWS // 4, DRAWS):
                 noise = self._of_torch(name, double, draws)
                 allowed = bound + noise
                 if (difference > (allowed + tiny) * np.sqrt(UNIT_RATIO)).any():

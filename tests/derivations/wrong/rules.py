@@ -328,7 +328,7 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     ),
     "Nesterov": _of(
         Rule(nesterov(True), "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9, nesterov=True),
-        not_first=Rule(nesterov(False), "b"), until_step_40=Rule(nesterov(True, late=40), "b"),
+        not_first=Rule(nesterov(False), "b"), until_step_30=Rule(nesterov(True, late=30), "b"),
     ),
     "dampening": _of(
         Rule(dampened(False), "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9, dampening=0.3),
@@ -336,8 +336,8 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     ),
     "Adam": _of(
         Rule(adam(), *MOMENTS), optim.Adam,
-        frozen_at_10=Rule(adam(last=10), *MOMENTS), frozen_at_60=Rule(adam(last=60), *MOMENTS),
-        uncorrected_after_300=Rule(adam(late=300), *MOMENTS), eps_inside=Rule(adam(inside=True), *MOMENTS),
+        frozen_at_10=Rule(adam(last=10), *MOMENTS), frozen_at_30=Rule(adam(last=30), *MOMENTS),
+        uncorrected_after_40=Rule(adam(late=40), *MOMENTS), eps_inside=Rule(adam(inside=True), *MOMENTS),
         no_eps=Rule(adam(eps=0.0), *MOMENTS), skips_zeros=Rule(adam_that_skips_zeros, *MOMENTS),
         eps_1e_10=Rule(adam(eps=1e-10), *MOMENTS),
     ),
@@ -379,11 +379,11 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         slow_stays=Rule(lookahead(6, "fast")),
     ),
     "slow Lookahead": _of(
-        Rule(lookahead(40)), own(torch_lookahead(40)), never=Rule(sgd), slow_stays=Rule(lookahead(40, "fast")),
-        other_period=Rule(lookahead(50)),
+        Rule(lookahead(30)), own(torch_lookahead(30)), never=Rule(sgd), slow_stays=Rule(lookahead(30, "fast")),
+        other_period=Rule(lookahead(40)),
     ),
     "warm-up": _of(
-        Rule(warm_up(100)), own(torch_warm_up(100)), shorter=Rule(warm_up(90)), no_end=Rule(warm_up(100, 1e9))
+        Rule(warm_up(50)), own(torch_warm_up(50)), shorter=Rule(warm_up(45)), no_end=Rule(warm_up(50, 1e9))
     ),
     "Lion": _of(Rule(lion(True), "m"), own(torch_lion), decay_without_rate=Rule(lion(False), "m")),
     "trust ratio": _of(Rule(trust(True)), own(torch_trust), unguarded=Rule(trust(False))),
