@@ -41,7 +41,8 @@ def rule_inputs(
     """The sides of an update rule, and its trajectories: gradients that are the same for both.
 
     Plain ones; ones against those before; from 0 and far below every ε; and so large that clipping shows, with a
-    learning rate that changes. The last one goes on beyond whatever either side compares its step count with, unless `steps` says how long it is.
+    learning rate that changes. The last one goes on beyond whatever either side compares its step count with, unless
+    `steps` says how long it is.
     """
     rule = _as_rule(ours)
     if steps is not None:
@@ -80,7 +81,7 @@ def rule_inputs(
         GRADS: small_gradients(rngs[2], min(few, len(SMALL)), size).astype(dtype),
     }
     small[LEARNING_RATE] = 0.3 * learning_rate  # a rule may have a rate of its own
-    large = {THETA: theta_of(rngs[3]), GRADS: large_gradients(rngs[3], last, size).astype(dtype)}
+    large: Arrays = {THETA: theta_of(rngs[3]), GRADS: large_gradients(rngs[3], last, size).astype(dtype)}
     large[LEARNING_RATE], said = _changing(sides, large, learning_rate)
     found = [
         Draw("plain gradients", plain),

@@ -13,7 +13,8 @@ from handgrad import check
 from handgrad.compare.checking.rules import LONG, rule_inputs
 from handgrad.compare.judge.names import GRADS, LEARNING_RATE, THETA
 from handgrad.compare.judge.trajectories import rates
-from tests.derivations.wrong.rules import FAMILIES, Own, Rule, adam, momentum, own, sgd, torch_warm_up, warm_up
+from tests.derivations.wrong.rule_families import FAMILIES
+from tests.derivations.wrong.rules import Own, Rule, adam, momentum, own, sgd, torch_warm_up, warm_up
 
 WRONG = [(family, fault) for family, (_, _, faults) in FAMILIES.items() for fault in faults]
 SHORT = {"NAdam": {"steps": 3}}  # whose product torch keeps in float32, which takes long to find out
@@ -43,7 +44,7 @@ def test_a_rule_with_a_fault_differs(family: str, fault: str) -> None:
     assert not report.agrees
 
 
-@pytest.mark.parametrize(("family", "fault"), [("Adam", "eps_inside"), ("Adam", "no_eps"), ("AMSGrad", "no_maximum")])
+@pytest.mark.parametrize(("family", "fault"), [("Adam", "eps_inside"), ("AMSGrad", "no_maximum")])
 def test_a_fault_is_seen_in_float32_and_in_a_single_number(family: str, fault: str) -> None:
     _, reference, faults = FAMILIES[family]
     for options in ({"theta": (6,), "dtype": "float32"}, {"theta": (1,)}):
