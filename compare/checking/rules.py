@@ -75,8 +75,8 @@ def rule_inputs(
     constants = step_counts(sides, plain)
     last = steps or _as_many_as(constants.heard | constants.guessed, size)
     sides = replace(sides, every=1 if steps is not None and last <= MANY else FEW)
-    opposed = {**plain, THETA: theta_of(rngs[1]), GRADS: opposed_gradients(rngs[1], few, size).astype(dtype)}
-    small = {
+    opposed: Arrays = {**plain, THETA: theta_of(rngs[1]), GRADS: opposed_gradients(rngs[1], few, size).astype(dtype)}
+    small: Arrays = {
         THETA: theta_of(rngs[2], SCALES),
         GRADS: small_gradients(rngs[2], min(few, len(SMALL)), size).astype(dtype),
     }

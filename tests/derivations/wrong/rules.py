@@ -26,9 +26,6 @@ class Rule:
         return self.step(theta, grad, state, learning_rate, state["t"]), state
 
 
-# --- momentum ---
-
-
 def sgd(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
     return w - lr * g
 
@@ -69,9 +66,6 @@ def first_rate(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
     return w - s["lr"] * g
 
 
-# --- Adam and its kin ---
-
-
 def adam(
     last: int = 0, inside: bool = False, decay: Any = None, largest: Any = None, late: int = 0, eps: float = 1e-8
 ) -> Step:
@@ -109,14 +103,12 @@ def rmsprop(inside: bool = False, eps: float = 1e-8, centred: bool = False) -> S
     return step
 
 
-def adagrad(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
-    s["v"] = s["v"] + g * g
-    return w - lr * g / (np.sqrt(s["v"]) + 1e-10)
+def adagrad(inside: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["v"] = s["v"] + g * g
+        return w - lr * g / (np.sqrt(s["v"] + 1e-10) if inside else np.sqrt(s["v"]) + 1e-10)
 
-
-def adagrad_with_eps_in_the_sum(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
-    s["v"] = s["v"] + g * g
-    return w - lr * g / np.sqrt(s["v"] + 1e-10)
+    return step
 
 
 def adadelta(moved: bool) -> Step:
@@ -129,19 +121,14 @@ def adadelta(moved: bool) -> Step:
     return step
 
 
-def adamax(fresh: bool) -> Step:
+def adamax(fresh: bool = False, outside: float = 0.0) -> Step:
     def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
         s["m"] = 0.9 * s["m"] + 0.1 * g
-        s["u"] = np.abs(g) + 1e-8 if fresh else np.maximum(0.999 * s["u"], np.abs(g) + 1e-8)
-        return w - lr * (s["m"] / (1 - 0.9**t)) / s["u"]
+        size = np.abs(g) + (0 if outside else 1e-8)
+        s["u"] = size if fresh else np.maximum(0.999 * s["u"], size)
+        return w - lr * (s["m"] / (1 - 0.9**t)) / (s["u"] + outside)
 
     return step
-
-
-def adamax_with_eps_outside(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
-    s["m"] = 0.9 * s["m"] + 0.1 * g
-    s["u"] = np.maximum(0.999 * s["u"], np.abs(g))
-    return w - lr * (s["m"] / (1 - 0.9**t)) / (s["u"] + 1e-8)
 
 
 def nadam(scheduled: bool) -> Step:
