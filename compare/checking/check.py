@@ -72,8 +72,10 @@ def check(
     target  of a loss; "class" asks for integers below the number of outputs
     theta   of a rule: the size of one vector, or the shapes of tensors by name or in a list, as the rule takes them
     dy      the upstream gradient; random unless given; for several outputs a dictionary or a tuple
-    learning_rate    of an update rule, 0.01; of a schedule the optimizer's own, from which torch's scheduler starts
-    steps   of an update rule, each with a random gradient, 10; of a schedule 100, or as many as torch's scheduler takes
+    learning_rate    of an update rule, 0.01, and others besides; of a schedule the optimizer's own, from which torch's
+            scheduler starts
+    steps   of an update rule, 10, and for one trajectory beyond all that either side compares its step count with; of a
+            schedule 100, or beyond all that either side counts to, or as many as torch's scheduler takes
     metrics    what a schedule (step, metrics so far) and torch's scheduler are fed with, where they want it
     accept  differences that are a note and no fault: "subgradient at 0", "subgradient at ties", "factor 1/2" …;
             "undecided" makes a note of what was not decided

@@ -65,7 +65,8 @@ def _listened(inputs: Arrays) -> int:
 
 def _listen(sides: TrajectorySides, inputs: Arrays, heard: Heard) -> None:
     """Run the rule with counts that say what they are compared with."""
-    rule, layout = copy.deepcopy(sides.rule), sides.layout
+    rule: Any = copy.deepcopy(sides.rule)
+    layout = sides.layout
     count_in(rule, heard)
     given = own_copy if layout is None else layout.given
     theta = given(inputs[THETA])

@@ -14,7 +14,14 @@ from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.checking.references import describe, optimizer_factory
 from handgrad.compare.checking.rule_steps import BEYOND, MOST, not_passed, step_counts
 from handgrad.compare.checking.specs import as_given
-from handgrad.compare.checking.trajectories import SCALES, changing_rates, large_gradients, small_gradients
+from handgrad.compare.checking.trajectories import (
+    SCALES,
+    SMALL,
+    changing_rates,
+    large_gradients,
+    opposed_gradients,
+    small_gradients,
+)
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import is_whole, require_learning_rate
@@ -23,7 +30,8 @@ from handgrad.compare.judge.sides import Arrays
 from handgrad.compare.judge.trajectories import FEW, Layout, TorchRule, TrajectorySides
 
 STEPS = FEW  # of a trajectory, unless a rule compares its step count with more
-LONG = 25  # steps of large gradients, which make the longest trajectory
+LONG = 20  # steps of large gradients, which make the longest trajectory
+MANY = 100  # steps that are given, after each of which θ is compared
 LARGEST = 1 << 20  # numbers of all gradients of one trajectory
 
 
@@ -32,8 +40,9 @@ def rule_inputs(
 ) -> Drawn:
     """The sides of an update rule, and its trajectories: gradients that are the same for both.
 
-    Plain ones; from 0 and far below every ε; and so large that clipping shows, with a learning rate that changes. The
-    last one goes on beyond whatever either side compares its step count with, unless `steps` says how long it is.
+    Plain ones; ones against those before; from 0 and far below every ε; and so large that clipping shows, with a
+    learning rate that changes. The last one goes on beyond whatever either side compares its step count with, unless
+    `steps` says how long it is.
     """
     rule = _as_rule(ours)
     if steps is not None:
@@ -58,20 +67,25 @@ def rule_inputs(
         return np.concatenate([value.ravel() * share for value, share in zip(start, shares, strict=True)])
 
     sides = TrajectorySides(rule, optimizer_factory(ours, reference), layout)
-    rngs = [np.random.default_rng([seed, i]) for i in range(3)]
+    rngs = [np.random.default_rng([seed, i]) for i in range(4)]
     start = theta_of(rngs[0])
     size, few = start.size, steps or STEPS
     plain: Arrays = {THETA: start, GRADS: draws.away_from_zero(rngs[0], (few, size)).astype(dtype)}
     plain[LEARNING_RATE] = learning_rate
     constants = step_counts(sides, plain)
     last = steps or _as_many_as(constants.heard | constants.guessed, size)
-    sides = replace(sides, every=1 if steps is not None and last <= LONG else FEW)
-    small = {THETA: theta_of(rngs[1], SCALES), GRADS: small_gradients(rngs[1], few, size).astype(dtype)}
+    sides = replace(sides, every=1 if steps is not None and last <= MANY else FEW)
+    opposed: Arrays = {**plain, THETA: theta_of(rngs[1]), GRADS: opposed_gradients(rngs[1], few, size).astype(dtype)}
+    small: Arrays = {
+        THETA: theta_of(rngs[2], SCALES),
+        GRADS: small_gradients(rngs[2], min(few, len(SMALL)), size).astype(dtype),
+    }
     small[LEARNING_RATE] = 0.3 * learning_rate  # a rule may have a rate of its own
-    large = {THETA: theta_of(rngs[2]), GRADS: large_gradients(rngs[2], last, size).astype(dtype)}
+    large: Arrays = {THETA: theta_of(rngs[3]), GRADS: large_gradients(rngs[3], last, size).astype(dtype)}
     large[LEARNING_RATE], said = _changing(sides, large, learning_rate)
     found = [
         Draw("plain gradients", plain),
+        Draw("opposed gradients", opposed),
         Draw("small gradients", small, Kind.BEYOND),
         Draw("large gradients", large, Kind.BEYOND),
     ]

@@ -119,19 +119,19 @@ def _of(kind: type, counting: type) -> None:
     """Give a counting type the operations of its plain one."""
     for name in ("add", "radd", "sub"):
         setattr(counting, f"__{name}__", _arithmetic(kind, f"__{name}__", lambda p, x: p))
-    counting.__rsub__ = _arithmetic(kind, "__rsub__", lambda p, x: -p)  # type: ignore[attr-defined]
+    setattr(counting, "__rsub__", _arithmetic(kind, "__rsub__", lambda p, x: -p))  # noqa: B010 (mypy)
     for name in ("mul", "rmul"):
         setattr(counting, f"__{name}__", _arithmetic(kind, f"__{name}__", lambda p, x: p * float(x)))
     for name in ("truediv", "floordiv"):
         period = name == "floordiv"
         setattr(counting, f"__{name}__", _arithmetic(kind, f"__{name}__", lambda p, x: p / float(x), period))
-    counting.__mod__ = _arithmetic(kind, "__mod__", lambda p, x: p, period=True)  # type: ignore[attr-defined]
+    setattr(counting, "__mod__", _arithmetic(kind, "__mod__", lambda p, x: p, period=True))  # noqa: B010
     for name in ("lt", "le", "gt", "ge", "eq", "ne"):
         setattr(counting, f"__{name}__", _comparison(kind, f"__{name}__"))
     for name in ("floor", "ceil", "trunc", "round", "int"):
         if hasattr(kind, f"__{name}__"):
             setattr(counting, f"__{name}__", _to_whole(kind, f"__{name}__"))
-    counting.__hash__ = kind.__hash__  # type: ignore[attr-defined]
+    setattr(counting, "__hash__", kind.__hash__)  # noqa: B010
 
 
 _of(int, Count)

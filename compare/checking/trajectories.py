@@ -8,13 +8,27 @@ from handgrad.compare.checking.draws import away_from_zero
 
 # Where ε stands, and whether there is one, shows where the gradient is below it; a sign of 0 where it is 0. Numbers
 # whose squares float32 still holds.
-SMALL = (1e-15, 1e-12, 1e-10, 1e-8, 1e-6, 0.0, 1e-4, 1e-9, 1.0, 1e-12)
+SMALL = (1e-15, 1e-12, 1e-9, 1e-7, 0.0, 1e-4, 1e-9)
 # Clipping shows where gradients are large, a running maximum where they shrink again.
 LARGE = (1.0, 1e3, 3e4, 1e6, 30.0, 1.0, 1e-3, 0.0)
 SCALES = (1e-3, 0.0, 1.0, 1e-6, 10.0)  # of the elements of θ
 RATES = (0.7, 0.3, 0.3, 1.3, 1.3, 1.3, 0.9)  # times the rate, at each step; no power of 2
-STAY, FLIP = range(8, 14), range(14, 20)  # steps at which signs stay, or flip
+STAY, FLIP = range(8, 12), range(12, 18)  # steps at which signs stay, or flip
+AGAINST = 0.03, 1.1  # times what has come so far, and against it: the sign of an average turns somewhere between
 ZEROS = 1 / 8  # of the gradients are 0
+
+
+def opposed_gradients(rng: np.random.Generator, steps: int, size: int) -> np.ndarray:
+    """(steps, size): two in three against the sum so far, by shares of it that lie close together between `AGAINST`."""
+    found = away_from_zero(rng, (steps, size))
+    against = [k for k in range(steps) if k % 3]
+    shares = iter(rng.permutation(np.geomspace(*AGAINST, len(against) * size)).reshape(len(against), size))
+    total = np.zeros(size)
+    for k in range(steps):
+        if k in against:
+            found[k] = -next(shares) * total
+        total += found[k]
+    return found
 
 
 def small_gradients(rng: np.random.Generator, steps: int, size: int) -> np.ndarray:

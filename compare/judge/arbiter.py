@@ -17,6 +17,7 @@ from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.patience import Endless, as_long_as, counted
 from handgrad.compare.foundation.torch_internals import DispatchMode
 from handgrad.compare.judge.casts import in_full_precision
+from handgrad.compare.judge.names import GRADS
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
 from handgrad.compare.judge.translated import on_bounds
@@ -95,9 +96,9 @@ class Arbiter:
         far torch's fused operations lie from their own parts, where that is rounding: where it is below 2^14.5
         roundings of the largest number on the way, or shrinks by as much from float32. A difference that is so far
         beyond what the first few random roundings allow is no rounding either, and then no more of them are made.
-        What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs one
-        may be enough. None at all is made where an evaluation in float32 shows that much: rounding in float64 is 2²⁹
-        times smaller, and so much of it is allowed, `FEW` times, since one rounding of an element is luck.
+        What is the same as torch's but for a number that torch keeps in float32 is allowed to be. On large inputs and
+        on trajectories one may be enough. None at all is made where an evaluation in float32 shows that much: rounding
+        in float64 is 2²⁹ times smaller, and so much of it is allowed, `FEW` times, since one rounding is luck.
         """
         tiny = ours.precision.tiny
         with np.errstate(all="ignore"):
@@ -131,8 +132,8 @@ class Arbiter:
 
     @cached_property
     def is_costly(self) -> bool:
-        """Whether random rounding takes long: on large inputs, and of a reference of many operations."""
-        return is_large(self.inputs) or self._in_float32[1] > MANY_OPERATIONS
+        """Whether random rounding takes long: on large inputs, on trajectories, of a reference of many operations."""
+        return is_large(self.inputs) or GRADS in self.inputs or self._in_float32[1] > MANY_OPERATIONS
 
     @property
     def in_float32(self) -> Arrays:

@@ -97,7 +97,8 @@ def adadelta(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
 
 
 def asgd(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
-    eta = lr / (1 + 1e-4 * lr * (t - 1)) ** 0.75
+    eta = s["eta"] if t > 1 else lr  # torch's is of the rate of the step before
+    s["eta"] = lr / (1 + 1e-4 * lr * t) ** 0.75
     return w - 1e-4 * eta * w - eta * g
 
 

@@ -56,7 +56,7 @@ def adafactor(scaled: bool, clipped: bool) -> Any:
     def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
         rate = min(lr, t**-0.5) * (max(1e-3, np.sqrt((w * w).mean())) if scaled else 1)
         s["v"] = s["v"] + t**-0.8 * (g * g - s["v"])
-        d = g / np.sqrt(s["v"])
+        d = g / np.sqrt(np.maximum(s["v"], np.finfo(w.dtype).eps ** 2))
         return w - rate * d / (max(1, np.sqrt((d * d).mean())) if clipped else 1)
 
     return step

@@ -26,9 +26,6 @@ class Rule:
         return self.step(theta, grad, state, learning_rate, state["t"]), state
 
 
-# --- momentum ---
-
-
 def sgd(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
     return w - lr * g
 
@@ -69,9 +66,6 @@ def first_rate(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
     return w - s["lr"] * g
 
 
-# --- Adam and its kin ---
-
-
 def adam(
     last: int = 0, inside: bool = False, decay: Any = None, largest: Any = None, late: int = 0, eps: float = 1e-8
 ) -> Step:
@@ -109,14 +103,12 @@ def rmsprop(inside: bool = False, eps: float = 1e-8, centred: bool = False) -> S
     return step
 
 
-def adagrad(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
-    s["v"] = s["v"] + g * g
-    return w - lr * g / (np.sqrt(s["v"]) + 1e-10)
+def adagrad(inside: bool) -> Step:
+    def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
+        s["v"] = s["v"] + g * g
+        return w - lr * g / (np.sqrt(s["v"] + 1e-10) if inside else np.sqrt(s["v"]) + 1e-10)
 
-
-def adagrad_with_eps_in_the_sum(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
-    s["v"] = s["v"] + g * g
-    return w - lr * g / np.sqrt(s["v"] + 1e-10)
+    return step
 
 
 def adadelta(moved: bool) -> Step:
@@ -129,19 +121,14 @@ def adadelta(moved: bool) -> Step:
     return step
 
 
-def adamax(fresh: bool) -> Step:
+def adamax(fresh: bool = False, outside: float = 0.0) -> Step:
     def step(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
         s["m"] = 0.9 * s["m"] + 0.1 * g
-        s["u"] = np.abs(g) + 1e-8 if fresh else np.maximum(0.999 * s["u"], np.abs(g) + 1e-8)
-        return w - lr * (s["m"] / (1 - 0.9**t)) / s["u"]
+        size = np.abs(g) + (0 if outside else 1e-8)
+        s["u"] = size if fresh else np.maximum(0.999 * s["u"], size)
+        return w - lr * (s["m"] / (1 - 0.9**t)) / (s["u"] + outside)
 
     return step
-
-
-def adamax_with_eps_outside(w: Any, g: Any, s: Any, lr: float, t: int) -> Any:
-    s["m"] = 0.9 * s["m"] + 0.1 * g
-    s["u"] = np.maximum(0.999 * s["u"], np.abs(g))
-    return w - lr * (s["m"] / (1 - 0.9**t)) / (s["u"] + 1e-8)
 
 
 def nadam(scheduled: bool) -> Step:
@@ -308,83 +295,3 @@ def trust(guarded: bool) -> Step:
         return w - lr * ratio * g
 
     return step
-
-
-# (right, its reference, {what is wrong: a rule with it})
-def _of(right: Any, reference: Any, **wrong: Any) -> tuple[Any, Any, dict[str, Any]]:
-    return right, reference, wrong
-
-
-def _adams(**options: Any) -> Any:
-    return lambda p, lr: optim.Adam(p, lr=lr, **options)
-
-
-MOMENTS = ("m", "v")
-FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "SGD": _of(Rule(sgd), optim.SGD, fixed_rate=Rule(fixed_rate), first_rate=Rule(first_rate)),
-    "momentum": _of(
-        Rule(momentum, "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9),
-        folded=Rule(folded, "b"), dampened=Rule(dampened(True), "b"),
-    ),
-    "Nesterov": _of(
-        Rule(nesterov(True), "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9, nesterov=True),
-        not_first=Rule(nesterov(False), "b"), until_step_40=Rule(nesterov(True, late=40), "b"),
-    ),
-    "dampening": _of(
-        Rule(dampened(False), "b"), lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9, dampening=0.3),
-        first_too=Rule(dampened(True), "b"),
-    ),
-    "Adam": _of(
-        Rule(adam(), *MOMENTS), optim.Adam,
-        frozen_at_10=Rule(adam(last=10), *MOMENTS), frozen_at_60=Rule(adam(last=60), *MOMENTS),
-        uncorrected_after_300=Rule(adam(late=300), *MOMENTS), eps_inside=Rule(adam(inside=True), *MOMENTS),
-        no_eps=Rule(adam(eps=0.0), *MOMENTS), skips_zeros=Rule(adam_that_skips_zeros, *MOMENTS),
-        eps_1e_10=Rule(adam(eps=1e-10), *MOMENTS),
-    ),
-    "AMSGrad": _of(
-        Rule(adam(largest=np.maximum), *MOMENTS, "x"), _adams(amsgrad=True), no_maximum=Rule(adam(), *MOMENTS),
-        latest=Rule(adam(largest=lambda x, v: v), *MOMENTS, "x"),
-    ),
-    "AdamW": _of(
-        Rule(adam(decay=lambda w, lr: w * (1 - lr * 0.01)), *MOMENTS), optim.AdamW,
-        decay_without_rate=Rule(adam(decay=lambda w, lr: w * (1 - 0.01 * 0.01)), *MOMENTS),
-    ),
-    "RMSprop": _of(
-        Rule(rmsprop(), "v"), optim.RMSprop, eps_inside=Rule(rmsprop(True), "v"), other_eps=Rule(rmsprop(eps=1e-7), "v")
-    ),
-    "centred RMSprop": _of(
-        Rule(rmsprop(centred=True), "v", "a"), lambda p, lr: optim.RMSprop(p, lr=lr, centered=True),
-        plain=Rule(rmsprop(), "v"),
-    ),
-    "Adagrad": _of(Rule(adagrad, "v"), optim.Adagrad, eps_inside=Rule(adagrad_with_eps_in_the_sum, "v")),
-    "Adadelta": _of(Rule(adadelta(False), "v", "d"), optim.Adadelta, with_rate=Rule(adadelta(True), "v", "d")),
-    "Adamax": _of(
-        Rule(adamax(False), "m", "u"), optim.Adamax, no_maximum=Rule(adamax(True), "m", "u"),
-        eps_outside=Rule(adamax_with_eps_outside, "m", "u"),
-    ),
-    "NAdam": _of(
-        Rule(nadam(True), *MOMENTS, product=1.0), optim.NAdam,
-        unscheduled=Rule(nadam(False), *MOMENTS, product=1.0)
-    ),
-    "RAdam": _of(Rule(radam(5.0), *MOMENTS), optim.RAdam, above_4=Rule(radam(4.0), *MOMENTS)),
-    "ASGD": _of(Rule(asgd, eta=0.0), optim.ASGD, rate_stays=Rule(asgd_without_decay, eta=0.0)),
-    "Rprop": _of(
-        Rule(rprop(True), "before", "size"), optim.Rprop, steps_back=Rule(rprop(False), "before", "size"),
-    ),
-    "sign": _of(Rule(sign), own(torch_sign), two_valued=Rule(one_sign_or_the_other)),
-    "clipped at 100": _of(Rule(clipped), own(torch_clipped), not_clipped=Rule(sgd)),
-    "clipped by the norm": _of(Rule(norm), own(torch_norm), not_clipped=Rule(sgd), elementwise=Rule(clipped)),
-    "Lookahead": _of(
-        Rule(lookahead(6)), own(torch_lookahead(6)), never=Rule(lookahead(6, "never")),
-        slow_stays=Rule(lookahead(6, "fast")),
-    ),
-    "slow Lookahead": _of(
-        Rule(lookahead(40)), own(torch_lookahead(40)), never=Rule(sgd), slow_stays=Rule(lookahead(40, "fast")),
-        other_period=Rule(lookahead(50)),
-    ),
-    "warm-up": _of(
-        Rule(warm_up(100)), own(torch_warm_up(100)), shorter=Rule(warm_up(90)), no_end=Rule(warm_up(100, 1e9))
-    ),
-    "Lion": _of(Rule(lion(True), "m"), own(torch_lion), decay_without_rate=Rule(lion(False), "m")),
-    "trust ratio": _of(Rule(trust(True)), own(torch_trust), unguarded=Rule(trust(False))),
-}  # fmt: skip
