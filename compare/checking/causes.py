@@ -29,13 +29,14 @@ from handgrad.compare.foundation.jobs import Ending, Job, Outcome, SoFar
 from handgrad.compare.foundation.validation import choose
 from handgrad.compare.judge.case import Case
 from handgrad.compare.judge.names import is_forward
-from handgrad.compare.judge.sides import Arrays, Sides, is_large
+from handgrad.compare.judge.sides import Sides, is_large
 
 OFF, QUICK, FULL = "off", "quick", "full"
-EFFORTS = {OFF: 0.0, QUICK: 2.0, FULL: 20.0}  # seconds of CPU for all tensors that differ
-# On large inputs a search may take a second, and half of what the verdicts took: so a check that fails costs no more
-# than three times one that passes, and two seconds.
-LEAST, OF_THE_DRAWS = 1.5, 0.5
+EFFORTS = {OFF: 0.0, QUICK: 0.5, FULL: 1.0}  # the share of the budget
+# A search for the causes of all tensors that differ may take so many seconds of CPU, and once more what the verdicts
+# took. Verdicts on what differs take up to one and a half times as long as on what agrees, and the script its half
+# second: so a check that fails costs no more than three times one that passes, and two seconds.
+LEAST, OF_THE_VERDICTS = 1.5, 1.0
 FURTHER, SMALLER, ROWS = "further inputs", "smaller inputs", "fewer examples"
 Answer = tuple[tuple[Cause, ...], tuple[str, ...]]  # the causes and the lines of a tensor
 
@@ -70,20 +71,16 @@ class Question(NamedTuple):
         return next(item for item in self.seen if item[0].label == self.finding.draw)
 
 
-def seconds_for(effort: str, arrays: Arrays, verdicts: float) -> float:
-    """The budget of a search on such inputs, whose verdicts took so many seconds of CPU."""
-    most = float(choose("explain", effort, EFFORTS))
-    if is_large(arrays) and effort != OFF:
-        allowed = LEAST + OF_THE_DRAWS * verdicts
-        return allowed if effort == FULL else min(most, allowed)
-    return most
+def seconds_for(effort: str, verdicts: float) -> float:
+    """The budget of a search, where the verdicts took so many seconds of CPU."""
+    return float(choose("explain", effort, EFFORTS)) * (LEAST + OF_THE_VERDICTS * verdicts)
 
 
 def answered(
     sides: Sides, findings: Sequence[Finding], questions: Sequence[Question], effort: str, verdicts: float
 ) -> list[Finding]:
     """The findings with the causes that were found for them, and what else is known."""
-    seconds = seconds_for(effort, questions[0].results[0][0].arrays, verdicts) if questions else 0.0
+    seconds = seconds_for(effort, verdicts) if questions else 0.0
     if not seconds:
         return list(findings)
     search = Search(sides, next((q.results for q in questions if not q.alone), []))

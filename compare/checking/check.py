@@ -80,7 +80,7 @@ def check(
     accept  differences that are a note and no fault: "subgradient at 0", "subgradient at ties", "factor 1/2" …;
             "undecided" makes a note of what was not decided
     dtype   float64, float32, complex128 or complex64
-    explain    how far the cause of a difference is looked for: "full", "quick" (two seconds of CPU), or "off"
+    explain    how far the cause of a difference is looked for: "full", "quick" (half of its time), or "off"
     raises  whether a report that does not agree is raised, or returned too: bool(report) is the verdict
     keep    whether the findings keep the arrays of their worst draw, for report.plot()
 

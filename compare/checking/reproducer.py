@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from handgrad.compare.checking.causes import FULL, OFF, QUICK
+from handgrad.compare.checking.causes import FULL, OFF
 from handgrad.compare.checking.script import Named, named
 from handgrad.compare.checking.script_arguments import arguments_in_script
 from handgrad.compare.checking.shown import shown
@@ -14,11 +14,10 @@ from handgrad.compare.checking.smallest import Shown, smallest
 from handgrad.compare.foundation.apart import apart
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.jobs import Job
-from handgrad.compare.judge.sides import Arrays, Sides, is_large
+from handgrad.compare.judge.sides import Arrays, Sides
 
 LINES, CHARACTERS = 40, 4000  # of a script, at most
-SECONDS = {QUICK: 0.5, FULL: 2.0}  # of CPU for the search for smaller inputs
-OF_LARGE = 0.4  # and where an evaluation takes long
+SECONDS = 0.5  # of CPU for the search for smaller inputs
 SMALLER = "the smallest inputs that differ"
 
 
@@ -33,9 +32,8 @@ def reproduce(sides: Sides, ours: Any, reference: Any, inputs: Arrays, tensor: s
     def work(found: dict[str, Any], so_far: Any) -> Shown:
         return smallest(sides, inputs, tensor, reference, so_far)
 
-    seconds = min(SECONDS[explain], OF_LARGE) if is_large(inputs) else SECONDS[explain]
-    with shown(seconds) as show:
-        found: Shown = apart([Job(SMALLER, work)], seconds, show).best(SMALLER, Shown(inputs))
+    with shown(SECONDS) as show:
+        found: Shown = apart([Job(SMALLER, work)], SECONDS, show).best(SMALLER, Shown(inputs))
     try:
         return _short(sides, found, ours, reference)
     except Exception as error:  # of code that is looked at in odd ways; the verdict is worth more than its script

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -73,7 +73,7 @@ def test_a_reference_that_never_returns_at_other_sizes() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     report = failed((tanh, wrong), only_as_given(spin), x=(4, 5), explain="quick")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime < 4  # two seconds for the causes, a half for the reproducer
+    assert after.ru_utime - before.ru_utime < 2.5  # 0.75 s and more for the causes, a half for the reproducer
     assert [f.tensor for f in report.findings if f.differs] == ["input gradient"]
 
 
@@ -92,16 +92,19 @@ def test_a_search_that_is_stopped_says_so() -> None:
     report = failed((forward, wrong), reference, x=(2, 3), explain="quick")
     (finding,) = (f for f in report.findings if f.differs)
     assert not finding.causes
-    assert any("was stopped after its share of 2 s of CPU" in n and 'explain="full"' in n for n in finding.notes)
+    assert any(
+        re.search("was stopped after its share of 0.* s of CPU", n) and 'explain="full"' in n for n in finding.notes
+    )
     assert not any("none of the known ones" in n for n in finding.notes)  # they were not all tried
 
 
 @apart
 def test_ctrl_c_during_the_search_keeps_the_verdict() -> None:
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    report = failed((tanh, wrong), only_as_given(spin), x=(4, 5))
-    timer.join()
+    def interrupted() -> None:
+        os.kill(PARENT, signal.SIGINT)
+        spin()
+
+    report = failed((tanh, wrong), only_as_given(interrupted), x=(4, 5))
     (finding,) = (f for f in report.findings if f.differs)
     assert "the search for a cause was interrupted" in finding.notes
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.speed import scale_of_check
 from handgrad import CheckFailed, Report, check
 from handgrad.compare.checking.draws import Draw
 from handgrad.compare.checking.evaluate import evaluate
@@ -60,6 +61,14 @@ def test_a_failing_check_costs_little_more_than_a_passing_one() -> None:
     assert report.causes == ("gradient of bias: N times too small: averaged over the batch where the sum belongs",)
     assert len(report.reproducer) < 4000
     assert len(report.reproducer.splitlines()) < 40
+
+
+@pytest.mark.parametrize("size", [scale_of_check.attention(16), scale_of_check.lstm(4)], ids=lambda size: size.name)
+def test_so_does_one_on_small_inputs_that_takes_long_to_explain(size: scale_of_check.Size) -> None:
+    scale_of_check.put(size, size.backward)  # what is imported at first
+    passing = scale_of_check.cost(lambda: scale_of_check.put(size, size.backward))
+    failing = scale_of_check.cost(lambda: scale_of_check.put(size, size.wrong))
+    assert failing <= 3 * passing + 2
 
 
 def test_what_holds_on_the_cut_alone_is_not_named() -> None:

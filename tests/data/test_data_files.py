@@ -246,13 +246,19 @@ def test_two_processes_may_unpack_at_once(tmp_path):
     # The true digits, since 47 MB take long enough to unpack for the two to meet.
     for packed in (files.SHIPPED / "MNIST" / "raw").glob("*.gz"):
         (tmp_path / packed.name).symlink_to(packed)
-    code = f"import pathlib, data; print(data.load('mnist', pathlib.Path({str(tmp_path)!r})).hash())"
-    root = files.SHIPPED.parent
+    asked = f"data.load('mnist', pathlib.Path({str(tmp_path)!r})).hash()"
+    code = f"import pathlib, data; print('ready', flush=True); input(); print({asked})"
     command = [sys.executable, "-W", "error", "-c", code]
-    runs = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) for _ in range(2)]
-    first, second = (run.communicate()[0] for run in runs)
-    assert [run.returncode for run in runs] == [0, 0]
-    assert first == second != b""
+    with subprocess.Popen(
+        command, cwd=files.SHIPPED.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("\n")
+        other.stdin.flush()
+        ours = load("mnist", tmp_path).hash()
+        theirs, _ = other.communicate()
+    assert other.returncode == 0
+    assert theirs == f"{ours}\n"
 
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])

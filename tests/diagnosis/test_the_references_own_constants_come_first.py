@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from handgrad import CheckFailed, check
+from handgrad.compare.checking import causes as search
 from tests.diagnosis.diagnosed import causes_of
 
 
@@ -103,7 +104,9 @@ def test_all_means_of_a_normalization_over_the_wrong_axis_are_one_cause() -> Non
     assert cause.count("mean runs over axis 1, the wrong axis") == 2
 
 
-def test_a_search_that_stops_early_says_so() -> None:
+def test_a_search_that_stops_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "LEAST", 0.5)
+
     def forward(x: Any) -> Any:
         for _ in range(6):
             x = np.tanh(x) * x + np.sin(x)
