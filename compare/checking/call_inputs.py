@@ -14,7 +14,7 @@ from handgrad.compare.checking import draws, kinks
 from handgrad.compare.checking.beyond import constants_of, on_both_sides
 from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind, as_real
 from handgrad.compare.checking.evaluate import run_reference
-from handgrad.compare.checking.further import NO_OTHER_BATCH, Given, further_draws, rows_of
+from handgrad.compare.checking.further import NO_OTHER_BATCH, Given, further_draws, rows_of, where_finite
 from handgrad.compare.checking.specs import (
     OTHER_SIZES,
     SIZES,
@@ -127,8 +127,14 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
     found: list[Draw] = []
     notes: list[str] = []
     constants: list[float] | None = None
+
+    def make(plan: _Plan, number: int, points: list[float]) -> Arrays:
+        rng = np.random.default_rng([asked.seed, number])
+        arrays = _arrays(asked, plan, rng, points, constants or [])
+        wanted = [plan.only] if plan.only else upstream
+        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, wanted)
+
     for i, plan in enumerate(plans):
-        rng = np.random.default_rng([asked.seed, i])
         if plan.kind is Kind.BEYOND:
             constants = constants_of(sides, found[0].arrays)
             points = [*points, *(c for c in constants if c not in points), *(-c for c in constants if -c not in points)]
@@ -137,9 +143,8 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
         if plan.kind is Kind.KINKS and notes:
             plan = plan._replace(specs=plans[0].specs)
         try:
-            arrays = _arrays(asked, plan, rng, points, constants or [])
-            wanted = [plan.only] if plan.only else upstream
-            arrays |= upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, wanted)
+            at = partial(make, plan, i)
+            arrays = where_finite(sides, at, points) if plan.kind is Kind.KINKS else at(points)
         except UsageError:
             if plan.kind is not Kind.OTHER_BATCH or plan.label == "other sizes":
                 raise
@@ -147,11 +152,10 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
             continue
         found.append(Draw(plan.label, arrays, plan.kind))
 
-    def make(label: str, kind: Kind, specs: dict[str, Any], rng: np.random.Generator) -> Arrays:
-        arrays = _arrays(asked, _Plan(label, kind, specs), rng, points, [])
-        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, kind, arrays, rng, upstream, upstream)
+    def further(label: str, kind: Kind, specs: dict[str, Any], number: int) -> Arrays:
+        return make(_Plan(label, kind, specs), number, points)
 
-    found += further_draws(_given(sides, asked, make), sides, found, asked.seed)
+    found += further_draws(_given(sides, asked, further), sides, found, asked.seed)
     if not notes and all(draw.kind is not Kind.OTHER_BATCH for draw in found):
         one = found[0].arrays
         positions = [k for name in asked.arguments for k in (names.argument(name), names.constant(name)) if k in one]

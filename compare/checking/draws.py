@@ -36,14 +36,13 @@ class Kind(Enum):
     # of what agrees on all of these alone:
     SIZES = auto()  # a batch of one, one named size changed alone, longer ones
     NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
+    SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given
     UNASKED = auto()  # classes and masks that nobody gave, which a derivation need not take
     WIDTHS = auto()  # other sizes of axes that were given as numbers, which may stand in a derivation
 
 
-LATER = frozenset(
-    {Kind.KINKS, Kind.SIZES, Kind.NUMBERS, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS}
-)  # not looked at where something differs
+LATER = frozenset({Kind.KINKS, Kind.SIZES, Kind.NUMBERS, Kind.SCALES, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS})
 
 
 class Draw(NamedTuple):

@@ -240,7 +240,8 @@ def written_into(sides: Sides, inputs: Arrays) -> list[str] | None:
     It may write what stands there already, and then there are none.
     """
     try:
-        sides.manual({k: _read_only(v) for k, v in inputs.items()})
+        with np.errstate(all="ignore"):  # of numbers that nobody asked for
+            sides.manual({k: _read_only(v) for k, v in inputs.items()})
         return None
     except ValueError as problem:  # as NumPy raises for a read-only array
         swallowed(problem, "the derivation on arrays that it may not write into")

@@ -30,10 +30,11 @@ from handgrad.compare.judge.sides import Arrays, Sides, is_float
 PEAKED = 50.0  # a softmax of such numbers is 1 at one place, and 0 elsewhere; float32 underflows there
 SCALES = (1.0, 1e-2, 1e-4, 1e-8)  # of columns, so that a large one may not hide what is wrong in a small one
 TINY = (-8.0, -3.0)  # powers of ten
+FIRST = 1000  # number of a further draw; those before have lower ones
 ROWS = 3  # of a small batch
 ALONE = 4  # named sizes that are changed one at a time, at most
 NO_OTHER_BATCH = "torch takes no other batch size than this, so that a factor N is not told from another number"
-Make = Callable[[str, Kind, dict[str, Any], np.random.Generator], Arrays]
+Make = Callable[[str, Kind, dict[str, Any], int], Arrays]
 
 
 class Given(NamedTuple):
@@ -51,9 +52,9 @@ def further_draws(given: Given, sides: Sides, found: list[Draw], seed: int) -> I
     """The draws, each with a generator of its own; none that the reference refuses."""
     one = {k: with_sizes(v, dict(given.sizes)) for k, v in given.specs.items()}
     for i, (label, kind, specs, change) in enumerate(_plans(given, one)):
-        rng = np.random.default_rng([seed, 1000 + i])
+        rng = np.random.default_rng([seed, FIRST + i])
         try:
-            arrays = change(given.make(label, kind, specs, rng), rng)
+            arrays = change(given.make(label, kind, specs, FIRST + i), rng)
             if finite(sides, arrays):
                 yield Draw(label, arrays, kind)
         except (UsageError, ValueError, TypeError):
@@ -63,6 +64,19 @@ def further_draws(given: Given, sides: Sides, found: list[Draw], seed: int) -> I
 def finite(sides: Sides, arrays: Arrays) -> bool:
     """Whether the reference has a finite answer everywhere; UsageError where it has none."""
     return all(np.isfinite(y).all() for y in run_reference(sides, arrays).values() if is_float(y))
+
+
+def where_finite(sides: Sides, make: Callable[[list[float]], Arrays], points: list[float]) -> Arrays:
+    """What is made of the points, without those at which the reference has no finite answer; of all where none has."""
+    arrays = make(points)
+    try:
+        if finite(sides, arrays):
+            return arrays
+        fine = [p for p in points if finite(sides, make([p]))]
+        fewer = make(fine)
+        return fewer if finite(sides, fewer) else arrays
+    except UsageError:  # which is said of all of them
+        return arrays
 
 
 Change = Callable[[Arrays, np.random.Generator], Arrays]
@@ -90,7 +104,7 @@ def _plans(given: Given, one: dict[str, Any]) -> Iterator[Plan]:
     if free and given.real:
         mine = frozenset(names.argument(name) for name in free)
         chosen = frozenset(names.argument(k) for k in one if draws.is_shape(one[k]))
-        yield "zeros and mixed scales", Kind.NUMBERS, small, lambda a, rng: _special(a, rng, mine, chosen)
+        yield "zeros and mixed scales", Kind.SCALES, small, lambda a, rng: _special(a, rng, mine, chosen)
         yield "tiny numbers", Kind.NUMBERS, small, lambda a, rng: a | {k: tiny(a[k], rng) for k in mine}
     yield from _of_choices(one, small)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from handgrad.compare.checking.draws import Draw, Kind, away_from_zero
-from handgrad.compare.checking.further import PEAKED, ROWS, SCALES, finite, tiny
+from handgrad.compare.checking.further import FIRST, PEAKED, ROWS, SCALES, finite, tiny
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.names import OUTPUT, TARGET
 from handgrad.compare.judge.sides import Arrays, LossSides, is_float
@@ -17,15 +17,15 @@ Drawn = tuple[str, Kind, Callable[[], Arrays]]
 
 
 def further_of_losses(
-    sides: LossSides, one: Arrays, seed: int, free: bool, make: Callable[[int, np.random.Generator], Arrays] | None
+    sides: LossSides, one: Arrays, seed: int, free: bool, make: Callable[[int], Arrays] | None
 ) -> Iterator[Draw]:
     """The draws, none that the reference refuses or has no finite answer to.
 
     `free` says whether the outputs are ours to choose, and `make` gives others with so many rows, where it can.
     """
-    rng = np.random.default_rng([seed, 1000])
+    rng = np.random.default_rng([seed, FIRST])
     plans = [
-        *_of_rows(one, make, rng),
+        *_of_rows(one, make),
         *_of_classes(sides, one, rng, make is not None),
         *(_of_numbers(one, rng) if free else ()),
     ]
@@ -38,12 +38,10 @@ def further_of_losses(
             continue
 
 
-def _of_rows(
-    one: Arrays, make: Callable[[int, np.random.Generator], Arrays] | None, rng: np.random.Generator
-) -> Iterator[Drawn]:
+def _of_rows(one: Arrays, make: Callable[[int], Arrays] | None) -> Iterator[Drawn]:
     """A batch of one, and where no other batch is drawn, some of the rows that were given."""
     if make is not None:
-        yield "a batch of one", Kind.SIZES, lambda: make(1, rng)
+        yield "a batch of one", Kind.SIZES, lambda: make(1)
         return
     output, target = one[OUTPUT], one[TARGET]
     if output.ndim:
@@ -83,5 +81,5 @@ def _of_numbers(one: Arrays, rng: np.random.Generator) -> Iterator[Drawn]:
     scales = rng.permutation((PEAKED, *SCALES) if output.dtype == np.float64 else SCALES)
     mixed = (output * np.resize(scales, output.shape[-1] if output.ndim else 1)).astype(output.dtype)
     few = slice(ROWS if output.ndim and is_float(target) and target.shape == output.shape else None)
-    yield "mixed scales", Kind.NUMBERS, lambda: {OUTPUT: mixed[few], TARGET: target[few]}
+    yield "mixed scales", Kind.SCALES, lambda: {OUTPUT: mixed[few], TARGET: target[few]}
     yield "tiny numbers", Kind.NUMBERS, lambda: {OUTPUT: tiny(output, rng)[few], TARGET: target[few]}

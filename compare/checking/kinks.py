@@ -49,10 +49,11 @@ def points(ours: Any, reference: Any) -> list[float]:
 
 
 def at_points(rng: np.random.Generator, shape: Any, where: list[float]) -> np.ndarray:
-    """Numbers away from zero, half of them replaced by the points and −0.0, and the largest of a line by a tie."""
+    """Numbers away from zero, half of them replaced by the points, 0 of either sign, and a line's largest by a tie."""
     x = np.array(away_from_zero(rng, shape))
     chosen = rng.permutation(x.size)[: (x.size + 1) // 2]
-    x.flat[chosen] = np.resize([*where, -0.0], len(chosen))
+    if where:
+        x.flat[chosen] = np.resize([*where, -0.0] if 0.0 in where else where, len(chosen))
     if x.ndim and x.shape[-1] > 1:
         lines = x.reshape(-1, x.shape[-1])  # a view
         for line in lines[::2]:
@@ -66,7 +67,7 @@ def loss_at_points(rng: np.random.Generator, output: Any, target: Any, where: li
     values = at_points(rng, output, where).astype(dtype)
     if not is_float(target) or target.shape != values.shape:
         return {OUTPUT: values, TARGET: target}
-    near = rng.permutation(values.size)[: (values.size + 1) // 2]
+    near = rng.permutation(values.size)[: (values.size + 1) // 2 if where else 0]
     values.flat[near] = (target.flat[near] + np.resize(where, len(near))).astype(dtype)
     return {OUTPUT: values, TARGET: target}
 

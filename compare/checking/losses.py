@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from handgrad.compare.checking import draws, kinks
 from handgrad.compare.checking.beyond import constants_of, on_both_sides
 from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind
+from handgrad.compare.checking.further import FIRST, where_finite
 from handgrad.compare.checking.further_losses import further_of_losses
 from handgrad.compare.checking.references import describe, is_torchs_own
 from handgrad.compare.checking.specs import (
@@ -58,7 +60,8 @@ def loss_inputs(ours: Any, reference: Any, output: Any, target: Any, dtype: Any,
     sides = LossSides(ours, reference)
     points, constants = kinks.points(ours, reference), list[float]()
 
-    def arrays_of(kind: Kind, specs: Any, rng: np.random.Generator) -> Arrays:
+    def arrays_of(kind: Kind, specs: Any, number: int, points: list[float]) -> Arrays:
+        rng = np.random.default_rng([seed, number])
         few_bits = kind in (Kind.DYADIC, Kind.KINKS)
         if few_bits:
             values = draws.dyadic(rng, specs[0]).astype(dtype)
@@ -84,10 +87,11 @@ def loss_inputs(ours: Any, reference: Any, output: Any, target: Any, dtype: Any,
             continue
         if kind is Kind.KINKS:
             points += [c for size in constants for c in (size, -size) if c not in points]
-        found.append(Draw(label, arrays_of(kind, spec, np.random.default_rng([seed, i])), kind))
+        make = partial(arrays_of, kind, spec, i)
+        found.append(Draw(label, where_finite(sides, make, points) if kind is Kind.KINKS else make(points), kind))
 
-    def of_rows(rows: int, rng: np.random.Generator) -> Arrays:
-        return arrays_of(Kind.SIZES, _of_rows(given, rows), rng)
+    def of_rows(rows: int) -> Arrays:
+        return arrays_of(Kind.SIZES, _of_rows(given, rows), FIRST, points)
 
     resized = any(kind is Kind.OTHER_BATCH for _, kind, _ in plans)
     found += further_of_losses(sides, found[0].arrays, seed, draws.is_shape(given[0]), of_rows if resized else None)
