@@ -275,6 +275,18 @@ def test_a_guard_where_the_reference_divides_by_zero_is_no_gap() -> None:
     assert report.outcome is Outcome.AGREES, str(report)
 
 
+def test_a_loop_that_ends_on_ordinary_numbers_alone_does_not_hang_the_search() -> None:
+    def backward(dy: Any, x: Any) -> Any:
+        s = np.abs(x).sum()
+        while s > 1:
+            s = s - 1  # which beyond 2⁵³ is s again
+        return 2 * dy if np.abs(x).max() > 1e17 else dy
+
+    report = checked((lambda x: 1.0 * x, backward), lambda x: 1.0 * x)
+    assert report.outcome is Outcome.UNDECIDED
+    assert "`np.abs(x).max() > 1e17` was never true" in report.gaps[0]
+
+
 def test_the_code_that_is_watched_gives_what_the_code_gives() -> None:
     """Chains, lambdas, comprehensions, closures, defaults and methods are compiled over again as they are."""
 
