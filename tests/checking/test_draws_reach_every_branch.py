@@ -161,8 +161,6 @@ def test_what_the_reference_does_not_reach_is_said() -> None:
 
 
 class Counted:
-    """A branch in a method, at the object's own constant."""
-
     limit = 60.0
 
     def forward(self, x: Any) -> Any:
@@ -213,8 +211,7 @@ def test_the_wrong_side_of_a_sign() -> None:
     assert checked(ours, torch.abs).outcome is Outcome.DIFFERS
     given = np.linspace(1, 2, 8).reshape(2, 4)
     ours = (np.abs, lambda dy, x: dy)
-    report = checked(ours, torch.abs, inputs={"x": given})
-    assert report.outcome is Outcome.UNDECIDED
+    assert checked(ours, torch.abs, inputs={"x": given}).outcome is Outcome.UNDECIDED
     ours = (np.abs, lambda dy, x: dy * np.sign(x) ** 2)
     assert "`np.sign(x)` never met a negative number" in checked(ours, torch.abs, inputs={"x": given}).gaps[0]
 
