@@ -17,6 +17,7 @@ from handgrad.compare.judge.translated import rebuilt
 from handgrad.compare.judge.watched_code import RECORDER, site, watched
 
 APART = 1.0625  # times the numbers of a draw: what changes with them is no configuration
+MANY_TIMES, ENOUGH = 10, 1000  # of a derivation's loops
 GUARD = 2.0**-26  # √u, with a little room: a number that is kept from being so small is kept from being a divisor
 
 
@@ -44,6 +45,7 @@ class Trial(NamedTuple):
     run: Run
     ours: dict[Any, Record]
     theirs: dict[Any, Record]
+    evaluations: int  # of the derivation's sites
 
     def reached(self) -> set[Side]:
         """Every side that was taken."""
@@ -61,6 +63,7 @@ class Coverage:
     sides: Sides
     ours: Seen = field(default_factory=Seen)
     theirs: Seen = field(default_factory=Seen)
+    longest: int = 0  # evaluations of the derivation's sites in one run
     undefined: set[Side] = field(default_factory=set)  # reached where torch has no finite answer
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class Coverage:
     def run(self, inputs: Arrays, at_points: bool = False) -> Run:
         """Both sides once on these inputs; `at_points`, where these are points without a derivative."""
         self.ours.at_points = self.theirs.at_points = at_points
+        self.ours.evaluations = 0
         manual: Arrays | None = None
         torch: Arrays | None = None
         with np.errstate(all="ignore"):
@@ -89,7 +93,7 @@ class Coverage:
         self.ours.records, self.theirs.records = {}, {}
         try:
             run = self.run(inputs, at_points)
-            trial = Trial(inputs, run, self.ours.records, self.theirs.records)
+            trial = Trial(inputs, run, self.ours.records, self.theirs.records, self.ours.evaluations)
         finally:
             self.ours.records, self.theirs.records = kept
         for seen, records in ((self.ours, trial.ours), (self.theirs, trial.theirs)):
@@ -101,8 +105,13 @@ class Coverage:
 
     def adopt(self, trial: Trial) -> None:
         """Count what a trial has reached."""
+        self.longest = max(self.longest, trial.evaluations)
         self.ours.add(trial.ours)
         self.theirs.add(trial.theirs)
+
+    def limit(self) -> None:
+        """From now on a run that goes on for much longer than those before is ended: on any numbers, loops may not."""
+        self.ours.most = MANY_TIMES * self.longest + ENOUGH
 
     def probe(self, inputs: Arrays) -> None:
         """Find out what depends on the numbers, and what is the same whatever they are."""

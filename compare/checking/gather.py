@@ -100,7 +100,7 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
             if f.differs and not f.causes
         ]
         found = tuple(answered(sides, findings, questions, explain, seconds))
-        gaps = [*_behind_guards(sides, drawn), *gaps] if not questions else []
+        gaps = [*_behind_guards(sides, drawn), *_nothing_seen(results), *gaps] if not questions else []
         return settled(Report(title, found, notes=tuple(notes), gaps=tuple(gaps)), allow)
 
 
@@ -114,6 +114,15 @@ def _behind_guards(sides: Sides, drawn: Drawn) -> tuple[str, ...]:
             differing = [name for name, e in _evaluated(sides, draw).items() if not e.verdict.agrees]
             found += [f"{draw.label}: there {' and '.join(differing)} differ"] if differing else []
     return tuple(found)
+
+
+def _nothing_seen(results: Evaluated) -> tuple[str, ...]:
+    """The sides that were reached where no tolerance tells right from wrong."""
+    return tuple(
+        f"{draw.label}: there the tolerance is as large as every tensor, so that agreement says nothing"
+        for draw, found in results
+        if draw.kind is Kind.STEERED and found and all(e.verdict.vacuous for e in found.values())
+    )
 
 
 def settled(report: Report, allow: Accepted) -> Report:

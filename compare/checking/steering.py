@@ -47,6 +47,7 @@ def steered(sides: Sides, drawn: Sequence[Draw], notes: tuple[str, ...], freedom
         # numbers that nobody asked for show nothing where torch has no answer
         if trial.run.is_defined or draw.kind in (Kind.PLAIN, Kind.OTHER_BATCH):
             coverage.adopt(trial)
+    coverage.limit()
     coverage.probe(drawn[0].arrays)
     base = drawn[0].arrays
     search = _Search(coverage, base, freedom, FEW if is_large(base) else MANY)

@@ -6,6 +6,7 @@ The code is compiled over again with the recorder's methods in the place of its 
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,12 +74,18 @@ class Record:
         return {abs(x) for found in self.numbers.values() if len(found) == 1 for x in found}
 
 
+class TooLong(Exception):
+    """A run that goes on for much longer than those on ordinary numbers: a loop may never end on these."""
+
+
 class Seen:
     """Takes note of the sides that are taken."""
 
     def __init__(self) -> None:
         self.records: dict[Any, Record] = {}
         self.probing = False  # whether only the operands count, which then are other numbers than a draw's
+        self.evaluations = 0  # of sites, in this run
+        self.most = math.inf  # that a run may have
         self.at_points = False  # whether only what is equal counts: a series around 0 is 1 at 0, right or wrong
 
     def reached(self) -> set[Side]:
@@ -110,7 +117,10 @@ class Seen:
         self, n: Any, all_sides: tuple[str, ...], taken: Callable[[], dict[str, bool]], operands: tuple[Any, ...],
         touched: Callable[[], dict[str, bool]] | None = None, equality: bool = False,
     ) -> None:  # fmt: skip
-        """Take note of one evaluation of a site."""
+        """Take note of one evaluation of a site. Raises TooLong after more of these than a run may have."""
+        self.evaluations += 1
+        if self.evaluations > self.most:
+            raise TooLong
         record = self.records.setdefault(n, Record())
         if len(record.sides) == len(all_sides):
             return

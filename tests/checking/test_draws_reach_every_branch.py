@@ -161,8 +161,6 @@ def test_what_the_reference_does_not_reach_is_said() -> None:
 
 
 class Counted:
-    """A branch in a method, at the object's own constant."""
-
     limit = 60.0
 
     def forward(self, x: Any) -> Any:
@@ -213,8 +211,7 @@ def test_the_wrong_side_of_a_sign() -> None:
     assert checked(ours, torch.abs).outcome is Outcome.DIFFERS
     given = np.linspace(1, 2, 8).reshape(2, 4)
     ours = (np.abs, lambda dy, x: dy)
-    report = checked(ours, torch.abs, inputs={"x": given})
-    assert report.outcome is Outcome.UNDECIDED
+    assert checked(ours, torch.abs, inputs={"x": given}).outcome is Outcome.UNDECIDED
     ours = (np.abs, lambda dy, x: dy * np.sign(x) ** 2)
     assert "`np.sign(x)` never met a negative number" in checked(ours, torch.abs, inputs={"x": given}).gaps[0]
 
@@ -273,6 +270,18 @@ def test_a_guard_where_the_reference_divides_by_zero_is_no_gap() -> None:
 
     report = checked((forward, backward), lambda x: x / (x * x).sum(-1, keepdim=True).sqrt())
     assert report.outcome is Outcome.AGREES, str(report)
+
+
+def test_a_loop_that_ends_on_ordinary_numbers_alone_does_not_hang_the_search() -> None:
+    def backward(dy: Any, x: Any) -> Any:
+        s = np.abs(x).sum()
+        while s > 1:
+            s = s - 1  # which beyond 2⁵³ is s again
+        return 2 * dy if np.abs(x).max() > 1e17 else dy
+
+    report = checked((lambda x: 1.0 * x, backward), lambda x: 1.0 * x)
+    assert report.outcome is Outcome.UNDECIDED
+    assert "`np.abs(x).max() > 1e17` was never true" in report.gaps[0]
 
 
 def test_the_code_that_is_watched_gives_what_the_code_gives() -> None:
