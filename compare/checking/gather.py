@@ -81,9 +81,9 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
             if draw.kind is Kind.KINKS:
                 findings, at_kinks = _at_kinks(gathering, findings, draw)
             elif draw.kind in LATER and not any(f.differs for f in findings):
-                findings, said = _later(gathering, findings, results, draw)
-                notes += said[:1] if said[0] else ()
-                gaps += said[1:] if said[1] else ()
+                findings, (note, gap) = _later(gathering, findings, results, draw)
+                notes += [note] if note else []
+                gaps += [gap] if gap else []
         if not any(f.differs for f in findings):
             findings, said = _in_other_orders(gathering, findings, drawn.draws)
             notes += said
