@@ -111,7 +111,7 @@ def _plans(given: Given, one: dict[str, Any]) -> Iterator[Plan]:
 
 def _of_choices(one: dict[str, Any], small: dict[str, Any]) -> Iterator[Plan]:
     """Indices that are all the same, and masks of one kind, throughout or in a line."""
-    indices = {k: v.below - 1 for k, v in one.items() if isinstance(v, Indices)}
+    indices = {k: int(v.below) - 1 for k, v in one.items() if isinstance(v, Indices)}
     masks = [names.constant(k) for k, v in one.items() if isinstance(v, Mask)]
     if indices or masks:
         last = {names.constant(k): v for k, v in indices.items()}

@@ -101,7 +101,7 @@ def _of_rows(given: tuple[Any, ...], rows: int) -> tuple[Any, Any]:
     """The specs with so many rows."""
     output, target = given
     n = int(output[0]) if len(output) > 1 else 0
-    return tuple(with_first_axis(v, n, rows) if free_shape(v) else v for v in (output, target))  # type: ignore[return-value]
+    return tuple(with_first_axis(v, n, rows) if free_shape(v) else v for v in (output, target))
 
 
 def _as_loss(ours: Any) -> Any:

@@ -86,9 +86,11 @@ def _orders(sides: CallSides | LayerSides | LossSides, other: Arrays) -> Iterato
 def _with(sides: Any, before: Callable[[], None] | None, times: int) -> Sides:
     """The sides, in which backward is called so often, after what comes before."""
     if isinstance(sides, LayerSides):
-        return replace(sides, layer=_LayerInOrder(sides.layer, before, times))
+        layer: Any = _LayerInOrder(sides.layer, before, times)
+        return replace(sides, layer=layer)
     if isinstance(sides, LossSides):
-        return replace(sides, loss=_LossInOrder(sides.loss, before, times))
+        loss: Any = _LossInOrder(sides.loss, before, times)
+        return replace(sides, loss=loss)
     derivation = sides.derivation
     if isinstance(derivation, Functions):
         return replace(sides, derivation=replace(derivation, backward=_then(derivation.backward, before, times)))
