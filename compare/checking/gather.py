@@ -85,10 +85,9 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
                 notes += [note] if note else []
                 gaps += [gap] if gap else []
         if not any(f.differs for f in findings):
-            findings, said = _in_other_orders(gathering, findings, drawn.draws)
-            notes += said
-            said, unknown = neutral(sides, drawn.draws[0].arrays)
-            notes += said
+            findings, leaks = _in_other_orders(gathering, findings, drawn.draws)
+            choices, unknown = neutral(sides, drawn.draws[0].arrays)
+            notes += (*leaks, *choices)
             gaps += unknown
         seconds = time.process_time() - started
         forward_differs = any(_forward_differs(found) for _, found in results)
