@@ -21,7 +21,16 @@ from handgrad.compare.judge.names import GRADS
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
 from handgrad.compare.judge.torch_rounding import TorchRounding, in_default_float64
 from handgrad.compare.judge.translated import on_bounds
-from handgrad.compare.judge.two_precision import DRAWS, MARGIN, UNIT_RATIO, in_double, in_single, neighbours, tolerance
+from handgrad.compare.judge.two_precision import (
+    DRAWS,
+    MARGIN,
+    UNIT_RATIO,
+    in_double,
+    in_single,
+    neighbours,
+    of_slices,
+    tolerance,
+)
 from handgrad.compare.rounding.bounded import Bounded, NoRoundingRule, Precision
 
 FEW = 4  # times what one rounding in float32 shows of an element
@@ -214,9 +223,10 @@ class Arbiter:
         """What rounding does to torch's result, as so many random roundings show it."""
         self.of_torch.draw(draws)
         noise, in_parts = self.of_torch.noise.get(name), self.of_torch.in_parts.get(name)
-        noise = None if noise is None else MARGIN * noise  # a largest of a few is luck, here as there
         if noise is None or in_parts is None or noise.shape != torch.shape:
             return np.zeros(torch.shape)
+        # a largest of a few is luck, and so is 0 beside others, as in two_precision.tolerance
+        noise = np.maximum(MARGIN * noise, of_slices(noise))
         apart = np.abs(torch - in_parts)
         rounding = Precision.of(np.float64).unit * self.of_torch.largest
         if (apart > rounding * np.sqrt(UNIT_RATIO)).any():
