@@ -155,13 +155,19 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
     def further(label: str, kind: Kind, specs: dict[str, Any], number: int) -> Arrays:
         return make(_Plan(label, kind, specs), number, points)
 
-    found += further_draws(_given(sides, asked, further), sides, found, asked.seed)
-    if not notes and all(draw.kind is not Kind.OTHER_BATCH for draw in found):
-        one = found[0].arrays
-        positions = [k for name in asked.arguments for k in (names.argument(name), names.constant(name)) if k in one]
-        rows, said = rows_of(sides, one, positions)
-        found, notes = [*found, *rows], [*said]
-    return steered(sides, found, tuple(notes), _freedom(sides, asked, plans[0], upstream))
+    def more() -> Drawn:
+        drawn = [*found, *further_draws(_given(sides, asked, further), sides, found, asked.seed)]
+        said: tuple[str, ...] = ()
+        if not notes and all(draw.kind is not Kind.OTHER_BATCH for draw in found):
+            one = found[0].arrays
+            positions = [
+                k for name in asked.arguments for k in (names.argument(name), names.constant(name)) if k in one
+            ]
+            rows, said = rows_of(sides, one, positions)
+            drawn += rows
+        return steered(sides, drawn, said, _freedom(sides, asked, plans[0], upstream))
+
+    return Drawn(sides, found, tuple(notes), more=more)
 
 
 def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Freedom:

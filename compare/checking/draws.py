@@ -42,9 +42,6 @@ class Kind(Enum):
     WIDTHS = auto()  # other sizes of axes that were given as numbers, which may stand in a derivation
 
 
-LATER = frozenset({Kind.KINKS, Kind.SIZES, Kind.NUMBERS, Kind.SCALES, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS})
-
-
 class Draw(NamedTuple):
     """The inputs of one evaluation of both sides."""
 
@@ -60,6 +57,8 @@ class Drawn(NamedTuple):
     draws: list[Draw]
     notes: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()  # what the draws do not reach, as `Report.gaps`
+    # More draws, notes and gaps, which only a derivation meets that agrees on these.
+    more: Callable[[], Drawn] | None = None
 
 
 def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:

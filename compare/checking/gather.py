@@ -13,7 +13,7 @@ import numpy as np
 from handgrad.compare.checking import kinks
 from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
 from handgrad.compare.checking.causes import FULL, Question, answered
-from handgrad.compare.checking.draws import LATER, Draw, Drawn, Kind
+from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.checking.elements import describe_where
 from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate, written_into
 from handgrad.compare.checking.explain import missing
@@ -68,7 +68,7 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
     """
     sides = drawn.sides
     gathering = _Gathering(sides, allow, keep)
-    plain = [draw for draw in drawn.draws if draw.kind not in (*LATER, Kind.GUARD)]
+    plain = [draw for draw in drawn.draws if draw.kind is not Kind.KINKS]
     notes, gaps = list(drawn.notes), list(drawn.gaps)
     started = time.process_time()
     # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
@@ -80,10 +80,16 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
         for draw in drawn.draws:
             if draw.kind is Kind.KINKS:
                 findings, at_kinks = _at_kinks(gathering, findings, draw)
-            elif draw.kind in LATER and not any(f.differs for f in findings):
-                findings, (note, gap) = _later(gathering, findings, results, draw)
-                notes += [note] if note else []
-                gaps += [gap] if gap else []
+        if drawn.more is not None and not any(f.differs for f in findings):
+            more = drawn.more()
+            notes += more.notes
+            gaps += more.gaps
+            for draw in more.draws[len(drawn.draws) :]:
+                drawn.draws.append(draw)
+                if draw.kind is not Kind.GUARD and not any(f.differs for f in findings):
+                    findings, (note, gap) = _later(gathering, findings, results, draw)
+                    notes += [note] if note else []
+                    gaps += [gap] if gap else []
         if not any(f.differs for f in findings):
             findings, leaks = _in_other_orders(gathering, findings, drawn.draws)
             choices, unknown = neutral(sides, drawn.draws[0].arrays)

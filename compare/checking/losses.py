@@ -93,10 +93,14 @@ def loss_inputs(ours: Any, reference: Any, output: Any, target: Any, dtype: Any,
     def of_rows(rows: int) -> Arrays:
         return arrays_of(Kind.SIZES, _of_rows(given, rows), FIRST, points)
 
-    resized = any(kind is Kind.OTHER_BATCH for _, kind, _ in plans)
-    found += further_of_losses(sides, found[0].arrays, seed, draws.is_shape(given[0]), of_rows if resized else None)
-    free = [name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if draws.is_shape(spec)]
-    return steered(sides, found, (), Freedom(free))
+    def more() -> Drawn:
+        resized = any(kind is Kind.OTHER_BATCH for _, kind, _ in plans)
+        more_rows = of_rows if resized else None
+        further = further_of_losses(sides, found[0].arrays, seed, draws.is_shape(given[0]), more_rows)
+        free = [name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if draws.is_shape(spec)]
+        return steered(sides, [*found, *further], (), Freedom(free))
+
+    return Drawn(sides, found, more=more)
 
 
 def _of_rows(given: tuple[Any, ...], rows: int) -> tuple[Any, Any]:

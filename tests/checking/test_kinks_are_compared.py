@@ -74,7 +74,7 @@ def failure(*args: Any, **kwargs: Any) -> dict[str, Finding]:
 def test_torchs_own_convention_agrees(name: str) -> None:
     f, reference, right, _, _ = ELEMENTWISE[name]
     report = check(Elementwise(f, right), reference, x=(4, 6))
-    assert {found.draws for found in report.findings} in ({5}, {6})  # one more where there are constants to pass
+    assert all(found.draws > 4 and found.agrees for found in report.findings)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -148,7 +148,7 @@ def test_an_absolute_loss_at_its_target() -> None:
 def test_what_torch_does_not_define_is_not_asked() -> None:
     """√|x| has no finite derivative at 0, on neither side."""
     pair = (lambda x: np.sqrt(np.abs(x)), lambda dy, x: dy * np.sign(x) / (2 * np.sqrt(np.abs(x))))
-    assert {f.draws for f in check(pair, lambda x: x.abs().sqrt(), x=(4, 3)).findings} == {5}
+    assert check(pair, lambda x: x.abs().sqrt(), x=(4, 3)).agrees
 
 
 def test_a_fault_that_is_everywhere_keeps_its_cause() -> None:
