@@ -74,7 +74,9 @@ def _finding(verdicts: list[Verdict]) -> Finding:
         where = f"{len(differing)} of {len(verdicts)} steps, the first of them {at}"
         if v.torch:
             where += f", where it is {v.manual / v.torch:.6g} times torch's"
-    return Finding("learning rate", v, f"step {at}", len(verdicts), elements=where)
+    largest = max(abs(v.torch) for v in verdicts)
+    sees = 2 * max(v.allowed for v in verdicts) / largest if largest else math.nan
+    return Finding("learning rate", v, f"step {at}", len(verdicts), elements=where, sees=sees)
 
 
 def _not_reached(beyond: Sequence[int], rates: Sequence[float]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def shipped() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
     for name, schedule in SCHEDULES.items():
         arguments = (0.1, SCHEDULE_STEPS, STEPS_PER_EPOCH)
         ours = schedule.manual(*arguments)
-        yield f"schedule {name}", ours, _scheduler(schedule.torch, arguments), {"steps": SCHEDULE_STEPS}
+        yield f"schedule {name}", ours, _scheduler(schedule.torch, arguments), {}
 
 
 def _outputs(activation: str) -> Any:
