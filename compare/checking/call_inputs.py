@@ -19,9 +19,13 @@ from handgrad.compare.checking.specs import (
     OTHER_SIZES,
     SIZES,
     Constant,
+    Indices,
+    Mask,
     as_given,
+    below,
     chosen,
     free_shape,
+    larger_sizes,
     named_sizes,
     other_sizes,
     with_first_axis,
@@ -177,8 +181,18 @@ def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Fr
         arrays = _arrays(asked, other, rng, [], [])
         return arrays | upstream_gradients(sides, asked.dy, asked.dtype, other.kind, arrays, rng, upstream, upstream)
 
-    specs = other_sizes(plan.specs, list(asked.arguments)) if asked.dy is None or callable(asked.dy) else []
-    return Freedom(inputs, [partial(resized, s) for s in specs])
+    def again(number: int) -> Arrays:
+        rng = np.random.default_rng([asked.seed, 1, number])
+        arrays = _arrays(asked, plan, rng, [], [])
+        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, upstream)
+
+    may = asked.dy is None or callable(asked.dy)
+    resizes = [partial(resized, s) for s in other_sizes(plan.specs, list(asked.arguments))] if may else []
+    larger = [partial(resized, s) for s in larger_sizes(plan.specs, list(asked.arguments))] if may else []
+    whole = {names.constant(k): below(plan.specs[k]) for k in free if isinstance(plan.specs[k], (Indices, Mask))}
+    made = [k for k, v in plan.specs.items() if callable(v.spec if isinstance(v, Constant) else v)]
+    given = frozenset(name for k in made for name in (names.argument(k), names.constant(k)))
+    return Freedom(inputs, resizes, larger, whole, given, again if made else None)
 
 
 def _given(sides: Any, asked: Asked, make: Any) -> Given:

@@ -20,8 +20,10 @@ from handgrad.compare.checking.specs import (
     OTHER_SIZES,
     SIZES,
     Indices,
+    below,
     chosen,
     free_shape,
+    larger_sizes,
     named_sizes,
     with_first_axis,
     with_sizes,
@@ -96,7 +98,24 @@ def loss_inputs(ours: Any, reference: Any, output: Any, target: Any, dtype: Any,
     resized = any(kind is Kind.OTHER_BATCH for _, kind, _ in plans)
     found += further_of_losses(sides, found[0].arrays, seed, draws.is_shape(given[0]), of_rows if resized else None)
     free = [name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if draws.is_shape(spec)]
-    return steered(sides, found, (), Freedom(free))
+    whole: dict[str, int | None] = {}
+    if isinstance(given[1], (str, Indices)):
+        whole = {TARGET: below(given[1])}
+    made = frozenset(name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if callable(spec))
+
+    def again(number: int) -> Arrays:
+        return arrays_of(Kind.PLAIN, given, FIRST + 1 + number, points)
+
+    larger = [partial(arrays_of, Kind.PLAIN, s, 0, points) for s in _larger(given)]
+    return steered(sides, found, (), Freedom(free, larger, larger, whole, made, again if made else None))
+
+
+def _larger(given: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+    """The specs with one size of the output that is beyond a hundred."""
+    specs = {OUTPUT: given[0], TARGET: given[1]}
+    if not draws.is_shape(given[0]) or callable(given[1]):
+        return []
+    return [(s[OUTPUT], s[TARGET]) for s in larger_sizes(specs, (OUTPUT, TARGET))]
 
 
 def _of_rows(given: tuple[Any, ...], rows: int) -> tuple[Any, Any]:

@@ -133,6 +133,9 @@ class _Watching(ast.NodeTransformer):
         return self._recorded("chain", node, number, ast.Tuple([ast.Constant(op) for op in ops], ast.Load()), *operands)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        if isinstance(node.op, (ast.FloorDiv, ast.Mod)):
+            op = ast.Constant(type(node.op).__name__)
+            return self._recorded("step", node, self._number(node), op, self.visit(node.left), self.visit(node.right))
         number = self._number(node) if _is_mask(node) else None
         new = self._parts(node)
         return new if number is None else self._recorded("mask", node, number, new)
