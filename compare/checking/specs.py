@@ -146,7 +146,7 @@ def other_sizes(specs: Mapping[str, Any], arguments: Sequence[str]) -> list[dict
 
     A size is changed wherever it stands in the arguments, and in the parameters too where it is no batch.
     """
-    sizes = list(dict.fromkeys(int(n) for v in specs.values() for n in free_shape(v) or ()))
+    sizes = list(dict.fromkeys(int(n) for v in specs.values() if arguments for n in free_shape(v) or ()))
     alike = [{k: _with_size(v, a, b) for k, v in specs.items()} for a in sizes for b in sizes if a != b]
     return [*_moved(specs, arguments, (1, BEYOND, None)), *filter(_is_small, alike)]
 

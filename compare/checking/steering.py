@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from handgrad.compare.checking.changes import candidates, peaks, whole
 from handgrad.compare.checking.coverage import Coverage, Trial, beside
@@ -146,7 +147,8 @@ class _Search:
             again = freedom.again
             yield from self._made([lambda i=i: again(i) for i in range(AGAIN)])  # type: ignore[misc]
         yield from whole(self.base, {k: n for k, n in freedom.whole.items() if k in self.base}, constants)
-        yield from candidates(self.base, freedom.free, constants)
+        room = self.left - len(freedom.larger) * (1 + len(freedom.free))
+        yield from islice(candidates(self.base, freedom.free, constants), max(0, room))
         for inputs in self._made(freedom.larger):
             yield inputs
             yield from peaks(inputs, freedom.free)

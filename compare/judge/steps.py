@@ -74,18 +74,18 @@ def steps(f: Any, result: Any, operands: tuple[Any, ...]) -> Taken | None:
         edges, values = (numbers[i] for i in PLACES[f])
         return _places(np.asarray(result), edges, values)
     with np.errstate(all="ignore"):
-        return stepped(*STEPS[f](result, operands))
+        found = stepped(*STEPS[f](result, operands))
+    if all(x.dtype.kind in "iu" for x in numbers):  # classes and places lie where they are to
+        found = found._replace(touched=dict.fromkeys(found.all_sides, True))
+    return found
 
 
 def stepped(step: Any, of: Any) -> Taken:
     """The sides of a step that is a share, made whole in some way."""
     sides = [ZERO, *([DOWN] if np.any(of < 0) else []), *([UP] if np.any(of > 0) else [])]
     taken = {ZERO: bool(np.any(step == 0)), UP: bool(np.any(step > 1)), DOWN: bool(np.any(step < -1))}
-    return Taken(
-        tuple(sides),
-        {side: taken[side] for side in sides},
-        {UP: bool(np.any(step == 1)), DOWN: bool(np.any(step == -1))},
-    )
+    touched = {UP: bool(np.any(step == 1)), DOWN: bool(np.any(step == -1))}
+    return Taken(tuple(sides), {side: taken[side] for side in sides}, touched)
 
 
 def _places(place: np.ndarray, edges: np.ndarray, values: np.ndarray) -> Taken:
