@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -19,9 +19,30 @@ Change = Callable[[np.ndarray], np.ndarray]
 def candidates(base: Arrays, free: Sequence[str], constants: list[float]) -> Iterator[Arrays]:
     """Inputs to try, the mild ones first."""
     floats = [name for name in free if is_float(base.get(name))]
-    for change in _changes(np.random.default_rng(0), constants):
-        for names in (*([name] for name in floats), *([floats] if len(floats) > 1 else [])):
-            yield base | {name: np.asarray(change(base[name]), base[name].dtype) for name in names}
+    rng = np.random.default_rng(0)
+    yield from _changed(base, floats[:1], _changes(rng, constants))
+    if len(floats) > 1:
+        yield from _changed(base, floats, _changes(rng, constants))
+        yield from _coincident(base, floats)
+        for name in floats[1:]:
+            yield from _changed(base, [name], _changes(rng, constants))
+
+
+def guarded(base: Arrays, free: Sequence[str], constants: list[float]) -> Iterator[Arrays]:
+    """Inputs to try where a number is kept from being as small as these: so small that it, or its square, is less."""
+    floats = [name for name in free if is_float(base.get(name))]
+    scales = [power for c in constants if 0 < c < 1 for power in (c / 100, c**0.5 / 100)]
+    for names in (*([name] for name in floats), *([floats] if len(floats) > 1 else [])):
+        yield from _changed(base, names, (partial(np.multiply, scale) for scale in scales))
+
+
+def _changed(base: Arrays, names: Sequence[str], changes: Iterable[Change]) -> Iterator[Arrays]:
+    for change in changes if names else ():
+        yield base | {name: np.asarray(change(base[name]), base[name].dtype) for name in names}
+
+
+def _coincident(base: Arrays, floats: Sequence[str]) -> Iterator[Arrays]:
+    """Two inputs that have rows in common, nearly and exactly."""
     for name in floats:
         for other in floats:
             if name != other and base[name].ndim and base[name].shape[1:] == base[other].shape[1:]:

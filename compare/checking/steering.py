@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from handgrad.compare.checking.changes import candidates, peaks, whole
+from handgrad.compare.checking.changes import candidates, guarded, peaks, whole
 from handgrad.compare.checking.coverage import Coverage, Trial, beside
 from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.foundation.debug import swallowed
@@ -18,7 +18,7 @@ from handgrad.compare.judge.seen import ABOVE, BELOW, FALSE, FIRST, INSIDE, NEGA
 from handgrad.compare.judge.sides import Arrays, Sides, is_large
 from handgrad.compare.judge.steps import REACHED as STEPPED
 
-MANY, FEW = 120, 24  # trials, and those of large inputs
+EACH, FEW = 6, 24  # trials for each draw that is judged, which costs more than they do; trials of large inputs
 AGAIN = 64  # draws of a person's generator
 MOST = 4  # draws that are added
 
@@ -54,7 +54,7 @@ def steered(sides: Sides, drawn: Sequence[Draw], notes: tuple[str, ...], freedom
     coverage.limit()
     coverage.probe(drawn[0].arrays)
     base = drawn[0].arrays
-    search = _Search(coverage, base, freedom, FEW if is_large(base) else MANY)
+    search = _Search(coverage, base, freedom, FEW if is_large(base) else EACH * len(drawn))
     found = search.found()
     gaps, said = coverage.gaps(bool(freedom.free or freedom.whole), base, freedom.given & base.keys())
     domain = f"in {AGAIN} draws by your own function" if search.drew_again else "by your own function"
@@ -68,7 +68,7 @@ class _Search:
     freedom: Freedom
     left: int  # trials that may still be made: not seconds, so that no verdict depends on the machine
     tried: list[Trial] = field(default_factory=list)
-    streams: dict[bool, Iterator[Arrays]] = field(default_factory=dict)  # what is to be tried yet: sizes, numbers
+    streams: dict[str, Iterator[Arrays]] = field(default_factory=dict)  # what is to be tried yet
     known: list[float] = field(default_factory=list)
     drew_again: bool = False
 
@@ -87,7 +87,7 @@ class _Search:
         wanted = [*(side for side in missing if (side in guards) == (kind is Kind.GUARD)), *sizes]
         trials: list[tuple[set[Side], Trial]] = []
         remaining = set(wanted)
-        for trial in self._trials(wanted, sizes):
+        for trial in self._trials(wanted, sizes, kind):
             reached = trial.reached()
             if trial.run.is_defined and reached & set(wanted) and not (kind is Kind.STEERED and reached & guards):
                 trials.append((reached & set(wanted), trial))
@@ -108,22 +108,24 @@ class _Search:
             draws.append(Draw(words, trial.inputs, kind))
         return draws
 
-    def _trials(self, wanted: list[Side], sizes: list[Side]) -> Iterator[Trial]:
+    def _trials(self, wanted: list[Side], sizes: list[Side], kind: Kind) -> Iterator[Trial]:
         """What was tried, and then what was not."""
         if not wanted:
             return
         yield from [*self.tried]
         if sizes:
-            stream = self.streams.setdefault(True, self._made(self.freedom.resized))
-            yield from self._run(stream)
+            yield from self._run(self.streams.setdefault("sizes", self._made(self.freedom.resized)))
         numbers = [side for side in wanted if side not in sizes]
         if not numbers:
             return
         constants = self.coverage.constants(numbers)
-        if False not in self.streams or not set(constants) <= set(self.known):
+        if kind is Kind.GUARD:
+            guards = guarded(self.base, self.freedom.free, constants)
+            yield from self._run(self.streams.setdefault("guards", guards))
+        if "numbers" not in self.streams or not set(constants) <= set(self.known):
             self.known = constants
-            self.streams[False] = self._numbers(constants)
-        yield from self._run(self.streams[False])
+            self.streams["numbers"] = self._numbers(constants)
+        yield from self._run(self.streams["numbers"])
 
     def _run(self, stream: Iterator[Arrays]) -> Iterator[Trial]:
         while self.left > 0 and (inputs := next(stream, None)) is not None:
