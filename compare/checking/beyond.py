@@ -20,6 +20,7 @@ from handgrad.compare.rounding.thresholds import thresholds
 CUTS = {
     "clamp", "clamp_min", "clamp_max", "hardtanh", "threshold", "softplus", "hardshrink", "softshrink", "relu6",
     "gt", "ge", "lt", "le", "eq", "ne", "huber_loss", "smooth_l1_loss", "maximum", "minimum", "celu", "where",
+    "remainder", "fmod", "floor_divide",
 }  # fmt: skip
 NUMBERS = ("number", "Scalar", "float")
 BESIDE = (0.5, 0.875, 1.125, 2.0)  # times a constant: on both sides of it, and of it where a factor 2 comes first

@@ -19,9 +19,13 @@ from handgrad.compare.checking.specs import (
     OTHER_SIZES,
     SIZES,
     Constant,
+    Indices,
+    Mask,
     as_given,
+    below,
     chosen,
     free_shape,
+    larger_sizes,
     named_sizes,
     other_sizes,
     with_first_axis,
@@ -177,14 +181,24 @@ def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Fr
     ordered = [*(k for k in free if k in asked.arguments), *(k for k in free if k not in asked.arguments)]
     inputs = [name for k in ordered for name in (names.argument(k), names.constant(k))]
 
+    def with_upstream(arrays: Arrays, kind: Kind, rng: np.random.Generator) -> Arrays:
+        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, kind, arrays, rng, upstream, upstream)
+
     def resized(specs: dict[str, Any]) -> Arrays:
         other = plan._replace(specs=specs, kind=Kind.STEERED)
         rng = np.random.default_rng([asked.seed, 0])
-        arrays = _arrays(asked, other, rng, [], [])
-        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, other.kind, arrays, rng, upstream, upstream)
+        return with_upstream(_arrays(asked, other, rng, [], []), other.kind, rng)
 
-    specs = other_sizes(plan.specs, list(asked.arguments)) if asked.dy is None or callable(asked.dy) else []
-    return Freedom(inputs, [partial(resized, s) for s in specs])
+    def again(number: int) -> Arrays:
+        rng = np.random.default_rng([asked.seed, 1, number])
+        return with_upstream(_arrays(asked, plan, rng, [], []), plan.kind, rng)
+
+    may = list(asked.arguments) if asked.dy is None or callable(asked.dy) else []
+    resizes, larger = ([partial(resized, s) for s in f(plan.specs, may)] for f in (other_sizes, larger_sizes))
+    whole = {names.constant(k): below(plan.specs[k]) for k in free if isinstance(plan.specs[k], (Indices, Mask))}
+    made = [k for k, v in plan.specs.items() if callable(v.spec if isinstance(v, Constant) else v)]
+    given = frozenset(f(k) for k in made for f in (names.argument, names.constant))
+    return Freedom(inputs, resizes, larger, whole, given, again if made else None)
 
 
 def _given(sides: Any, asked: Asked, make: Any) -> Given:

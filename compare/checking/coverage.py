@@ -49,7 +49,16 @@ class Trial(NamedTuple):
 
     def reached(self) -> set[Side]:
         """Every side that was taken."""
-        return {Side(n, side) for records in (self.ours, self.theirs) for n, r in records.items() for side in r.sides}
+        both = (self.ours, self.theirs)
+        return {Side(n, *taken) for records in both for n, r in records.items() for taken in r.reached()}
+
+
+def _apart(x: Any) -> Any:
+    return x * np.asarray(APART, x.dtype) if is_float(x) else x
+
+
+def _prints(records: dict[Any, Record], n: Any) -> set[Any]:
+    return records[n].prints if n in records else set()
 
 
 def _finite(arrays: Arrays) -> bool:
@@ -73,6 +82,7 @@ class Coverage:
         """Both sides once on these inputs; `at_points`, where these are points without a derivative."""
         self.ours.at_points = self.theirs.at_points = at_points
         self.ours.evaluations = 0
+        self.ours.turn, self.theirs.turn = {}, {}
         manual: Arrays | None = None
         torch: Arrays | None = None
         with np.errstate(all="ignore"):
@@ -117,7 +127,7 @@ class Coverage:
         """Find out what depends on the numbers, and what is the same whatever they are."""
         self.ours.probing = self.theirs.probing = True
         try:
-            self.run({k: v * np.asarray(APART, v.dtype) if is_float(v) else v for k, v in inputs.items()})
+            self.run({k: _apart(v) for k, v in inputs.items()})
         finally:
             self.ours.probing = self.theirs.probing = False
 
@@ -131,8 +141,11 @@ class Coverage:
 
     def is_guard(self, side: Side) -> bool:
         """Whether a side is that of numbers next to 0, or to 1, which are kept from a division or a logarithm."""
-        constants = self.record(side.site).constants - {0.0}
+        constants = self._compared_with(side) - {0.0}
         return bool(constants) and all(c <= GUARD or 0 < abs(1 - c) <= GUARD for c in constants)
+
+    def _compared_with(self, side: Side) -> set[float]:
+        return self.record(side.site).constants if side.beside is None else {abs(side.beside)}
 
     def missing_sizes(self) -> list[Side]:
         """The missing sides of comparisons of whole numbers, which may be sizes; also where no draw has another one."""
@@ -142,7 +155,7 @@ class Coverage:
 
     def constants(self, missing: Iterable[Side]) -> list[float]:
         """The constants that are compared with where a side is missing, or in all of the derivation; not 0."""
-        found = [self.record(n).constants for n, _ in missing]
+        found = [self._compared_with(side) for side in missing]
         if not all(found):  # of what is made of several comparisons
             found += [r.constants for r in self.ours.records.values()]
         return sorted(set().union(*found) - {0.0})
@@ -157,15 +170,30 @@ class Coverage:
             others = [x for found in record.numbers.values() if found != {0.0} for x in found]
             return bool(others) and min(others) >= 1
         beside_nothing = self.is_guard(side) or record.constants == {0.0}
-        return side.side in record.touched or (beside_nothing and side in self.undefined)
+        return (side.beside is None and side.side in record.touched) or (beside_nothing and side in self.undefined)
 
-    def gaps(self, searched: bool) -> tuple[str, ...]:
-        """The sentences for what is missing, one a line of code; `searched`, where draws could be steered."""
-        found: dict[str, str] = {}
-        for side in self.missing():
-            if not (searched and self.excused(side)):
-                found.setdefault(self.where(side), f"{self.what(side)} {WORDS[side.side]}")
-        return tuple(f"{where}: {what}" for where, what in found.items())
+    def gaps(self, searched: bool, base: Arrays, given: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The sentences for what is missing, one a line of code: gaps, and what a person's own generator never meets.
+
+        `searched`, where draws could be steered; `given` are the inputs that such a generator makes.
+        """
+        missing = [side for side in self.missing() if not (searched and self.excused(side))]
+        theirs = self._of_others(base, given) if missing and given else None
+        gaps: dict[str, str] = {}
+        notes: dict[str, str] = {}
+        for side in missing:
+            found = gaps if theirs is None or side.site in theirs else notes
+            found.setdefault(self.where(side), f"{self.what(side)} {WORDS[side.side]}{beside(side)}")
+        said = [tuple(f"{where}: {what}" for where, what in found.items()) for found in (gaps, notes)]
+        return said[0], said[1]
+
+    def _of_others(self, base: Arrays, given: frozenset[str]) -> set[Any]:
+        """The sites whose operands change with other inputs than these."""
+        found = [self.trial(base), self.trial({k: v if k in given else _apart(v) for k, v in base.items()})]
+        changed = set()
+        for one, other in ((found[0].ours, found[1].ours), (found[0].theirs, found[1].theirs)):
+            changed |= {n for n in one.keys() | other.keys() if _prints(one, n) != _prints(other, n)}
+        return changed
 
     def where(self, side: Side) -> str:
         """The place of a side: a line of the derivation, or an operation of the reference."""
@@ -177,3 +205,8 @@ class Coverage:
     def what(self, side: Side) -> str:
         """What stands there."""
         return f"`{site(side.site).text}`" if side.site in self.ours.records else "it"
+
+
+def beside(side: Side) -> str:
+    """The words for the one of several constants."""
+    return "" if side.beside is None else f" beside {side.beside:g}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from handgrad.compare.checking import kinks
 from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
+from handgrad.compare.checking.behind_guards import behind_guards
 from handgrad.compare.checking.causes import FULL, Question, answered
 from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.checking.elements import describe_where
@@ -105,20 +106,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
             if f.differs and not f.causes
         ]
         found = tuple(answered(sides, findings, questions, explain, seconds))
-        gaps = [*_behind_guards(sides, drawn), *_nothing_seen(results), *gaps] if not questions else []
+        gaps = [*behind_guards(sides, drawn.draws), *_nothing_seen(results), *gaps] if not questions else []
         return settled(Report(title, found, notes=tuple(notes), gaps=tuple(gaps)), allow)
-
-
-def _behind_guards(sides: Sides, drawn: Drawn) -> tuple[str, ...]:
-    """The guards against a division by zero where the two sides differ: one may have it and not the other, as people
-    write it, and then nothing says which is meant.
-    """
-    found = []
-    for draw in drawn.draws:
-        if draw.kind is Kind.GUARD:
-            differing = [name for name, e in _evaluated(sides, draw).items() if not e.verdict.agrees]
-            found += [f"{draw.label}: there {' and '.join(differing)} differ"] if differing else []
-    return tuple(found)
 
 
 def _nothing_seen(results: Evaluated) -> tuple[str, ...]:

@@ -20,8 +20,10 @@ from handgrad.compare.checking.specs import (
     OTHER_SIZES,
     SIZES,
     Indices,
+    below,
     chosen,
     free_shape,
+    larger_sizes,
     named_sizes,
     with_first_axis,
     with_sizes,
@@ -98,9 +100,27 @@ def loss_inputs(ours: Any, reference: Any, output: Any, target: Any, dtype: Any,
         more_rows = of_rows if resized else None
         further = further_of_losses(sides, found[0].arrays, seed, draws.is_shape(given[0]), more_rows)
         free = [name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if draws.is_shape(spec)]
-        return steered(sides, [*found, *further], (), Freedom(free))
+        whole: dict[str, int | None] = {}
+        if isinstance(given[1], (str, Indices)):
+            whole = {TARGET: below(given[1])}
+        made = frozenset(name for name, spec in zip((OUTPUT, TARGET), given, strict=True) if callable(spec))
+
+        def again(number: int) -> Arrays:
+            return arrays_of(Kind.PLAIN, given, FIRST + 1 + number, points)
+
+        larger = [partial(arrays_of, Kind.PLAIN, s, 0, points) for s in _larger(given)]
+        freedom = Freedom(free, larger, larger, whole, made, again if made else None)
+        return steered(sides, [*found, *further], (), freedom)
 
     return Drawn(sides, found, more=more)
+
+
+def _larger(given: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+    """The specs with one size of the output that is beyond a hundred."""
+    specs = {OUTPUT: given[0], TARGET: given[1]}
+    if not draws.is_shape(given[0]) or callable(given[1]):
+        return []
+    return [(s[OUTPUT], s[TARGET]) for s in larger_sizes(specs, (OUTPUT, TARGET))]
 
 
 def _of_rows(given: tuple[Any, ...], rows: int) -> tuple[Any, Any]:

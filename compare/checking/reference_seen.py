@@ -10,10 +10,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from handgrad.compare.foundation.torch_internals import DispatchMode, arguments, operation_name
+from handgrad.compare.judge import steps
 from handgrad.compare.judge.seen import ABOVE, BELOW, FALSE, FIRST, INSIDE, NEGATIVE, POSITIVE, SECOND, TRUE, Seen
 
 COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne"}
@@ -34,8 +36,12 @@ class ReferenceSeen(DispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = operation_name(op).rstrip("_")
-        make = SIDES.get(name)
-        if make is not None and torch.is_grad_enabled() and not (name in COMPARISONS and _by_torch_itself()):
+        make = SIDES.get(name) or (_no_sides if name in STEPS or name in PLACES else None)
+        if (
+            make is not None
+            and torch._C._current_graph_task_id() < 0
+            and not (name in COMPARISONS and _by_torch_itself())
+        ):
             values = [*args, *(f.default_value for f in arguments(op)[len(args) :] if f.has_default_value())]
             values = [(kwargs or {}).get(f.name, v) for f, v in zip(arguments(op), values, strict=False)]
             with suppress(TypeError, RuntimeError):  # not of numbers, or of shapes that torch itself will refuse
@@ -48,15 +54,44 @@ class ReferenceSeen(DispatchMode):  # type: ignore[no-untyped-call]
             return  # no draw passes infinity
         if not any(v.is_floating_point() for v in values if isinstance(v, Tensor)):
             return  # classes, places and complex numbers
-        sides = make(*values)
         operands = [v.detach().numpy() for v in values if isinstance(v, Tensor)]
+        if name in STEPS or name in PLACES:
+            self._note_step(name, values, operands, constants)
+            return
+        sides = make(*values)
         self.seen.note(
             (name, constants),
             tuple(sides),
             lambda: {side: bool(torch.as_tensor(f()).any()) for side, f in sides.items()},
             (*operands, *constants),
             equality=name in ("eq", "ne"),
+            each=(lambda: {side: torch.as_tensor(f()).numpy() for side, f in sides.items()})
+            if len(operands) > 1 and not constants and name not in ("eq", "ne")
+            else None,
         )
+
+    def _note_step(self, name: str, values: list[Any], operands: list[Any], constants: tuple[float, ...]) -> None:
+        with torch.no_grad():
+            numbers = [v.detach().numpy() if isinstance(v, Tensor) else v for v in values]
+            if name in PLACES:
+                edges, x = (numbers[i] for i in PLACES[name])
+                edges = np.asarray(edges)
+                if edges.ndim != 1:
+                    return
+                found = steps.steps(np.searchsorted, np.searchsorted(edges, x), (edges, x))
+            elif name == "div":
+                if not isinstance(values[-1], str):
+                    return
+                share = numbers[0] / numbers[1]
+                found = steps.stepped(np.floor(share) if values[-1] == "floor" else np.trunc(share), share)
+            else:
+                towards, count = STEPS[name]
+                share = numbers[0] if count == 1 else np.true_divide(*numbers[:2])
+                found = steps.stepped(towards(share), share)
+        if found is not None:
+            self.seen.note(
+                (name, constants), found.all_sides, lambda: found.taken, (*operands, *constants), lambda: found.touched
+            )
 
 
 def _by_torch_itself() -> bool:
@@ -71,6 +106,10 @@ def name_of(site: tuple[str, tuple[float, ...]]) -> str:
     """An operation of torch as reports name it."""
     name, constants = site
     return f"{name} ({', '.join(f'{c:g}' for c in constants)})" if constants else name
+
+
+def _no_sides(*_: Any) -> Sides:
+    return {}
 
 
 def _sign(x: Tensor, *_: Any) -> Sides:
@@ -111,3 +150,10 @@ SIDES: dict[str, Callable[..., Sides]] = {
     "gt": _holds(torch.gt), "ge": _holds(torch.ge), "lt": _holds(torch.lt), "le": _holds(torch.le),
     "eq": _holds(torch.eq), "ne": _holds(torch.ne),
 }  # fmt: skip
+
+# How a share is made whole, and how many operands have a part in it.
+STEPS: dict[str, tuple[Callable[[Any], Any], int]] = {
+    "floor": (np.floor, 1), "ceil": (np.ceil, 1), "trunc": (np.trunc, 1), "round": (np.rint, 1),
+    "remainder": (np.floor, 2), "fmod": (np.trunc, 2), "floor_divide": (np.floor, 2), "div": (np.floor, 2),
+}  # fmt: skip
+PLACES = {"searchsorted": (0, 1), "bucketize": (1, 0)}  # where the edges stand, and the numbers

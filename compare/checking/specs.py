@@ -14,6 +14,7 @@ from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.foundation.validation import is_whole
 
 # What a named size is in a draw: no two alike, none 1; and in another one. Primes, or one beside a power of two.
+BEYOND = 128  # what a size is moved by, so that it is beyond a hundred
 LARGEST = 1 << 16  # numbers of an input of which a size is changed
 SIZES, OTHER_SIZES = (3, 5, 7, 11, 13, 17, 19, 23), (4, 2, 9, 6, 15, 10, 21, 14)
 LONGER = (17, 31, 29, 33, 37, 41, 43, 47)  # where one is changed alone
@@ -81,6 +82,11 @@ def free_shape(spec: Any) -> Shape | None:
     return spec if is_shape(spec) else None
 
 
+def below(spec: Any) -> int | None:
+    """What the whole numbers of a spec lie below; None where it does not say."""
+    return int(spec.below) if isinstance(spec, Indices) else None
+
+
 def sizes_of(spec: Any) -> Iterable[Size]:
     """Every size that is written in a spec."""
     inner = spec.spec if isinstance(spec, Constant) else spec
@@ -135,17 +141,46 @@ def with_first_axis(spec: Any, size: int, other: int) -> Any:
 
 
 def other_sizes(specs: Mapping[str, Any], arguments: Sequence[str]) -> list[dict[str, Any]]:
-    """The specs, which have numbers for sizes, with one size changed at a time: by one, beyond a hundred, to one.
+    """The specs, which have numbers for sizes, with one size changed at a time: by one, beyond a hundred, to one, and
+    to each of the other sizes.
 
     A size is changed wherever it stands in the arguments, and in the parameters too where it is no batch.
     """
+    sizes = list(dict.fromkeys(int(n) for v in specs.values() if arguments for n in free_shape(v) or ()))
+    alike = [{k: _with_size(v, a, b) for k, v in specs.items()} for a in sizes for b in sizes if a != b]
+    return [*_moved(specs, arguments, (1, BEYOND, None)), *filter(_is_small, alike)]
+
+
+def larger_sizes(specs: Mapping[str, Any], arguments: Sequence[str]) -> list[dict[str, Any]]:
+    """The specs, which have numbers for sizes, with one size at a time that is beyond a hundred."""
+    return _moved(specs, arguments, (BEYOND,))
+
+
+def _moved(specs: Mapping[str, Any], arguments: Sequence[str], by: Sequence[int | None]) -> list[dict[str, Any]]:
+    """The specs with one size of the first input moved at a time; to 1, where it says None."""
     first = next((shape for k in arguments if (shape := free_shape(specs[k]))), ())
     found = []
     for axis, size in enumerate(map(int, first)):
         moved = arguments if axis == 0 else list(specs)
-        for other in (size + 1, size + 128, 1):
+        for other in (1 if n is None else size + n for n in by):
             found.append({k: _resized(v, size, other, axis) if k in moved else v for k, v in specs.items()})
-    return [s for s in found if all(math.prod(map(int, free_shape(v) or ())) <= LARGEST for v in s.values())]
+    return list(filter(_is_small, found))
+
+
+def _is_small(specs: Mapping[str, Any]) -> bool:
+    return all(math.prod(map(int, free_shape(v) or ())) <= LARGEST for v in specs.values())
+
+
+def _with_size(spec: Any, size: int, other: int) -> Any:
+    """The spec with one size for another, wherever it stands."""
+    if isinstance(spec, Constant):
+        return Constant(_with_size(spec.spec, size, other))
+    if (shape := free_shape(spec)) is None:
+        return spec
+    new = tuple(other if n == size else n for n in shape)
+    if isinstance(spec, Indices):
+        return Indices(spec.below, new)
+    return Mask(new) if isinstance(spec, Mask) else new
 
 
 def _resized(spec: Any, size: int, other: int, axis: int) -> Any:

@@ -6,25 +6,21 @@ reaches a new side is kept, where torch has a finite answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
-import numpy as np
-
-from handgrad.compare.checking.beyond import on_both_sides
-from handgrad.compare.checking.coverage import Coverage, Trial
+from handgrad.compare.checking.changes import candidates, guarded, peaks, whole
+from handgrad.compare.checking.coverage import Coverage, Trial, beside
 from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.seen import ABOVE, BELOW, FALSE, FIRST, INSIDE, NEGATIVE, POSITIVE, SECOND, TRUE, Side
-from handgrad.compare.judge.sides import Arrays, Sides, is_float, is_large
+from handgrad.compare.judge.sides import Arrays, Sides, is_large
+from handgrad.compare.judge.steps import REACHED as STEPPED
 
-MANY, FEW = 120, 24  # trials, and those of large inputs
+EACH, FEW = 6, 24  # trials for each draw that is judged, which costs more than they do; trials of large inputs
+AGAIN = 64  # draws of a person's generator
 MOST = 4  # draws that are added
-STEPS = (1, -1, 2, -2, 3, -3, 4, -4, 6, -6, -8, -10, -12, -14)  # powers of 10 by which inputs are scaled
-
-Change = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -33,10 +29,18 @@ class Freedom:
 
     free     the inputs whose numbers are ours to choose
     resized  each makes a draw of other sizes
+    larger   each makes a draw of one size that is beyond a hundred
+    whole    inputs of whole numbers or of True and False, with what they lie below, where that is known
+    given    inputs by a person's generator
+    again    makes another draw with a generator of this number
     """
 
     free: Sequence[str] = ()
     resized: Sequence[Callable[[], Arrays]] = ()
+    larger: Sequence[Callable[[], Arrays]] = ()
+    whole: Mapping[str, int | None] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
+    again: Callable[[int], Arrays] | None = None
 
 
 def steered(sides: Sides, drawn: Sequence[Draw], notes: tuple[str, ...], freedom: Freedom) -> Drawn:
@@ -50,8 +54,11 @@ def steered(sides: Sides, drawn: Sequence[Draw], notes: tuple[str, ...], freedom
     coverage.limit()
     coverage.probe(drawn[0].arrays)
     base = drawn[0].arrays
-    search = _Search(coverage, base, freedom, FEW if is_large(base) else MANY)
-    return Drawn(sides, [*drawn, *search.found()], notes, coverage.gaps(searched=bool(freedom.free)))
+    search = _Search(coverage, base, freedom, FEW if is_large(base) else EACH * len(drawn))
+    found = search.found()
+    gaps, said = coverage.gaps(bool(freedom.free or freedom.whole), base, freedom.given & base.keys())
+    domain = f"in {AGAIN} draws by your own function" if search.drew_again else "by your own function"
+    return Drawn(sides, [*drawn, *found], (*notes, *(f"{words}, {domain}" for words in said)), gaps)
 
 
 @dataclass
@@ -60,6 +67,10 @@ class _Search:
     base: Arrays
     freedom: Freedom
     left: int  # trials that may still be made: not seconds, so that no verdict depends on the machine
+    tried: list[Trial] = field(default_factory=list)
+    streams: dict[str, Iterator[Arrays]] = field(default_factory=dict)  # what is to be tried yet
+    known: list[float] = field(default_factory=list)
+    drew_again: bool = False
 
     def found(self) -> list[Draw]:
         """The draws that are to be added; those of guards stand alone."""
@@ -72,20 +83,18 @@ class _Search:
         """At most so many draws of this kind, each of which reaches more than what remains."""
         missing = self.coverage.missing()
         guards = {side for side in missing if self.coverage.is_guard(side)}
-        sizes = self.coverage.missing_sizes()
-        wanted = [*(side for side in missing if kind is Kind.GUARD or side not in guards), *sizes]
+        sizes = self.coverage.missing_sizes() if kind is Kind.STEERED else []
+        wanted = [*(side for side in missing if (side in guards) == (kind is Kind.GUARD)), *sizes]
         trials: list[tuple[set[Side], Trial]] = []
         remaining = set(wanted)
-        for inputs in self._candidates(wanted, sizes, kind):
-            if self.left <= 0 or not remaining:
-                break
-            self.left -= 1
-            trial = self.coverage.trial(inputs)
+        for trial in self._trials(wanted, sizes, kind):
             reached = trial.reached()
             if trial.run.is_defined and reached & set(wanted) and not (kind is Kind.STEERED and reached & guards):
                 trials.append((reached & set(wanted), trial))
                 if trial.run.is_finite:
                     remaining -= reached
+            if not remaining:
+                break
         draws: list[Draw] = []
         remaining = set(wanted)
         while len(draws) < most and trials:
@@ -93,91 +102,63 @@ class _Search:
             if not gained & remaining:
                 break
             side = next(side for side in wanted if side in gained & remaining)
-            words = f"{self.coverage.where(side)}: {self.coverage.what(side)} {REACHED[side.side]}"
+            words = f"{self.coverage.where(side)}: {self.coverage.what(side)} {REACHED[side.side]}{beside(side)}"
             self.coverage.adopt(trial)
             remaining -= gained
             draws.append(Draw(words, trial.inputs, kind))
         return draws
 
-    def _candidates(self, wanted: list[Side], sizes: list[Side], kind: Kind) -> Iterator[Arrays]:
-        """Inputs to try, the mild ones first."""
-        for make in self.freedom.resized if sizes else ():
-            try:
-                yield make()
-            except Exception as problem:  # of sizes that torch does not take
-                swallowed(problem, "a draw of other sizes")
+    def _trials(self, wanted: list[Side], sizes: list[Side], kind: Kind) -> Iterator[Trial]:
+        """What was tried, and then what was not."""
+        if not wanted:
+            return
+        yield from [*self.tried]
+        if sizes:
+            yield from self._run(self.streams.setdefault("sizes", self._made(self.freedom.resized)))
         numbers = [side for side in wanted if side not in sizes]
         if not numbers:
             return
-        base, free = self.base, [name for name in self.freedom.free if is_float(self.base.get(name))]
-        rng = np.random.default_rng(0)
-        changes = [*_changes(rng, self.coverage.constants(numbers)), *(_degenerate() if kind is Kind.GUARD else ())]
-        for change in changes:
-            for names in (*([name] for name in free), *([free] if len(free) > 1 else [])):
-                yield base | {name: np.asarray(change(base[name]), base[name].dtype) for name in names}
-        for name in free:
-            for other in free:
-                if name != other and base[name].shape == base[other].shape:
-                    near = np.where(np.arange(base[name].size).reshape(base[name].shape) % 2, 1.0, 1 + 1e-3)
-                    yield base | {name: np.asarray(base[other] * near, base[name].dtype)}
+        constants = self.coverage.constants(numbers)
+        if kind is Kind.GUARD:
+            guards = guarded(self.base, self.freedom.free, constants)
+            yield from self._run(self.streams.setdefault("guards", guards))
+        if "numbers" not in self.streams or not set(constants) <= set(self.known):
+            self.known = constants
+            self.streams["numbers"] = self._numbers(constants)
+        yield from self._run(self.streams["numbers"])
+
+    def _run(self, stream: Iterator[Arrays]) -> Iterator[Trial]:
+        while self.left > 0 and (inputs := next(stream, None)) is not None:
+            self.left -= 1
+            self.tried.append(self.coverage.trial(inputs))
+            yield self.tried[-1]
+
+    def _made(self, makers: Sequence[Callable[[], Arrays]]) -> Iterator[Arrays]:
+        for make in makers:
+            try:
+                yield make()
+            except Exception as problem:  # of sizes that torch does not take, or of a person's function
+                swallowed(problem, "a draw of other sizes")
+
+    def _numbers(self, constants: list[float]) -> Iterator[Arrays]:
+        """Inputs to try, the mild ones first."""
+        freedom = self.freedom
+        if freedom.again is not None and not self.drew_again:
+            self.drew_again = True
+            self.left += AGAIN
+            again = freedom.again
+            yield from self._made([lambda i=i: again(i) for i in range(AGAIN)])  # type: ignore[misc]
+        yield from whole(self.base, {k: n for k, n in freedom.whole.items() if k in self.base}, constants)
+        room = self.left - len(freedom.larger) * (1 + len(freedom.free))
+        yield from islice(candidates(self.base, freedom.free, constants), max(0, room))
+        for inputs in self._made(freedom.larger):
+            yield inputs
+            yield from peaks(inputs, freedom.free)
 
 
 REACHED = {
     TRUE: "is true", FALSE: "is false", FIRST: "takes its first argument", SECOND: "takes its second argument",
     BELOW: "cuts off below", INSIDE: "cuts nothing off", ABOVE: "cuts off above",
     NEGATIVE: "meets a negative number", POSITIVE: "meets a positive number",
+    **STEPPED,
 }  # fmt: skip
-
-
-def _changes(rng: np.random.Generator, constants: list[float]) -> Iterator[Change]:
-    """What is done to the numbers of an input."""
-    if constants:
-        yield lambda x: on_both_sides(rng, x, constants)
-        ends = sorted({*constants, *(-c for c in constants)})
-        if between := [(a + b) / 2 for a, b in pairwise(ends)]:
-            yield lambda x: np.where(rng.random(x.shape) < 0.75, rng.choice(between, x.shape), x)
-    yield np.abs
-    yield lambda x: -np.abs(x)
-    yield from (partial(np.add, by) for by in (1, -1, 10, -10))
-    yield partial(_by_rows, powers=(0, -1, 1, -2))
-    yield partial(_by_rows, powers=(0, -4, 2, -6))
-    yield from (partial(_peaked, by=by) for by in (10, 40, 100, 800))
-    yield _sorted
-    yield lambda x: -_sorted(-x)
-    yield np.round
-    yield from (partial(np.multiply, 10.0**power) for power in STEPS)
-    yield from (partial(np.add, by) for by in (100, -100, 1000, -1000))
-
-
-def _degenerate() -> Iterator[Change]:
-    """Changes after which there may be no derivative: rows of one number, of zeros, and nothing but zeros."""
-    yield lambda x: _rows(x, lambda row: np.full_like(row, row.flat[0]))
-    yield lambda x: _rows(x, np.zeros_like)
-    yield np.zeros_like
-
-
-def _sorted(x: np.ndarray) -> np.ndarray:
-    return np.sort(x) if x.ndim else x
-
-
-def _by_rows(x: np.ndarray, powers: tuple[int, ...]) -> np.ndarray:
-    """Every row scaled by another power of 10."""
-    if x.ndim == 0:
-        return x * 10.0 ** powers[-1]
-    scales = 10.0 ** np.resize(np.array(powers), len(x))
-    return x * scales.reshape(-1, *(1,) * (x.ndim - 1))
-
-
-def _peaked(x: np.ndarray, by: float) -> np.ndarray:
-    """Every second row with one number that is far above the others."""
-    return _rows(x, lambda row: row + by * (np.arange(row.size) == 0).reshape(row.shape))
-
-
-def _rows(x: np.ndarray, change: Change) -> np.ndarray:
-    """Every second row changed, the first one among them; all of an input without rows."""
-    new = x.copy()
-    if x.ndim < 2:
-        return change(new)
-    for row in range(0, len(x), 2):
-        new[row] = change(new[row])
-    return new

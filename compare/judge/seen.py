@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.judge import steps
+from handgrad.compare.judge.turns import Turns, as_operand, print_of
+
 TRUE, FALSE = "true", "false"
 FIRST, SECOND = "first", "second"
 BELOW, INSIDE, ABOVE = "below", "inside", "above"
@@ -25,13 +28,14 @@ WORDS = {
     FIRST: "never took its first argument", SECOND: "never took its second argument",
     BELOW: "never cut off below", INSIDE: "always cut off", ABOVE: "never cut off above",
     NEGATIVE: "never met a negative number", POSITIVE: "never met a positive number",
+    **steps.WORDS,
 }  # fmt: skip
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "Eq": operator.eq, "NotEq": operator.ne, "Lt": operator.lt, "LtE": operator.le, "Gt": operator.gt,
     "GtE": operator.ge,
 }  # fmt: skip
-MAXIMUM, MINIMUM, CLIP, SIGN, HOLDS, WHERE = "maximum", "minimum", "clip", "sign", "holds", "where"
+MAXIMUM, MINIMUM, CLIP, SIGN, HOLDS, WHERE, STEP = "maximum", "minimum", "clip", "sign", "holds", "where", "step"
 WATCHED = {
     id(f): kind
     for kind, functions in {
@@ -44,10 +48,10 @@ WATCHED = {
             np.isclose, np.allclose, np.array_equal,
         ),
         WHERE: (np.where,),
+        STEP: (*steps.STEPS, *steps.PLACES),
     }.items()
     for f in functions
 }  # fmt: skip
-SAMPLE = 4096  # numbers of an array that tell it from another
 
 
 class Side(NamedTuple):
@@ -55,6 +59,7 @@ class Side(NamedTuple):
 
     site: Any  # a number of a person's site, or a key of the reference's
     side: str
+    beside: float | None = None  # the constant, where a site compares with several
 
 
 @dataclass
@@ -67,11 +72,23 @@ class Record:
     numbers: dict[int, set[float]] = field(default_factory=dict)  # single ones, by their place among the operands
     whole: bool = False  # whether a whole number is compared, as a size is
     touched: set[str] = field(default_factory=set)  # sides whose border was met
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def constants(self) -> set[float]:
-        """The single numbers that are the same every time, in absolute value."""
-        return {abs(x) for found in self.numbers.values() if len(found) == 1 for x in found}
+        """The numbers that are the same every time, in absolute value."""
+        single = {abs(x) for found in self.numbers.values() if len(found) == 1 for x in found}
+        return single | {abs(c) for c in self.turns.several()}
+
+    def missing(self) -> list[tuple[str, float | None]]:
+        """The sides that were not taken, and where they were, those that were not taken beside a constant."""
+        found: list[tuple[str, float | None]] = [(side, None) for side in self.all_sides if side not in self.sides]
+        beside = [(c, taken) for c, taken in self.turns.several().items()]
+        return [*found, *((s, c) for s in self.all_sides if s in self.sides for c, t in beside if s not in t)]
+
+    def reached(self) -> list[tuple[str, float | None]]:
+        """The sides that were taken, also beside each constant."""
+        return [*((side, None) for side in self.sides), *self.turns.reached()]
 
 
 class TooLong(Exception):
@@ -86,27 +103,22 @@ class Seen:
         self.probing = False  # whether only the operands count, which then are other numbers than a draw's
         self.evaluations = 0  # of sites, in this run
         self.most = math.inf  # that a run may have
+        self.turn: dict[Any, int] = {}  # evaluations of every site in this run
         self.at_points = False  # whether only what is equal counts: a series around 0 is 1 at 0, right or wrong
-
-    def reached(self) -> set[Side]:
-        """Every side that was taken."""
-        return {Side(n, side) for n, r in self.records.items() for side in r.sides}
 
     def missing(self) -> list[Side]:
         """Every side that was not taken, of sites whose operands were not always the same."""
         return [
-            Side(n, side)
-            for n, r in self.records.items()
-            if len(r.prints) > 1
-            for side in r.all_sides
-            if side not in r.sides
+            Side(n, side, beside) for n, r in self.records.items() if len(r.prints) > 1 for side, beside in r.missing()
         ]
 
     def add(self, records: dict[Any, Record]) -> None:
         """Take over what was seen elsewhere."""
         for n, other in records.items():
             mine = self.records.setdefault(n, Record(all_sides=other.all_sides))
+            mine.all_sides = tuple(dict.fromkeys((*mine.all_sides, *other.all_sides)))
             mine.sides |= other.sides
+            mine.turns.add(other.turns)
             mine.prints |= other.prints
             for i, found in other.numbers.items():
                 mine.numbers.setdefault(i, set()).update(found)
@@ -116,20 +128,27 @@ class Seen:
     def note(
         self, n: Any, all_sides: tuple[str, ...], taken: Callable[[], dict[str, bool]], operands: tuple[Any, ...],
         touched: Callable[[], dict[str, bool]] | None = None, equality: bool = False,
+        each: Callable[[], dict[str, Any]] | None = None,
     ) -> None:  # fmt: skip
-        """Take note of one evaluation of a site. Raises TooLong after more of these than a run may have."""
+        """Take note of one evaluation of a site. Raises TooLong after more of these than a run may have.
+
+        `each` gives every side's elements, where it may be that the numbers that are compared with are several.
+        """
         self.evaluations += 1
         if self.evaluations > self.most:
             raise TooLong
         record = self.records.setdefault(n, Record())
-        if len(record.sides) == len(all_sides):
+        if each is not None and not self.at_points:
+            self.turn[n] = self.turn.get(n, 0) + 1
+            record.turns.note(self.turn[n], operands, None if self.probing else each)
+        record.all_sides = tuple(dict.fromkeys((*record.all_sides, *all_sides)))
+        if len(record.sides) == len(record.all_sides):
             return
-        record.all_sides = all_sides
         if len(record.prints) < 2:
-            record.prints.add(tuple(map(_print, operands)))
+            record.prints.add(tuple(map(print_of, operands)))
         if self.probing or (self.at_points and not equality):
             return
-        for i, x in enumerate(operands):
+        for i, x in enumerate(map(as_operand, operands)):
             if _is_number(x) and np.isfinite(x):
                 record.numbers.setdefault(i, set()).add(float(x))
         record.whole = all(isinstance(x, int) for x in operands)
@@ -142,6 +161,14 @@ class Seen:
         """The result of one comparison."""
         result = OPERATORS[op](left, right)
         self._holds(n, result, (left, right), op in ("Eq", "NotEq"))
+        return result
+
+    def step(self, n: int, op: str, left: Any, right: Any) -> Any:
+        """The result of left // right, or of left % right."""
+        f = operator.floordiv if op == "FloorDiv" else operator.mod
+        result = f(left, right)
+        with suppress(TypeError, ValueError, ZeroDivisionError):  # no numbers: a word and what is put into it
+            self._stepped(n, f, (left, right), result)
         return result
 
     def chain(self, n: int, ops: tuple[str, ...], *operands: Any) -> Any:
@@ -168,15 +195,20 @@ class Seen:
         """The function, or one that takes note of its arguments and calls it."""
         kind = WATCHED.get(id(f))
         if kind is None:
-            if type(f) is not BuiltinMethodType or f.__name__ != CLIP or not isinstance(f.__self__, np.ndarray):
+            if type(f) is not BuiltinMethodType or not isinstance(f.__self__, np.ndarray):
                 return f
-            kind = CLIP
+            kind = CLIP if f.__name__ == CLIP else STEP
+            if kind == STEP and f.__name__ not in steps.METHODS:
+                return f
         own = (f.__self__,) if isinstance(getattr(f, "__self__", None), np.ndarray) else ()
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             result = f(*args, **kwargs)
             with suppress(TypeError, ValueError):  # no numbers, or none of one shape
-                self._called(n, kind, (*own, *args), kwargs, result)
+                if kind == STEP:
+                    self._stepped(n, steps.METHODS[f.__name__] if own else f, (*own, *args), result)
+                else:
+                    self._called(n, kind, (*own, *args), kwargs, result)
             return result
 
         return watched
@@ -194,6 +226,7 @@ class Seen:
                     lambda: {first: _any(a, ">", b), second: _any(a, "<", b)},
                     args,
                     lambda: dict.fromkeys((FIRST, SECOND), _any(a, "==", b)),
+                    each=lambda: {first: np.greater(a, b), second: np.less(a, b)},
                 )
         elif kind == CLIP:
             low, high = (*args[1:3], None, None)[:2]
@@ -212,6 +245,14 @@ class Seen:
         elif kind == WHERE and len(args) == 3 and np.asarray(args[0]).dtype != bool:
             self._holds(n, np.asarray(args[0]) != 0, (args[0],))
 
+    def _stepped(self, n: int, f: Any, operands: tuple[Any, ...], result: Any) -> None:
+        if f is np.trunc and len(operands) > 1 and np.asarray(result).dtype.kind not in "iu":
+            return  # made another dtype, but no whole numbers
+        numbers = operands[:2] if f in steps.PLACES or steps.STEPS[f] is not steps.STEPS[np.floor] else operands[:1]
+        found = steps.steps(f, result, numbers)
+        if found is not None:
+            self.note(n, found.all_sides, lambda: found.taken, numbers, lambda: found.touched)
+
     def _clipped(self, n: int, x: Any, low: Any, high: Any) -> None:
         taken: dict[str, Callable[[], bool]] = {INSIDE: lambda: bool(np.any(_inside(x, low, high)))}
         if low is not None:
@@ -225,6 +266,10 @@ class Seen:
             lambda: {side: f() for side, f in taken.items()},
             (x, *limits.values()),
             lambda: {side: _any(x, "==", v) for side, v in limits.items()},
+            each=lambda: (
+                {side: np.less(x, v) if side == BELOW else np.greater(x, v) for side, v in limits.items()}
+                | {INSIDE: _inside(x, low, high)}
+            ),
         )
 
     def _holds(self, n: int, result: Any, operands: tuple[Any, ...], equality: bool = False) -> None:
@@ -232,7 +277,8 @@ class Seen:
             return  # a word, a type, a list: what is asked for, and no number
         if isinstance(result, (bool, np.bool_)) or (isinstance(result, np.ndarray) and result.dtype == bool):
             taken = {TRUE: bool(np.any(result)), FALSE: not np.all(result)}
-            self.note(n, (TRUE, FALSE), lambda: taken, operands, equality=equality)
+            each = (lambda: {TRUE: result, FALSE: np.logical_not(result)}) if len(operands) == 2 else None
+            self.note(n, (TRUE, FALSE), lambda: taken, operands, equality=equality, each=None if equality else each)
 
 
 COMPARED = {">": np.greater, "<": np.less, "==": np.equal}
@@ -249,15 +295,3 @@ def _inside(x: Any, low: Any, high: Any) -> Any:
 
 def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, np.integer, np.floating)) and not isinstance(x, bool)
-
-
-def _print(x: Any) -> Any:
-    """What tells an operand from another one."""
-    if isinstance(x, np.ndarray):
-        if x.dtype == object:
-            return "objects", x.shape
-        some = x.ravel()[:: max(1, x.size // SAMPLE)]
-        return x.shape, hash(some.tobytes())
-    if isinstance(x, (int, float, complex, str, np.generic, type(None))):
-        return repr(x)
-    return type(x).__name__

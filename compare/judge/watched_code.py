@@ -9,6 +9,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import copy
 import functools
 import linecache
 from collections.abc import Iterator
@@ -86,11 +87,11 @@ def _pairs(file: str, text: str, line: int, flags: int) -> dict[CodeType, CodeTy
     """Every code object inside the statement at this line, with the one that is watched."""
 
     def compiled(change: bool) -> CodeType:
-        tree = ast.parse(text)
         # what is imported decides how Python compiles a call
-        tree.body = [s for s in tree.body if _begins(s) == line or _imports(s)]
-        if change:
-            tree = ast.fix_missing_locations(_Watching(file, text).visit(tree))
+        body = [s for s in _statements(text) if _begins(s) == line or _imports(s)]
+        tree = ast.Module(body, [])
+        if change:  # of a copy: a file is parsed once
+            tree = ast.fix_missing_locations(_Watching(file, text).visit(copy.deepcopy(tree)))
         return compile(tree, file, "exec", flags, dont_inherit=True)
 
     return dict(_together(compiled(False), compiled(True)))
@@ -133,6 +134,9 @@ class _Watching(ast.NodeTransformer):
         return self._recorded("chain", node, number, ast.Tuple([ast.Constant(op) for op in ops], ast.Load()), *operands)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        if isinstance(node.op, (ast.FloorDiv, ast.Mod)):
+            op = ast.Constant(type(node.op).__name__)
+            return self._recorded("step", node, self._number(node), op, self.visit(node.left), self.visit(node.right))
         number = self._number(node) if _is_mask(node) else None
         new = self._parts(node)
         return new if number is None else self._recorded("mask", node, number, new)

@@ -18,6 +18,9 @@ COMPARISONS = {
     np.maximum, np.minimum, np.fmax, np.fmin, np.heaviside,
 }  # fmt: skip
 
+DIVISIONS = {np.remainder, np.fmod, np.floor_divide}  # which divisor is a constant that numbers are compared with
+FEW = 16  # constants of an array
+
 _heard: ContextVar[set[float] | None] = ContextVar("handgrad_thresholds", default=None)
 
 
@@ -33,12 +36,13 @@ def thresholds() -> Iterator[set[float]]:
 
 
 def hear(ufunc: np.ufunc, operands: tuple[Any, ...]) -> None:
-    """Take note of a comparison with a single plain number."""
+    """Take note of a comparison with plain numbers, an array of a few of them included."""
     found = _heard.get()
-    if found is None or ufunc not in COMPARISONS:
+    if found is None or ufunc not in COMPARISONS | DIVISIONS:
         return
-    for x in operands:
-        if (isinstance(x, (int, float, np.number)) and np.isfinite(x)) or (
-            isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "iuf" and np.isfinite(x)
-        ):
-            found.add(float(x))
+    for x in operands[ufunc in DIVISIONS :]:
+        if isinstance(x, (int, float, np.number, np.ndarray)):
+            x = np.asarray(x)
+            values = np.unique(x[np.isfinite(x)]) if x.dtype.kind in "iuf" else x[:0]
+            if x.ndim == 0 or len(values) <= FEW:
+                found.update(map(float, values))
