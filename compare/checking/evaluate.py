@@ -273,6 +273,6 @@ def _what_it_raised(problem: Exception) -> str:
 def _read_only(x: Any) -> Any:
     if not isinstance(x, np.ndarray):
         return x
-    copy = x.copy()
+    copy = x.copy(order="K")  # as it lies in memory
     copy.flags.writeable = False
     return copy
