@@ -83,7 +83,7 @@ def _of_classes(sides: LossSides, one: Arrays, rng: np.random.Generator, resized
 def _of_targets(one: Arrays) -> Iterator[Drawn]:
     """Targets that tie, or are zeros and ones; of probabilities such as are 0, 1 and small, and a row of padding."""
     target = one[TARGET]
-    if not is_float(target) or target.size < 2:
+    if not is_float(target) or target.size < 2 or np.isin(target, (0, 1)).all():
         return
     if target.min() < 0 or target.max() > 1:
         yield "targets that tie", Kind.ALIKE, lambda: one | {TARGET: np.round(target)}

@@ -14,12 +14,12 @@ PEAKED = 50.0  # a softmax of such numbers is 1 at one place, and 0 elsewhere; f
 SCALES = (1.0, 1e-2, 1e-4, 1e-8)  # of columns, so that a large one may not hide what is wrong in a small one
 TINY = (-8.0, -3.0)  # powers of ten
 ALIKE = 0.5  # every element of a parameter
-AT_ZERO = 3  # parameters that are 0 one at a time, at most
+AT_ZERO = 2  # parameters, the last ones, that are 0 one at a time: what opens a branch comes after it
 Change = Callable[[Arrays, np.random.Generator], Arrays]
 
 
 def of_real_numbers(arguments: list[str], parameters: list[str]) -> Iterator[tuple[str, Kind, Change]]:
-    """Mixed scales with zeros, tiny numbers; each parameter 0 but the last, which is in `alike`."""
+    """Mixed scales with zeros, tiny numbers; the last parameter but one 0; the last one is in `alike`."""
     mine = frozenset(arguments)
     yield "zeros and mixed scales", Kind.SCALES, lambda a, rng: _mixed(a, rng, mine, frozenset(parameters))
     yield (

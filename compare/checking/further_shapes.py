@@ -65,8 +65,8 @@ def of_widths(
             yield sized((doubled,))
         if not plain.keys() <= arguments or oblong == [plain, plain]:
             yield sized((exchanged, doubled))
-    if not plain.keys() <= arguments:
-        yield sized(_one_more_axis(plain, arguments))
+        if not plain.keys() <= arguments:
+            yield sized(_one_more_axis(plain, arguments))
     yield sized(_broadcast(plain, arguments))
 
 

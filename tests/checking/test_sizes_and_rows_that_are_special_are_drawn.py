@@ -206,7 +206,7 @@ CASES: dict[str, Case] = {
     ),
     "the hardest tenth": (hardest, hardest_of_torch, {"output": (6, 5), "target": (6, 5)}, DIFFERS),
     "a parameter of zeros": (gate, lambda x, up: x * up, {"inputs": {"x": ("n", 3)}, "params": {"up": (3,)}}, DIFFERS),
-    "a row of zeros": (length, lambda x: torch.linalg.vector_norm(x, dim=-1), {"x": ("n", 3)}, DIFFERS),
+    "a row of zeros": (length, lambda x: torch.linalg.vector_norm(x, dim=-1), {"x": ("n", 3)}, UNDECIDED),
     "parameters alike": (
         largest_row, lambda x, w: (x[:, None] * w).amax(1), {"inputs": {"x": (5, 3)}, "params": {"w": (2, 3)}}, DIFFERS,
     ),
@@ -231,7 +231,7 @@ CASES: dict[str, Case] = {
     "targets that tie": (pairs, pairs_of_torch, {"output": ("n",), "target": ("n",)}, DIFFERS),
     "a probability of 0": (
         divergence, lambda o, t: (torch.xlogy(t, t) - t * o).sum(),
-        {"output": (4, 3), "target": probabilities}, DIFFERS,
+        {"output": (4, 3), "target": probabilities}, UNDECIDED,
     ),
     "transposed memory": (views, lambda x: x[:, :-1] + x[:, 1:], {"x": ("n", "t")}, DIFFERS),
 }  # fmt: skip
@@ -275,4 +275,5 @@ def test_rows_that_two_inputs_share() -> None:
         return torch.linalg.vector_norm(a - b, dim=-1)
 
     assert put(pair(False), reference, **given).outcome is not DIFFERS
-    assert put(pair(True), reference, **given).outcome is DIFFERS
+    gaps = put(pair(True), reference, **given).gaps
+    assert any("NaN or ∞ in 12 elements where torch has numbers" in gap for gap in gaps), gaps
