@@ -34,7 +34,9 @@ class Kind(Enum):
     GUARD = auto()  # numbers next to 0 or 1 that one side keeps from a division: there may be no derivative, either
     KINKS = auto()  # points at which there may be no derivative
     # of what agrees on all of these alone:
-    SIZES = auto()  # a batch of one, one named size changed alone, longer ones
+    SIZES = auto()  # named sizes that are long, 1, equal
+    BATCHES = auto()  # a batch of one and a long one, where the size of a batch was given as a number
+    ALIKE = auto()  # rows of zeros and rows alike, parameters that are 0 or all the same, complex numbers that are real
     NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
     SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given

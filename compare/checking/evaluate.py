@@ -112,7 +112,9 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
                 Bounded(value, bound, precision), torch, partial(arbiter.widened, name)
             )
             # a bound that is loose for reasons of the manual code's own: then the next way may tell more
-            if verdict.agrees and verdict.rule == BOUND and verdict.looseness > np.sqrt(precision.unit):
+            # of zeros, which no way has more digits of, it is not asked
+            loose = verdict.rule == BOUND and verdict.looseness > np.sqrt(precision.unit) and np.any(torch)
+            if verdict.agrees and loose:
                 also = partial(arbiter.widened, name, followed=False)
                 tolerance = arbiter.tolerances.get(name)
                 if tolerance is not None:
@@ -273,6 +275,6 @@ def _what_it_raised(problem: Exception) -> str:
 def _read_only(x: Any) -> Any:
     if not isinstance(x, np.ndarray):
         return x
-    copy = x.copy()
+    copy = x.copy(order="K")  # as it lies in memory
     copy.flags.writeable = False
     return copy

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from handgrad.compare.checking.draws import Draw, Kind, away_from_zero
-from handgrad.compare.checking.further import FIRST, PEAKED, ROWS, SCALES, finite, tiny
+from handgrad.compare.checking.further import FIRST, finite
+from handgrad.compare.checking.further_numbers import PEAKED, SCALES, tiny
+from handgrad.compare.checking.further_shapes import BATCH, ROWS
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.names import OUTPUT, TARGET
 from handgrad.compare.judge.sides import Arrays, LossSides, is_float
 
 IGNORED = -100  # torch's own default of ignore_index
+SMALL = 2.0**-12  # times the probabilities of a row, whose rest goes to its last class
 Drawn = tuple[str, Kind, Callable[[], Arrays]]
 
 
@@ -27,6 +30,7 @@ def further_of_losses(
     plans = [
         *_of_rows(one, make),
         *_of_classes(sides, one, rng, make is not None),
+        *_of_targets(one),
         *(_of_numbers(one, rng) if free else ()),
     ]
     for label, kind, arrays_of in plans:
@@ -41,7 +45,8 @@ def further_of_losses(
 def _of_rows(one: Arrays, make: Callable[[int], Arrays] | None) -> Iterator[Drawn]:
     """A batch of one, and where no other batch is drawn, some of the rows that were given."""
     if make is not None:
-        yield "a batch of one", Kind.SIZES, lambda: make(1)
+        yield "a batch of one", Kind.BATCHES, lambda: make(1)
+        yield f"a batch of {BATCH}", Kind.BATCHES, lambda: make(BATCH)
         return
     output, target = one[OUTPUT], one[TARGET]
     if output.ndim:
@@ -73,6 +78,26 @@ def _of_classes(sides: LossSides, one: Arrays, rng: np.random.Generator, resized
         left_out.flat[:: max(2, target.size // 2)] = own
         kind = Kind.UNASKED if own == IGNORED else Kind.NUMBERS  # the default of torch, which nobody may have meant
         yield f"targets of {own}, which torch leaves out", kind, lambda: one | {TARGET: left_out}
+
+
+def _of_targets(one: Arrays) -> Iterator[Drawn]:
+    """Targets that tie, or are zeros and ones; of probabilities such as are 0, 1 and small, and a row of padding."""
+    target = one[TARGET]
+    if not is_float(target) or target.size < 2 or np.isin(target, (0, 1)).all():
+        return
+    if target.min() < 0 or target.max() > 1:
+        yield "targets that tie", Kind.ALIKE, lambda: one | {TARGET: np.round(target)}
+        yield "targets of 0 and 1", Kind.UNASKED, lambda: one | {TARGET: (target > 0).astype(target.dtype)}
+        return
+    certain, padded = target.copy(), target.copy()
+    lines = certain.reshape(-1, target.shape[-1])
+    lines[0] = 0
+    lines[0, 0] = 1
+    lines[-1] *= SMALL
+    lines[-1, -1] += 1 - SMALL if len(lines) > 1 else 0
+    yield "probabilities of 0 and 1, and small ones", Kind.ALIKE, lambda: one | {TARGET: certain}
+    padded.reshape(-1, target.shape[-1])[0] = 0
+    yield "a row of targets that are 0", Kind.UNASKED, lambda: one | {TARGET: padded}
 
 
 def _of_numbers(one: Arrays, rng: np.random.Generator) -> Iterator[Drawn]:

@@ -7,35 +7,43 @@ from collections.abc import Mapping
 import numpy as np
 
 from handgrad.compare.checking.draws import Draw, Kind
-from handgrad.compare.checking.evaluate import Evaluation
+from handgrad.compare.checking.evaluate import Evaluation, Fault
 from handgrad.compare.judge.names import is_forward
 from handgrad.compare.judge.sides import is_float
 
-WRITTEN = "a number that stands for a size may be written into it; name the size, x=('n', 'd'), or write it as a size"
+WRITTEN = "give the sizes names, x=('n', 'd'), or write a number that stands for a size into it as a size"
 MEND = "if such inputs can come, mend it; if not, give inputs= without them"
 
 
 def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | None:
     """(a note, a gap) on a draw that decides nothing, of which one is empty; None where it is compared.
 
-    Where nobody asked for such inputs, a derivation may refuse them. If it takes them, and its forward pass has other
-    numbers there, the two sides are not the same function, and whether they are where it matters was not decided.
-    Widths may stand in a derivation as numbers; not in its gradient alone.
+    Where nobody asked for such inputs, a derivation may refuse them: what raises does not go unnoticed. If it takes
+    them, and has other numbers there, whether the two sides are the same where it matters was not decided.
     """
     differing = {name: e for name, e in found.items() if not e.verdict.agrees}
     if not differing:
         return None
     forward = [name for name in differing if is_forward(name)]
     problem = next((e.verdict.problem for e in differing.values() if e.verdict.problem), "")
-    if draw.kind in (Kind.WIDTHS, Kind.SCALES) and (problem or forward):
+    if draw.kind in (Kind.WIDTHS, Kind.SCALES) and problem:
+        told = draw.kind is Kind.WIDTHS and not forward and all(e.fault is None for e in differing.values())
+        return f"{draw.label}: not compared, {problem}" if told else "", ""
+    if draw.kind is Kind.BATCHES and any(e.fault is Fault.RAISES for e in differing.values()):
+        return f"{draw.label}: not compared, {problem}", ""
+    if draw.kind is Kind.SCALES and forward:
         return "", ""
     if draw.kind is Kind.WIDTHS:
-        return "", f"{draw.label}: the forward pass is torch's, the {', '.join(differing)} is not: {WRITTEN}"
+        said = " and ".join(forward or differing)
+        return "", f"{draw.label} {said} differ{'' if ' and ' in said else 's'}: {WRITTEN}"
     if draw.kind in (Kind.ROWS, Kind.UNASKED):
         if problem:  # an exception is nothing that goes unnoticed; but a batch of one size is
             return f"{draw.label}: not compared, {problem}" if draw.kind is Kind.ROWS else "", ""
         if forward:
             return "", f"{draw.label}: torch takes this, but the {', '.join(forward)} is another one: {MEND}"
+    if draw.kind in (Kind.ALIKE, Kind.BATCHES) and (size := _overflows(differing)):
+        lost = f"the derivation has NaN or ∞ in {size} elements where torch has numbers"
+        return "", f"{draw.label}: {lost}: {MEND}"
     if draw.kind is Kind.NUMBERS and (size := _overflows(differing)):
         return f"{draw.label}: not compared, the derivation has NaN or ∞ in {size} elements where torch has numbers", ""
     return None

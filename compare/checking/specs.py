@@ -17,8 +17,6 @@ from handgrad.compare.foundation.validation import is_whole
 BEYOND = 128  # what a size is moved by, so that it is beyond a hundred
 LARGEST = 1 << 16  # numbers of an input of which a size is changed
 SIZES, OTHER_SIZES = (3, 5, 7, 11, 13, 17, 19, 23), (4, 2, 9, 6, 15, 10, 21, 14)
-LONGER = (17, 31, 29, 33, 37, 41, 43, 47)  # where one is changed alone
-PRIMES = (7, 9, 11, 13, 15, 17, 19, 23)  # or one beside a power of two, where numbers were given
 
 Size = int | str
 Shape = tuple[Size, ...]

@@ -212,7 +212,7 @@ def own_copy(value: Any) -> Any:
     """A copy that may be written into; of what is no array, the thing itself."""
     if isinstance(value, Bounded):
         return Bounded(value.value.copy(), None if value.error is None else value.error.copy(), value.precision)
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return value.copy(order="K") if isinstance(value, np.ndarray) else value  # as it lies in memory
 
 
 def is_large(inputs: Arrays) -> bool:
