@@ -35,6 +35,7 @@ class Kind(Enum):
     KINKS = auto()  # points at which there may be no derivative
     # of what agrees on all of these alone:
     SIZES = auto()  # a batch of one, one named size changed alone, longer ones
+    ONE = auto()  # a batch of one where sizes were given as numbers, so that nobody asked for another
     NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
     SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given
@@ -42,7 +43,7 @@ class Kind(Enum):
     WIDTHS = auto()  # other sizes of axes that were given as numbers, which may stand in a derivation
 
 
-LATER = frozenset({Kind.KINKS, Kind.SIZES, Kind.NUMBERS, Kind.SCALES, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS})
+LATER = frozenset({Kind.KINKS, Kind.SIZES, Kind.ONE, Kind.NUMBERS, Kind.SCALES, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS})
 
 
 class Draw(NamedTuple):

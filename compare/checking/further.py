@@ -97,7 +97,7 @@ def _plans(given: Given, one: dict[str, Any]) -> Iterator[Plan]:
         alone = {k: with_sizes(v, {**given.sizes, first: 1}) for k, v in given.specs.items()}
         yield f"{first} = 1", Kind.SIZES, alone, _as_drawn
     else:
-        yield "a batch of one", Kind.SIZES, _of_rows(given, one, 1), _as_drawn
+        yield "a batch of one", Kind.ONE, _of_rows(given, one, 1), _as_drawn
         wider = small if given.fixed else _wider(small)
         if wider != small:
             yield "other widths", Kind.WIDTHS, wider, _as_drawn

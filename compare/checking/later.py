@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from handgrad.compare.checking.draws import Draw, Kind
-from handgrad.compare.checking.evaluate import Evaluation
+from handgrad.compare.checking.evaluate import Evaluation, Fault
 from handgrad.compare.judge.names import is_forward
 from handgrad.compare.judge.sides import is_float
 
@@ -29,6 +29,8 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
     problem = next((e.verdict.problem for e in differing.values() if e.verdict.problem), "")
     if draw.kind in (Kind.WIDTHS, Kind.SCALES) and (problem or forward):
         return "", ""
+    if draw.kind is Kind.ONE and all(e.fault is Fault.RAISES for e in differing.values()):
+        return f"{draw.label}: not compared, {problem}", ""  # an exception is nothing that goes unnoticed
     if draw.kind is Kind.WIDTHS:
         return "", f"{draw.label}: the forward pass is torch's, the {', '.join(differing)} is not: {WRITTEN}"
     if draw.kind in (Kind.ROWS, Kind.UNASKED):
