@@ -125,7 +125,8 @@ def _from_another_state(sides: CallSides, one: Arrays) -> tuple[tuple[str, ...],
 def _start(sides: CallSides) -> Arrays:
     """Positive numbers, all different, for every state that both sides keep as an array of one shape."""
     made, module = sides.derivation, sides.reference
-    assert isinstance(made, Stateful) and isinstance(module, torch.nn.Module)
+    assert isinstance(made, Stateful)
+    assert isinstance(module, torch.nn.Module)
     thing, buffers, found = made.factory(), dict(module.named_buffers()), Arrays()
     for name in sides.state:
         ours, theirs = look_up(thing, name), buffers.get(name)
