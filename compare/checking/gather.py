@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from torch import nn
 
 from handgrad.compare.checking import kinks
 from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
 from handgrad.compare.checking.behind_guards import behind_guards
+from handgrad.compare.checking.carrying import CARRIED, OverCalls, carries, over_calls
 from handgrad.compare.checking.causes import FULL, Question, answered
 from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.checking.elements import describe_where
@@ -29,10 +31,11 @@ from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict
+from handgrad.compare.judge.calls import CallSides
 from handgrad.compare.judge.names import input_symbol, is_forward
 from handgrad.compare.judge.sides import Sides, is_float
 
-ANOTHER_BATCH = (Kind.OTHER_BATCH, Kind.SIZES, Kind.ROWS)
+ANOTHER_BATCH = (Kind.OTHER_BATCH, Kind.SIZES, Kind.BATCHES, Kind.ROWS)
 Evaluations = dict[str, Evaluation]  # by output
 Seen = list[tuple[Draw, Evaluation]]  # of one output
 ORDINARY, FEW_ROUNDINGS = 2.0**-4, 2.0**10  # inputs that are not small, and a tolerance that is
@@ -92,9 +95,10 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
                     notes += [note] if note else []
                     gaps += [gap] if gap else []
         if not any(f.differs for f in findings):
-            findings, leaks = _in_other_orders(gathering, findings, drawn.draws)
-            choices, unknown = neutral(sides, drawn.draws[0].arrays)
-            notes += (*leaks, *choices)
+            findings, seen = _in_other_orders(gathering, findings, drawn.draws)
+            choices, unknown = neutral(sides, drawn.draws[0].arrays, seen.moved)
+            notes += (*seen.notes, *choices)
+            gaps += seen.gaps
             gaps += unknown
         seconds = time.process_time() - started
         forward_differs = any(_forward_differs(found) for _, found in results)
@@ -195,21 +199,36 @@ def _later(
 
 def _in_other_orders(
     gathering: _Gathering, findings: list[Finding], draws: list[Draw]
-) -> tuple[list[Finding], tuple[str, ...]]:
-    """The findings of what differs where the passes come in another order, and notes."""
+) -> tuple[list[Finding], OverCalls]:
+    """The findings of what differs over several calls, or where the passes come in another order; what else is seen."""
+    sides, seen = gathering.sides, OverCalls()
+    if isinstance(sides, CallSides) and carries(sides, draws):
+        seen = over_calls(sides, draws)
+        if seen.differing is not None:
+            draw, found = seen.differing
+            return _with_the_order(gathering, findings, draw, found, CARRIED), seen
+        if isinstance(sides.reference, nn.Module):
+            return findings, seen
     other = next((draw for draw in draws if draw.kind in ANOTHER_BATCH), draws[-1])
-    leak, notes = leak_of(gathering.sides, draws[0].arrays, other.arrays)
+    leak, notes = leak_of(sides, draws[0].arrays, other.arrays)
+    seen = seen._replace(notes=(*seen.notes, *notes))
     if leak is None:
-        return findings, notes
+        return findings, seen
     draw = draws[0]._replace(label=leak.label)
-    found = evaluate(leak.sides, draw.arrays)
+    return _with_the_order(gathering, findings, draw, evaluate(leak.sides, draw.arrays), leak.phrase), seen
+
+
+def _with_the_order(
+    gathering: _Gathering, findings: list[Finding], draw: Draw, found: Evaluations, phrase: str
+) -> list[Finding]:
+    """The findings with those that differ in an order of calls."""
     told = {f.tensor: f for f in findings}
     for name, e in found.items():
         if not e.verdict.agrees:
             made = _finding(gathering, name, [(draw, found)])
-            cause = Cause("order of calls", leak.phrase, leak.label)
-            told[name] = replace(made, causes=(cause,), notes=(leak.phrase, *made.notes))
-    return list(told.values()), notes
+            cause = Cause("order of calls", phrase, draw.label)
+            told[name] = replace(made, causes=(cause,), notes=(phrase, *made.notes))
+    return list(told.values())
 
 
 def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 0) -> Finding:

@@ -23,8 +23,13 @@ OTHER = 0.5  # what stands in the place of a 1; a weight and a variance must sta
 WEIGHT = "weight"  # of the classes of a loss, which is a choice as alpha is
 
 
-def neutral(sides: Sides, inputs: Arrays) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(notes, gaps): numbers of a module that change its output, and stand at 0 or 1 on every draw."""
+def neutral(
+    sides: Sides, inputs: Arrays, moved: frozenset[str] = frozenset()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(notes, gaps): numbers of a module that change its output, and stand at 0 or 1 on every draw.
+
+    `moved` names buffers that had other numbers in a later call, which was compared.
+    """
     if not isinstance(sides, (CallSides, LayerSides, LossSides)):
         return (), ()
     module = sides.module if isinstance(sides, LossSides) else sides.reference
@@ -41,7 +46,7 @@ def neutral(sides: Sides, inputs: Arrays) -> tuple[tuple[str, ...], tuple[str, .
         kept = {
             name: (words, is_gap)
             for name, words, is_gap, changed in _changed(module)
-            if _matters(with_module(changed), inputs, first, state)
+            if name not in moved and _matters(with_module(changed), inputs, first, state)
         }
     except Exception as problem:  # a module that cannot be copied, say
         swallowed(problem, "the look for what is neutral")

@@ -60,12 +60,13 @@ def steps_beyond(constants: Constants) -> int:
 
 
 def metrics_for(constants: Constants) -> list[float]:
-    """A loss that falls, by too little, stands still, rises and falls again, and then stands still for long.
+    """A loss that falls, rises and falls to above its best, falls by too little, stands still, and so on, for long.
 
     Each of these lasts for longer than the patience and the rest of a scheduler.
     """
     long = 3 + max((c for c in constants.of_torch if 40 * c <= MOST), default=10)
-    found = [1.0, 0.9, 0.8]
+    # first worse than the best, but better each time than the one before, while the rate may still be lowered
+    found = [1.0, *np.linspace(1.2, 1.1, long).tolist(), 0.9, 0.8]
     found += [0.8 * (1 - 5e-5)] * long  # less than the usual threshold, 1e-4
     found += [0.8 * (1 - 2e-4)] * long  # more, and it stands still
     found += [0.8 * (1 - 2e-4) - 9e-5] * long  # more than it of the level, and less than it of 1

@@ -11,6 +11,7 @@ import numpy as np
 from handgrad.compare.foundation.errors import UsageError
 from handgrad.compare.judge.derivations import Given, Upstream, by_name, upstream_arguments
 from handgrad.compare.judge.structure import Structure
+from handgrad.compare.rounding.bounded import Bounded
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,16 @@ def _assign(thing: Any, path: str, value: Any) -> None:
 
     A layer may have a name of its own for a parameter that stands in a dictionary of the network.
     """
-    where, _, key = path.rpartition(".")
     before = look_up(thing, path)
-    _put(look_up(thing, where) if where else thing, key, value)
-    if isinstance(before, np.ndarray):
+    put(thing, path, value)
+    if isinstance(before, (np.ndarray, Bounded)):  # one of these where it has been called before
         _exchange(thing, before, value, set())
+
+
+def put(thing: Any, path: str, value: Any) -> None:
+    """A value in the place of the attribute, the entry or the item at the end of a path with dots."""
+    where, _, key = path.rpartition(".")
+    _put(look_up(thing, where) if where else thing, key, value)
 
 
 def _put(owner: Any, key: Any, value: Any) -> None:
@@ -144,7 +150,7 @@ def _put(owner: Any, key: Any, value: Any) -> None:
 
 def _exchange(thing: Any, before: np.ndarray, value: Any, seen: set[int]) -> None:
     """The value in the place of the array in all that the object holds."""
-    if id(thing) in seen or isinstance(thing, (type, np.ndarray, str, bytes)):
+    if id(thing) in seen or isinstance(thing, (type, np.ndarray, Bounded, str, bytes)):
         return
     seen.add(id(thing))
     if isinstance(thing, (list, tuple)):

@@ -13,6 +13,7 @@ import numpy as np
 
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.calls import CallSides
+from handgrad.compare.judge.carried import Carried
 from handgrad.compare.judge.rebuilt_code import Translator
 from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, OptimizerSides, Sides, bounded
 from handgrad.compare.judge.trajectories import TrajectorySides
@@ -86,6 +87,9 @@ def with_stand_ins(sides: Sides, precision: Precision) -> Sides:
 
 def rebuilt(sides: Sides, translate: Translator) -> Sides:
     """The same two sides, the manual one rebuilt; the same object where there is nothing to rebuild."""
+    if isinstance(sides, Carried):
+        inner = rebuilt(sides.sides, translate)
+        return sides if inner is sides.sides else replace(sides, sides=inner)
     if type(sides) not in SIDES:
         return sides
     code = {name: x for name, x in vars(sides).items() if name in THEIRS}

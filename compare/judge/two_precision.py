@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.patience import Endless, as_long_as, counted
 from handgrad.compare.judge import wider
 from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict, judge
@@ -104,6 +105,21 @@ def _of_float64(sides: Sides, inputs: Arrays) -> Arrays:
     """The tolerances by what float64 rounds beside what is wider: M S, and the slices', as for float32."""
     found = wider.roundings(sides, in_double(inputs), DRAWS)
     return {name: np.maximum(MARGIN * s, of_slices(s)) for name, s in found.items()}
+
+
+def beside_wider(sides: Sides, inputs: Arrays, name: str, found: Any) -> Any:
+    """A tolerance, and at least what float64 rounds beside what is wider, where the code takes that.
+
+    A derivation may keep float64 numbers of its own, which stay what they are beside inputs in float32.
+    """
+    if not all(x.dtype == np.float64 for x in inputs.values() if is_float(x)):
+        return found
+    try:
+        wide = _of_float64(sides, inputs).get(name, found)
+    except Exception as problem:
+        swallowed(problem, "the derivation in a wider precision")
+        return found
+    return np.maximum(found, wide) if np.shape(wide) == np.shape(found) else found
 
 
 def _held_by_float32(inputs: Arrays) -> bool:

@@ -209,13 +209,15 @@ def test_a_schedule_is_called_once_a_step_beside_the_judge() -> None:
 
 
 def plateau(
-    patience: int, threshold: float = 1e-4, relative: bool = True, cooldown: int = 0, least: float = 0.0
-) -> Any:
+    patience: int, threshold: float = 1e-4, relative: bool = True, cooldown: int = 0, least: float = 0.0,
+    beside: str = "the best",
+) -> Any:  # fmt: skip
     def schedule(step: int, metrics: list[float]) -> float:
         rate, best, bad, cool = 0.1, float("inf"), 0, 0
         for m in metrics:
             better = m < (best * (1 - threshold) if relative else best - threshold)
-            best, bad = (m, 0) if better else (best, bad + 1)
+            forgets = beside != "the best"
+            best, bad = (m if better or forgets else best), 0 if better else bad + 1
             cool, bad = (cool - 1, 0) if cool else (0, bad)
             if bad > patience:
                 lower = max(rate * 0.1, least)
@@ -229,6 +231,7 @@ PLATEAUS: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
     ({}, plateau(10), {
         "patience": plateau(9), "no threshold": plateau(10, threshold=0.0),
         "an absolute threshold": plateau(10, relative=False),
+        "beside the one before": plateau(10, beside="the last"),
     }),
     ({"patience": 5, "cooldown": 4}, plateau(5, cooldown=4), {"no cooldown": plateau(5)}),
     ({"patience": 5, "min_lr": 1e-3}, plateau(5, least=1e-3), {"no least rate": plateau(5)}),

@@ -142,6 +142,7 @@ class BatchNorm:
         m, v = x.mean(0), x.var(0)
         unbiased = v if self.wrong else v * len(x) / (len(x) - 1)
         self.running_mean, self.running_var = 0.9 * self.mean + 0.1 * m, 0.9 * self.var + 0.1 * unbiased
+        self.mean, self.var = self.running_mean, self.running_var
         self.r = 1 / np.sqrt(v + 1e-5)
         self.xh = (x - m) * self.r
         return self.xh
