@@ -174,22 +174,20 @@ def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Fr
     arguments_first = sorted(free, key=lambda k: k not in asked.arguments)
     inputs = [name for k in arguments_first for name in (names.argument(k), names.constant(k))]
 
-    def with_upstream(plan: _Plan, rng: np.random.Generator) -> Arrays:
+    def make(plan: _Plan, *number: int) -> Arrays:
+        rng = np.random.default_rng([asked.seed, *number])
         arrays = _arrays(asked, plan, rng, [], [])
         return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, upstream)
 
     def resized(specs: dict[str, Any]) -> Arrays:
-        return with_upstream(plan._replace(specs=specs, kind=Kind.STEERED), np.random.default_rng([asked.seed, 0]))
-
-    def again(number: int) -> Arrays:
-        return with_upstream(plan, np.random.default_rng([asked.seed, 1, number]))
+        return make(plan._replace(specs=specs, kind=Kind.STEERED), 0)
 
     may = list(asked.arguments) if asked.dy is None or callable(asked.dy) else []
     other, larger = ([partial(resized, s) for s in f(plan.specs, may)] for f in (other_sizes, larger_sizes))
     whole = {names.constant(k): below(plan.specs[k]) for k in free if isinstance(plan.specs[k], (Indices, Mask))}
     made = [k for k, v in plan.specs.items() if callable(v.spec if isinstance(v, Constant) else v)]
     given = frozenset(f(k) for k in made for f in (names.argument, names.constant))
-    return Freedom(inputs, other, larger, whole, given, again if made else None)
+    return Freedom(inputs, other, larger, whole, given, partial(make, plan, 1) if made else None)
 
 
 def _given(sides: Any, asked: Asked, make: Any) -> Given:
