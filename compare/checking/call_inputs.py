@@ -175,30 +175,25 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
 
 
 def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Freedom:
-    """What of the first draw may be changed: numbers where a shape was given, and sizes."""
+    """What of the first draw may be changed."""
     free = [k for k in plan.specs if free_shape(plan.specs[k]) is not None]
-    # arguments first
-    ordered = [*(k for k in free if k in asked.arguments), *(k for k in free if k not in asked.arguments)]
-    inputs = [name for k in ordered for name in (names.argument(k), names.constant(k))]
+    arguments_first = sorted(free, key=lambda k: k not in asked.arguments)
+    inputs = [name for k in arguments_first for name in (names.argument(k), names.constant(k))]
 
-    def with_upstream(arrays: Arrays, kind: Kind, rng: np.random.Generator) -> Arrays:
-        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, kind, arrays, rng, upstream, upstream)
+    def make(plan: _Plan, *number: int) -> Arrays:
+        rng = np.random.default_rng([asked.seed, *number])
+        arrays = _arrays(asked, plan, rng, [], [])
+        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, upstream)
 
     def resized(specs: dict[str, Any]) -> Arrays:
-        other = plan._replace(specs=specs, kind=Kind.STEERED)
-        rng = np.random.default_rng([asked.seed, 0])
-        return with_upstream(_arrays(asked, other, rng, [], []), other.kind, rng)
-
-    def again(number: int) -> Arrays:
-        rng = np.random.default_rng([asked.seed, 1, number])
-        return with_upstream(_arrays(asked, plan, rng, [], []), plan.kind, rng)
+        return make(plan._replace(specs=specs, kind=Kind.STEERED), 0)
 
     may = list(asked.arguments) if asked.dy is None or callable(asked.dy) else []
-    resizes, larger = ([partial(resized, s) for s in f(plan.specs, may)] for f in (other_sizes, larger_sizes))
+    other, larger = ([partial(resized, s) for s in f(plan.specs, may)] for f in (other_sizes, larger_sizes))
     whole = {names.constant(k): below(plan.specs[k]) for k in free if isinstance(plan.specs[k], (Indices, Mask))}
     made = [k for k, v in plan.specs.items() if callable(v.spec if isinstance(v, Constant) else v)]
     given = frozenset(f(k) for k in made for f in (names.argument, names.constant))
-    return Freedom(inputs, resizes, larger, whole, given, again if made else None)
+    return Freedom(inputs, other, larger, whole, given, partial(make, plan, 1) if made else None)
 
 
 def _given(sides: Any, asked: Asked, make: Any) -> Given:

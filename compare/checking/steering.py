@@ -18,7 +18,7 @@ from handgrad.compare.judge.seen import ABOVE, BELOW, FALSE, FIRST, INSIDE, NEGA
 from handgrad.compare.judge.sides import Arrays, Sides, is_large
 from handgrad.compare.judge.steps import REACHED as STEPPED
 
-EACH, FEW = 6, 24  # trials for each draw that is judged, which costs more than they do; trials of large inputs
+EACH, FEW = 12, 24  # trials for each draw that is judged, which costs more than they do; trials of large inputs
 AGAIN = 64  # draws of a person's generator
 MOST = 4  # draws that are added
 
