@@ -105,8 +105,8 @@ def _plans(given: Given, one: dict[str, Any], sides: Sides, first: Arrays) -> It
         )
     else:
         yield "a batch of one", kind, [single], _as_drawn
-    for among in of_widths(given.specs, dict(given.sizes), given.arguments, given.fixed):
-        yield "", Kind.WIDTHS, among, _as_drawn
+    for kind, among in of_widths(given.specs, dict(given.sizes), given.arguments, given.fixed):
+        yield "", kind, among, _as_drawn
     if arguments or not given.real:
         numbers = of_real_numbers if given.real else of_complex_numbers
         for label, kind, change in numbers(arguments, parameters):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,17 @@ def _of_indices(last: Mapping[str, int], paddings: set[int]) -> Iterator[Plan]:
         padded = {k: p % (n + 1) for k, n in last.items() if -n - 1 <= p <= n}
         if padded:
             said = f"indices of padding, {p}"
-            yield said, Kind.NUMBERS, lambda a, rng, padded=padded: a | {k: _put(a[k], p) for k, p in padded.items()}
+            yield said, Kind.NUMBERS, partial(_padded, padded)
     yield "index −1 beside the last", Kind.UNASKED, lambda a, rng: a | {k: _put(a[k], -1, n) for k, n in last.items()}
     yield (
         "the number that indices lie below",
         Kind.UNASKED,
         lambda a, rng: a | {k: _put(a[k], n + 1) for k, n in last.items()},
     )
+
+
+def _padded(padded: Mapping[str, int], arrays: Arrays, rng: Any) -> Arrays:
+    return arrays | {k: _put(arrays[k], p) for k, p in padded.items()}
 
 
 def _put(values: np.ndarray, *chosen: int) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +31,7 @@ def of_real_numbers(arguments: list[str], parameters: list[str]) -> Iterator[tup
     )
     for name in parameters[-AT_ZERO:-1]:
         said = names.input_symbol(name)
-        yield f"{said} = 0", Kind.ALIKE, lambda a, rng, name=name: a | {name: np.zeros_like(a[name])}
+        yield f"{said} = 0", Kind.ALIKE, partial(_changed, [name], np.zeros_like)
 
 
 def alike(arrays: Arrays, arguments: list[str], parameters: list[str]) -> Arrays:
@@ -46,7 +48,11 @@ def of_complex_numbers(arguments: list[str], parameters: list[str]) -> Iterator[
     """Arguments, and parameters, that happen to be real."""
     for said, among in (("real arguments", arguments), ("real parameters", parameters)):
         if among:
-            yield said, Kind.ALIKE, lambda a, rng, among=among: a | {k: _real(a[k]) for k in among}
+            yield said, Kind.ALIKE, partial(_changed, among, _real)
+
+
+def _changed(among: list[str], change: Callable[[Any], np.ndarray], arrays: Arrays, rng: Any) -> Arrays:
+    return arrays | {k: change(arrays[k]) for k in among}
 
 
 def _real(parts: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def many_rows(one: dict[str, Any], arguments: frozenset[str]) -> list[dict[str, 
 
 def of_widths(
     specs: Mapping[str, Any], sizes: dict[str, int], arguments: frozenset[str], fixed: bool
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[tuple[Kind, list[dict[str, Any]]]]:
     """Other sizes than were given as numbers: each draw as several specs, of which torch takes the first it can.
 
     One with another size for every axis that is free; one for every size, or all of them doubled; one more axis; axes
@@ -58,16 +58,16 @@ def of_widths(
         return [made for made in other if _is_cheap(made)]
 
     oblong = [_oblong(plain, arguments, long) for long in (True, False)]
-    yield sized(oblong)
+    yield Kind.WIDTHS, sized(oblong)
     if not fixed:
         exchanged, doubled = _exchanged(plain, arguments), _doubled(plain, arguments)
         if any(n == 1 for k, v in plain.items() if is_drawn(v) for n in (free_shape(v) or ())[k in arguments :]):
-            yield sized((doubled,))
+            yield Kind.WIDTHS, sized((doubled,))
         if not plain.keys() <= arguments or oblong == [plain, plain]:
-            yield sized((exchanged, doubled))
+            yield Kind.WIDTHS, sized((exchanged, doubled))
         if not plain.keys() <= arguments:
-            yield sized(_one_more_axis(plain, arguments))
-    yield sized(_broadcast(plain, arguments))
+            yield Kind.AXES, sized(_one_more_axis(plain, arguments))
+    yield Kind.AXES, sized(_broadcast(plain, arguments))
 
 
 def _numbered(spec: Any) -> Any:
@@ -133,7 +133,10 @@ def _oblong(specs: dict[str, Any], arguments: frozenset[str], long: bool) -> dic
             axis.of(n, LONG[0] + 1 - n % 2 if long and i == len(axes) - 1 else None)
     if not any(axis.found for axis in axes):
         return specs
-    other = {k: tuple(axis.found.get(n, n) for axis, n in zip(axes, shape, strict=True)) for k, shape in mine.items()}
+    other = {
+        k: tuple(n if isinstance(n, str) else axis.found.get(int(n), n) for axis, n in zip(axes, shape, strict=True))
+        for k, shape in mine.items()
+    }
     return {**specs, **{k: _like(specs[k], shape) for k, shape in other.items()}}
 
 
