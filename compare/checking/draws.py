@@ -36,6 +36,7 @@ class Kind(Enum):
     # of what agrees on all of these alone:
     SIZES = auto()  # a batch of one, one named size changed alone, longer ones
     ONE = auto()  # a batch of one where sizes were given as numbers, so that nobody asked for another
+    NOT_FINITE = auto()  # gradients of ∞ or NaN, over which an optimizer passes
     NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
     SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given
@@ -43,7 +44,9 @@ class Kind(Enum):
     WIDTHS = auto()  # other sizes of axes that were given as numbers, which may stand in a derivation
 
 
-LATER = frozenset({Kind.KINKS, Kind.SIZES, Kind.ONE, Kind.NUMBERS, Kind.SCALES, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS})
+LATER = frozenset(
+    {Kind.KINKS, Kind.SIZES, Kind.ONE, Kind.NOT_FINITE, Kind.NUMBERS, Kind.SCALES, Kind.ROWS, Kind.UNASKED, Kind.WIDTHS}
+)
 
 
 class Draw(NamedTuple):
@@ -54,6 +57,14 @@ class Draw(NamedTuple):
     kind: Kind = Kind.PLAIN
 
 
+class Aside(NamedTuple):
+    """A draw for two sides of its own: an update rule over other tensors than those that were given."""
+
+    draw: Draw
+    sides: Sides
+    fair: bool  # whether a difference is one; if not, nothing is decided by it
+
+
 class Drawn(NamedTuple):
     """Two sides, the draws on which they are compared, and what is to be said of these."""
 
@@ -61,6 +72,7 @@ class Drawn(NamedTuple):
     draws: list[Draw]
     notes: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()  # what the draws do not reach, as `Report.gaps`
+    asides: tuple[Aside, ...] = ()
 
 
 def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:

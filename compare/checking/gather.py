@@ -15,7 +15,7 @@ from handgrad.compare.checking import kinks
 from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, as_factor
 from handgrad.compare.checking.carrying import CARRIED, OverCalls, carries, over_calls
 from handgrad.compare.checking.causes import FULL, Question, answered
-from handgrad.compare.checking.draws import LATER, Draw, Drawn, Kind
+from handgrad.compare.checking.draws import LATER, Aside, Draw, Drawn, Kind
 from handgrad.compare.checking.elements import describe_where
 from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate, written_into
 from handgrad.compare.checking.explain import missing
@@ -37,6 +37,8 @@ from handgrad.compare.judge.sides import Sides, is_float
 ANOTHER_BATCH = (Kind.OTHER_BATCH, Kind.SIZES, Kind.ONE, Kind.ROWS)
 Evaluations = dict[str, Evaluation]  # by output
 Seen = list[tuple[Draw, Evaluation]]  # of one output
+SHOWN = 3  # names of tensors that differ
+TENSORS = "it shows over tensors of other shapes, numbers or norms than those that were given"
 ORDINARY, FEW_ROUNDINGS = 2.0**-4, 2.0**10  # inputs that are not small, and a tolerance that is
 
 
@@ -87,12 +89,17 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
                 findings, said = _later(gathering, findings, results, draw)
                 notes += said[:1] if said[0] else ()
                 gaps += said[1:] if said[1] else ()
+        for aside in drawn.asides:
+            if not any(f.differs for f in findings):
+                findings, told = _beside(gathering, findings, aside)
+                notes += told[:1] if told[0] else ()
+                gaps += told[1:] if told[1] else ()
         if not any(f.differs for f in findings):
             findings, seen = _in_other_orders(gathering, findings, drawn.draws)
             notes += seen.notes
             gaps += seen.gaps
-            said, unknown = neutral(sides, drawn.draws[0].arrays, seen.moved)
-            notes += said
+            still, unknown = neutral(sides, drawn.draws[0].arrays, seen.moved)
+            notes += still
             gaps += unknown
         seconds = time.process_time() - started
         forward_differs = any(_forward_differs(found) for _, found in results)
@@ -201,6 +208,28 @@ def _later(
         else:
             told[name] = replace(told[name], draws=told[name].draws + 1)
     return list(told.values()), ("", "")
+
+
+def _beside(gathering: _Gathering, findings: list[Finding], aside: Aside) -> tuple[list[Finding], tuple[str, str]]:
+    """The findings with what differs over other tensors than were given; a note, or a gap where it decides nothing."""
+    draw = aside.draw
+    try:
+        found = _evaluated(aside.sides, draw)
+    except UsageError as problem:
+        swallowed(problem, "other tensors")
+        return findings, ("", "")
+    wrong = {name: e for name, e in found.items() if not e.verdict.agrees}
+    raised = next((e for e in wrong.values() if e.fault is not None), None)
+    if raised is not None:
+        return findings, (f"{draw.label}: not compared, {raised.verdict.problem}", "")
+    if wrong and not aside.fair:
+        names = ", ".join(list(wrong)[:SHOWN])
+        return findings, ("", f"{draw.label}: {names} differ, but the rule knows its tensors by their names")
+    for name in wrong:
+        made = _finding(gathering, name, [(draw, found)])
+        cause = Cause("other tensors", TENSORS, draw.label)
+        findings = [*findings, replace(made, causes=(cause,), notes=(TENSORS, *made.notes))]
+    return findings, ("", "")
 
 
 def _in_other_orders(
