@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from handgrad.compare.checking import draws, kinks
-from handgrad.compare.checking.beyond import constants_of, on_both_sides
-from handgrad.compare.checking.draws import LARGE, Draw, Drawn, Kind, as_real
+from handgrad.compare.checking.beyond import constants_of
+from handgrad.compare.checking.call_values import Asked, Plan, arrays_of, by_input, input_name, values_of
+from handgrad.compare.checking.draws import Draw, Drawn, Kind
 from handgrad.compare.checking.evaluate import run_reference
 from handgrad.compare.checking.further import NO_OTHER_BATCH, Given, further_draws, rows_of, where_finite
 from handgrad.compare.checking.specs import (
@@ -41,32 +41,13 @@ from handgrad.compare.judge.sides import Arrays, LayerSides, Sides
 from handgrad.compare.judge.structure import structure_of
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is asked of a check of a layer or a function."""
-
-    arguments: Mapping[str, Any]
-    params: Mapping[str, Any]
-    dy: Any
-    dtype: Any  # of real numbers
-    is_complex: bool
-    seed: int
-
-
-class _Plan(NamedTuple):
-    label: str
-    kind: Kind
-    specs: dict[str, Any]
-    only: str = ""  # the one output that has an upstream gradient; all of them where it is empty
-
-
 def call_inputs(derivation: Derivation, reference: Any, asked: Asked) -> Drawn:
     """The sides of a derivation of any signature, and its draws."""
     specs = _specs(asked)
     plans = _plans(asked, specs)
     sides, upstream = _sides(derivation, reference, asked, plans[0])
     if len(upstream) > 1:
-        plans += [_Plan(f"δ of {names.part_of(name)} alone", Kind.PLAIN, plans[0].specs, name) for name in upstream]
+        plans += [Plan(f"δ of {names.part_of(name)} alone", Kind.PLAIN, plans[0].specs, name) for name in upstream]
     return _drawn(sides, asked, plans, upstream, kinks.points(derivation, reference))
 
 
@@ -89,27 +70,27 @@ def _specs(asked: Asked) -> dict[str, Any]:
     return specs
 
 
-def _plans(asked: Asked, specs: dict[str, Any]) -> list[_Plan]:
+def _plans(asked: Asked, specs: dict[str, Any]) -> list[Plan]:
     """The draws that are to be made."""
     symbols = named_sizes(specs.values())
     one = {k: with_sizes(v, chosen(symbols, specs.values(), SIZES)) for k, v in specs.items()}
     for name, spec in one.items():
         if (shape := free_shape(spec)) is not None:
             draws.require_room(shape, name)
-    plans = [_Plan("draw 1", Kind.PLAIN, one), _Plan("draw 2", Kind.PLAIN, one)]
+    plans = [Plan("draw 1", Kind.PLAIN, one), Plan("draw 2", Kind.PLAIN, one)]
     free = [name for name in asked.arguments if draws.is_shape(one[name])]
     if not any(draws.is_shape(one[name]) for name in one if free_shape(one[name]) is not None):
-        return [*plans, _Plan("draw 3", Kind.PLAIN, one)]
+        return [*plans, Plan("draw 3", Kind.PLAIN, one)]
     other = one
     if asked.dy is None or callable(asked.dy):
         other = _other_sizes(asked, specs, one, symbols)
     if other != one:
-        plans.append(_Plan("other sizes" if symbols else "other batch", Kind.OTHER_BATCH, other))
+        plans.append(Plan("other sizes" if symbols else "other batch", Kind.OTHER_BATCH, other))
     plans += [
-        _Plan("large", Kind.LARGE, one),
-        _Plan("dyadic", Kind.DYADIC, one),
-        _Plan("beyond the constants", Kind.BEYOND, one),
-        _Plan("kinks", Kind.KINKS, other),
+        Plan("large", Kind.LARGE, one),
+        Plan("dyadic", Kind.DYADIC, one),
+        Plan("beyond the constants", Kind.BEYOND, one),
+        Plan("kinks", Kind.KINKS, other),
     ]
     return plans if free else [p for p in plans if p.kind not in (Kind.LARGE, Kind.BEYOND, Kind.KINKS)]
 
@@ -126,15 +107,15 @@ def _other_sizes(asked: Asked, specs: dict[str, Any], one: dict[str, Any], symbo
     return {k: with_first_axis(v, batch, batch + 3) if k in asked.arguments else v for k, v in one.items()}
 
 
-def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], points: list[float]) -> Drawn:
+def _drawn(sides: Sides, asked: Asked, plans: list[Plan], upstream: list[str], points: list[float]) -> Drawn:
     """Every plan carried out, each with a generator of its own; without another batch size where torch takes none."""
     found: list[Draw] = []
     notes: list[str] = []
     constants: list[float] | None = None
 
-    def make(plan: _Plan, number: int, points: list[float]) -> Arrays:
+    def make(plan: Plan, number: int, points: list[float]) -> Arrays:
         rng = np.random.default_rng([asked.seed, number])
-        arrays = _arrays(asked, plan, rng, points, constants or [])
+        arrays = arrays_of(asked, plan, rng, points, constants or [])
         wanted = [plan.only] if plan.only else upstream
         return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, wanted)
 
@@ -157,7 +138,7 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
         found.append(Draw(plan.label, arrays, plan.kind))
 
     def further(label: str, kind: Kind, specs: dict[str, Any], number: int) -> Arrays:
-        return make(_Plan(label, kind, specs), number, points)
+        return make(Plan(label, kind, specs), number, points)
 
     def more() -> Drawn:
         drawn = [*found, *further_draws(_given(sides, asked, further), sides, found, asked.seed)]
@@ -174,15 +155,15 @@ def _drawn(sides: Sides, asked: Asked, plans: list[_Plan], upstream: list[str], 
     return Drawn(sides, found, tuple(notes), more=more)
 
 
-def _freedom(sides: Sides, asked: Asked, plan: _Plan, upstream: list[str]) -> Freedom:
+def _freedom(sides: Sides, asked: Asked, plan: Plan, upstream: list[str]) -> Freedom:
     """What of the first draw may be changed."""
     free = [k for k in plan.specs if free_shape(plan.specs[k]) is not None]
     arguments_first = sorted(free, key=lambda k: k not in asked.arguments)
     inputs = [name for k in arguments_first for name in (names.argument(k), names.constant(k))]
 
-    def make(plan: _Plan, *number: int) -> Arrays:
+    def make(plan: Plan, *number: int) -> Arrays:
         rng = np.random.default_rng([asked.seed, *number])
-        arrays = _arrays(asked, plan, rng, [], [])
+        arrays = arrays_of(asked, plan, rng, [], [])
         return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, upstream)
 
     def resized(specs: dict[str, Any]) -> Arrays:
@@ -205,76 +186,14 @@ def _given(sides: Any, asked: Asked, make: Any) -> Given:
     return Given(specs, sizes, frozenset(map(str, asked.arguments)), fixed, not asked.is_complex, make)
 
 
-def _arrays(asked: Asked, plan: _Plan, rng: np.random.Generator, points: list[float], constants: list[float]) -> Arrays:
-    """The arguments and parameters of one draw, under the names of inputs."""
-    return _by_input(plan, _values(asked, plan, rng, points, constants))
-
-
-def _by_input(plan: _Plan, values: dict[str, np.ndarray]) -> Arrays:
-    """The values under the names of inputs, complex ones as their parts."""
-    found = {_input_name(plan, name, value): as_real(value) for name, value in values.items()}
-    if all(names.is_constant(k) for k in found):
-        raise UsageError(
-            "there must be an input of floating-point numbers, got none: nothing has a derivative by a whole number; "
-            "make one of the inputs a float"
-        )
-    return found
-
-
-def _input_name(plan: _Plan, name: str, value: np.ndarray) -> str:
-    fixed = isinstance(plan.specs[name], Constant) or value.dtype.kind not in "fc"
-    return names.constant(name) if fixed else names.argument(name)
-
-
-def _values(
-    asked: Asked, plan: _Plan, rng: np.random.Generator, points: list[float], constants: list[float]
-) -> dict[str, np.ndarray]:
-    """The arguments and parameters of one draw by their own names, complex ones as such."""
-    values: dict[str, np.ndarray] = {}
-    for name in (*(k for k in plan.specs if k not in asked.arguments), *asked.arguments):  # parameters first
-        spec = plan.specs[name]
-        inner = spec.spec if isinstance(spec, Constant) else spec
-        if draws.is_shape(inner):
-            values[name] = _free(name, inner, asked, plan.kind, rng, points, constants, name in asked.arguments)
-        else:
-            draw = draws.draw if name in asked.arguments else draws.draw_numbers
-            values[name] = draw(inner, rng, asked.dtype, what=name)
-    values = {name: values[name] for name in plan.specs}
-    if plan.kind is Kind.DYADIC:
-        free = [k for k in plan.specs if draws.is_shape(plan.specs[k])]
-        values |= dict(zip(free, draws.apart([values[k] for k in free]), strict=True))
-    return values
-
-
-def _free(
-    what: str, shape: tuple[int, ...], asked: Asked, kind: Kind, rng: np.random.Generator,
-    points: list[float], constants: list[float], is_argument: bool,
-) -> np.ndarray:  # fmt: skip
-    """The numbers of an input of which the shape is given."""
-    if asked.is_complex:
-        shape = (*shape, 2)
-    if kind is Kind.DYADIC:
-        values = draws.dyadic(rng, shape)
-    elif kind is Kind.KINKS and is_argument:
-        values = kinks.at_points(rng, shape, points)
-    elif kind is Kind.BEYOND and is_argument:
-        values = on_both_sides(rng, draws.away_from_zero(rng, shape), constants)
-    else:
-        values = draws.away_from_zero(rng, shape) * (LARGE if kind is Kind.LARGE and is_argument else 1.0)
-    values = np.asarray(values, asked.dtype)
-    if values.size == 0:
-        raise ValueError(f"{what} must have at least one element, got shape {shape}: give it some")
-    return values[..., 0] + 1j * values[..., 1] if asked.is_complex else values
-
-
 # --- the two sides ------------------------------------------------------------------------------------------
 
 
-def _sides(derivation: Derivation, reference: Any, asked: Asked, plan: _Plan) -> tuple[CallSides, list[str]]:
+def _sides(derivation: Derivation, reference: Any, asked: Asked, plan: Plan) -> tuple[CallSides, list[str]]:
     """The sides, and the outputs that have an upstream gradient, as the reference gives them on a first draw."""
-    values = _values(asked, plan, np.random.default_rng([asked.seed, 0]), [], [])
-    complex_names = {_input_name(plan, k, v) for k, v in values.items() if v.dtype.kind == "c"}
-    arrays = _by_input(plan, values)
+    values = values_of(asked, plan, np.random.default_rng([asked.seed, 0]), [], [])
+    complex_names = {input_name(plan, k, v) for k, v in values.items() if v.dtype.kind == "c"}
+    arrays = by_input(plan, values)
     sides = CallSides(derivation, reference, tuple(map(str, asked.arguments)), complex_names=frozenset(complex_names))
     run_reference(sides, arrays)  # which says what is wrong with it
     y = call_reference(reference, sides.given_tensors(arrays), sides.state)

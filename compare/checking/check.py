@@ -11,8 +11,9 @@ from torch import nn
 
 from handgrad.compare.checking.accept import Accepted, accepted
 from handgrad.compare.checking.causes import EFFORTS, FULL
+from handgrad.compare.checking.copies import on_copies
 from handgrad.compare.checking.findings import CheckFailed, Report
-from handgrad.compare.checking.gather import on_copies, run, settled
+from handgrad.compare.checking.gather import run, settled
 from handgrad.compare.checking.layers import layer_inputs
 from handgrad.compare.checking.listeners import tell
 from handgrad.compare.checking.losses import loss_inputs

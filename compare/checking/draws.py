@@ -37,6 +37,7 @@ class Kind(Enum):
     SIZES = auto()  # named sizes that are long, 1, equal
     BATCHES = auto()  # a batch of one and a long one, where the size of a batch was given as a number
     ALIKE = auto()  # rows of zeros and rows alike, parameters that are 0 or all the same, complex numbers that are real
+    NOT_FINITE = auto()  # gradients of ∞ or NaN, over which an optimizer passes
     NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
     SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given
@@ -53,6 +54,14 @@ class Draw(NamedTuple):
     kind: Kind = Kind.PLAIN
 
 
+class Aside(NamedTuple):
+    """A draw for two sides of its own: an update rule over other tensors than those that were given."""
+
+    draw: Draw
+    sides: Sides
+    fair: bool  # whether a difference is one; if not, nothing is decided by it
+
+
 class Drawn(NamedTuple):
     """Two sides, the draws on which they are compared, and what is to be said of these."""
 
@@ -62,6 +71,7 @@ class Drawn(NamedTuple):
     gaps: tuple[str, ...] = ()  # what the draws do not reach, as `Report.gaps`
     # More draws, notes and gaps, which only a derivation meets that agrees on these.
     more: Callable[[], Drawn] | None = None
+    asides: tuple[Aside, ...] = ()
 
 
 def draw(spec: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0, what: str = "x") -> np.ndarray:

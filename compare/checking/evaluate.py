@@ -69,7 +69,7 @@ def evaluate(sides: Sides, inputs: Arrays, exact: bool = False) -> dict[str, Eva
     dtype = next(v.dtype for v in inputs.values() if is_float(v))
     precision = Precision.of(dtype)
     theirs = run_reference(sides, inputs)
-    locked = {k: _read_only(v) for k, v in inputs.items()}
+    locked = {k: read_only(v) for k, v in inputs.items()}
     try:
         # a Bounded here was kept from an earlier call, by a derivation that is not pure
         plain = {k: _kept(v) for k, v in sides.manual(locked).items()}
@@ -246,29 +246,6 @@ def _equal(low: Arrays, high: Arrays) -> bool:
     return low.keys() == high.keys() and all(np.array_equal(low[k], high[k]) for k in high)
 
 
-def written_into(sides: Sides, inputs: Arrays) -> list[str] | None:
-    """The inputs that the derivation writes into, where that is all that keeps it from being judged; None where not.
-
-    It may write what stands there already, and then there are none.
-    """
-    try:
-        with np.errstate(all="ignore"):  # of numbers that nobody asked for
-            sides.manual({k: _read_only(v) for k, v in inputs.items()})
-        return None
-    except ValueError as problem:  # as NumPy raises for a read-only array
-        swallowed(problem, "the derivation on arrays that it may not write into")
-    except Exception as problem:
-        swallowed(problem, "the derivation")
-        return None
-    given = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
-    try:
-        sides.manual(given)
-    except Exception as problem:
-        swallowed(problem, "the derivation on arrays that it may write into")
-        return None
-    return [k for k, v in given.items() if not np.array_equal(v, inputs[k], equal_nan=is_float(v))]
-
-
 def _kept(value: Any) -> Any:
     """A result as it is now: a later call may write into the same memory. Of a Bounded its value."""
     value = value.value if isinstance(value, Bounded) else value
@@ -282,7 +259,8 @@ def _what_it_raised(problem: Exception) -> str:
     return f"the derivation raises {type(problem).__name__}: {text}{place}"
 
 
-def _read_only(x: Any) -> Any:
+def read_only(x: Any) -> Any:
+    """A copy of an array that cannot be written into; anything else as it is."""
     if not isinstance(x, np.ndarray):
         return x
     copy = x.copy(order="K")  # as it lies in memory

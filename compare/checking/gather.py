@@ -16,45 +16,30 @@ from handgrad.compare.checking.accept import NOTHING, Accepted, as_convention, a
 from handgrad.compare.checking.behind_guards import behind_guards
 from handgrad.compare.checking.carrying import CARRIED, OverCalls, carries, over_calls
 from handgrad.compare.checking.causes import FULL, Question, answered
-from handgrad.compare.checking.draws import Draw, Drawn, Kind
+from handgrad.compare.checking.draws import Aside, Draw, Drawn, Kind
 from handgrad.compare.checking.elements import describe_where
-from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate, written_into
+from handgrad.compare.checking.evaluate import Evaluation, Fault, evaluate
 from handgrad.compare.checking.explain import missing
-from handgrad.compare.checking.finding import Finding, by_two_precision, would_be_seen
+from handgrad.compare.checking.finding import Finding, by_two_precision
 from handgrad.compare.checking.findings import Report
 from handgrad.compare.checking.later import left_out
 from handgrad.compare.checking.less_exact import with_the_less_exact_side
 from handgrad.compare.checking.neutral import neutral
 from handgrad.compare.checking.order import leak_of
 from handgrad.compare.checking.smaller import Evaluated
+from handgrad.compare.checking.worth import Seen, less_seen, smallest_that_exceeds, undecided_of
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
-from handgrad.compare.judge.agreement import TWO_PRECISION, WITHIN_REFERENCE, Verdict
+from handgrad.compare.judge.agreement import Verdict
 from handgrad.compare.judge.calls import CallSides
-from handgrad.compare.judge.names import input_symbol, is_forward
-from handgrad.compare.judge.sides import Sides, is_float
+from handgrad.compare.judge.names import is_forward
+from handgrad.compare.judge.sides import Sides
 
 ANOTHER_BATCH = (Kind.OTHER_BATCH, Kind.SIZES, Kind.BATCHES, Kind.ROWS)
 Evaluations = dict[str, Evaluation]  # by output
-Seen = list[tuple[Draw, Evaluation]]  # of one output
-ORDINARY, FEW_ROUNDINGS = 2.0**-4, 2.0**10  # inputs that are not small, and a tolerance that is
-
-
-def on_copies(drawn: Drawn) -> Drawn:
-    """The same, and where the derivation writes into what it is given, on copies, which is said."""
-    if getattr(drawn.sides, "copies", True):
-        return drawn
-    written = [names for draw in drawn.draws if (names := written_into(drawn.sides, draw.arrays)) is not None]
-    if not written:
-        return drawn
-    changed = dict.fromkeys(input_symbol(name) for names in written for name in names)
-    said = (
-        f"the derivation writes into {', '.join(changed)} in place: it was judged on copies, but whoever uses these "
-        "arrays after it gets other numbers",
-    )
-    sides = replace(drawn.sides, copies=True)  # type: ignore[type-var]
-    return drawn._replace(sides=sides, notes=(*drawn.notes, *(said if changed else ())))
+SHOWN = 3  # names of tensors that differ
+TENSORS = "it shows over tensors of other shapes, numbers or norms than those that were given"
 
 
 class _Gathering(NamedTuple):
@@ -72,7 +57,7 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
     """
     sides = drawn.sides
     gathering = _Gathering(sides, allow, keep)
-    plain = [draw for draw in drawn.draws if draw.kind is not Kind.KINKS]
+    plain = [draw for draw in drawn.draws if draw.kind not in (Kind.KINKS, Kind.NOT_FINITE)]
     notes, gaps = list(drawn.notes), list(drawn.gaps)
     started = time.process_time()
     # what the code makes of numbers and batch sizes that nobody asked for is for us to judge
@@ -84,16 +69,24 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
         for draw in drawn.draws:
             if draw.kind is Kind.KINKS:
                 findings, at_kinks = _at_kinks(gathering, findings, draw)
+        later = [draw for draw in drawn.draws if draw.kind is Kind.NOT_FINITE]
         if drawn.more is not None and not any(f.differs for f in findings):
             more = drawn.more()
             notes += more.notes
             gaps += more.gaps
-            for draw in more.draws[len(drawn.draws) :]:
-                drawn.draws.append(draw)
-                if draw.kind is not Kind.GUARD and not any(f.differs for f in findings):
-                    findings, (note, gap) = _later(gathering, findings, results, draw)
-                    notes += [note] if note else []
-                    gaps += [gap] if gap else []
+            extra = more.draws[len(drawn.draws) :]
+            drawn.draws.extend(extra)
+            later += extra
+        for draw in later:
+            if draw.kind is not Kind.GUARD and not any(f.differs for f in findings):
+                findings, (note, gap) = _later(gathering, findings, results, draw)
+                notes += [note] if note else []
+                gaps += [gap] if gap else []
+        for aside in drawn.asides:
+            if not any(f.differs for f in findings):
+                findings, (note, gap) = _beside(gathering, findings, aside)
+                notes += [note] if note else []
+                gaps += [gap] if gap else []
         if not any(f.differs for f in findings):
             findings, seen = _in_other_orders(gathering, findings, drawn.draws)
             choices, unknown = neutral(sides, drawn.draws[0].arrays, seen.moved)
@@ -197,6 +190,28 @@ def _later(
     return list(told.values()), ("", "")
 
 
+def _beside(gathering: _Gathering, findings: list[Finding], aside: Aside) -> tuple[list[Finding], tuple[str, str]]:
+    """The findings with what differs over other tensors than were given; a note, or a gap where it decides nothing."""
+    draw = aside.draw
+    try:
+        found = _evaluated(aside.sides, draw)
+    except UsageError as problem:
+        swallowed(problem, "other tensors")
+        return findings, ("", "")
+    wrong = {name: e for name, e in found.items() if not e.verdict.agrees}
+    raised = next((e for e in wrong.values() if e.fault is not None), None)
+    if raised is not None:
+        return findings, (f"{draw.label}: not compared, {raised.verdict.problem}", "")
+    if wrong and not aside.fair:
+        names = ", ".join(list(wrong)[:SHOWN])
+        return findings, ("", f"{draw.label}: {names} differ, but the rule knows its tensors by their names")
+    for name in wrong:
+        made = _finding(gathering, name, [(draw, found)])
+        cause = Cause("other tensors", TENSORS, draw.label)
+        findings = [*findings, replace(made, causes=(cause,), notes=(TENSORS, *made.notes))]
+    return findings, ("", "")
+
+
 def _in_other_orders(
     gathering: _Gathering, findings: list[Finding], draws: list[Draw]
 ) -> tuple[list[Finding], OverCalls]:
@@ -244,10 +259,9 @@ def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 
     if not verdict.agrees and (found := _as_accepted(gathering, seen, worst)) is not None:
         verdict, notes = found[0], (found[1], *notes)
     elif verdict.agrees:
-        undecided = _undecided(seen)
-        loosest = math.nan if _is_zero(seen) else min(e.verdict.looseness for _, e in _compared(seen))
-        sees = 2 * loosest
-        notes = (*(() if undecided else _less_seen(seen)), *notes)
+        undecided = undecided_of(seen)
+        sees = smallest_that_exceeds(seen)
+        notes = (*(() if undecided else less_seen(seen)), *notes)
     else:
         if all(e.case is None or e.verdict.agrees for _, e in seen):
             absent = worst.fault is Fault.MISSING
@@ -280,71 +294,3 @@ def _elements(e: Evaluation) -> str:
 def _of_dtype(seen: Seen) -> tuple[str, ...]:
     """The words for results of another dtype than torch's, and for a torch that is the less exact side."""
     return tuple(dict.fromkeys(e.note for _, e in seen if e.note))
-
-
-def _undecided(seen: Seen) -> str:
-    """Why nothing was compared on any draw, in words: zeros alone, numbers that neither side has, too loose a bound."""
-    cases = [e.case for _, e in seen if e.case is not None and e.case.torch.size]
-    if cases and not any(np.any(side) for case in cases for side in (case.manual, case.torch)):
-        return "every number is 0 on both sides, on every draw: nothing was compared"
-    size = sum(e.verdict.size for _, e in seen)
-    if size and sum(e.verdict.unseen for _, e in seen) == size:
-        return "every number is NaN or ∞ on both sides, on every draw: nothing was compared"
-    if all(e.verdict.vacuous for _, e in _compared(seen)) and not _is_zero(seen):
-        _, e = min(_compared(seen), key=lambda item: item[1].verdict.looseness)
-        return f"the tolerance is as large as the tensor, so that agreement says nothing: {_why_loose(e)}"
-    return ""
-
-
-def _less_seen(seen: Seen) -> tuple[str, ...]:
-    """The words for agreement that says less than it might: numbers that neither side has, a loose bound."""
-    unseen, size = sum(e.verdict.unseen for _, e in seen), sum(e.verdict.size for _, e in seen)
-    lost = (f"{unseen} of {size} elements, over all draws, are NaN or ∞ on both sides",) if unseen else ()
-    return (*lost, *_loosely(seen))
-
-
-def _is_zero(seen: Seen) -> bool:
-    """Whether the numbers are all 0 but for rounding on every draw, as the gradient of a key's bias in attention.
-
-    On one they come of inputs of ordinary size, and what is allowed is a few roundings of these, not of anything less.
-    """
-    if not all(e.case is not None and e.verdict.vacuous for _, e in _compared(seen)):
-        return False
-    for case in (e.case for _, e in seen if e.case is not None):
-        sizes = [float(np.abs(v).max()) for v in case.inputs.values() if is_float(v) and v.size]
-        few = FEW_ROUNDINGS * float(np.finfo(case.torch.dtype).eps) * max(sizes)
-        if min(sizes) > ORDINARY and float(case.allowed.max(initial=0)) <= few:
-            return True
-    return False
-
-
-def _compared(seen: Seen) -> Seen:
-    """The draws on which a number was compared: not those where all is 0, as where an output has no part in J."""
-    return [(d, e) for d, e in seen if e.case is None or np.any(e.case.torch) or np.any(e.case.manual)] or seen
-
-
-def _loosely(seen: Seen) -> tuple[str, ...]:
-    """The words for agreement that says less than it might: half of the digits, or nothing, and why."""
-    asked_for = [(draw, e) for draw, e in _compared(seen) if draw.kind is not Kind.STEERED]
-    draw, e = max(asked_for or _compared(seen), key=lambda item: item[1].verdict.looseness)
-    kind, v = np.finfo(e.case.manual.dtype if e.case is not None else np.float64), e.verdict
-    reason = next((by_two_precision(e.reason) for _, e in seen if e.reason), "")
-    if v.looseness <= np.sqrt(kind.eps / 2):
-        return (reason,) if reason else ()
-    if _is_zero(seen):
-        return ("both sides are 0 within rounding",)
-    if v.vacuous:
-        said = "the tolerance is as large as the tensor, so that agreement says nothing"
-    else:
-        said = f"it agrees to only {int(-np.log10(v.looseness))} digits ({would_be_seen(v)})"
-    return (f"{draw.label}: {said}: {_why_loose(e)}",)
-
-
-def _why_loose(e: Evaluation) -> str:
-    """What makes a tolerance large, in words."""
-    v, kind = e.verdict, np.finfo(e.case.manual.dtype if e.case is not None else np.float64)
-    if v.rule == TWO_PRECISION:
-        return by_two_precision(e.reason)
-    if v.rule == WITHIN_REFERENCE:
-        return "torch's own result is no more exact"
-    return f"on the way rounding grows {2 * v.looseness / kind.eps:.0e} times, as where numbers cancel"

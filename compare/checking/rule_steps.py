@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from handgrad.compare.checking.step_constants import LEAST, Heard, count_in, steps_among, whole_numbers
+from handgrad.compare.checking.step_constants import LEAST, Heard, count_in, reciprocals, steps_among, whole_numbers
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.names import GRADS, THETA, is_theta
 from handgrad.compare.judge.sides import Arrays, as_tensor, is_large, own_copy
@@ -18,6 +18,7 @@ from handgrad.compare.judge.trajectories import TorchRule, TrajectorySides, rate
 
 MOST = 1000  # steps of the longest trajectory
 BEYOND = 5  # steps beyond a constant
+SHARES = 300  # steps up to which the reciprocal of a number in a reference may be one
 LISTENED = 2  # steps of large θ
 
 
@@ -104,7 +105,8 @@ def _of_torch(sides: TrajectorySides, make: Callable[..., Any], inputs: Arrays) 
                 count_in(thing, heard)
 
     ours = _heard(listen, type(optimizer).step)
-    return Constants(found | ours.heard, ours.guessed)
+    shares = {c for c in reciprocals(type(optimizer).step) if c + BEYOND <= SHARES}
+    return Constants(found | ours.heard, ours.guessed | shares)
 
 
 def _is_whole(value: Any) -> bool:

@@ -36,11 +36,16 @@ class _Counting:
         """Take note of the step at which this is the other number."""
         for number in (other, self) if isinstance(other, _Counting) else (other,):
             if isinstance(number, (int, float, np.number)) and self.pace:
-                self.heard.add(abs(float(number) / self.pace))
+                self.heard.add(self.steps_to(float(number)))
+
+    def steps_to(self, number: float) -> float:
+        """The step at which this is the number."""
+        return abs(number / self.pace)
 
     def at_this_pace(self, value: Any, pace: float) -> Any:
         """The result of an operation, which still counts."""
-        made: Any = Count(value) if type(value) is int else Share(value) if type(value) is float else None
+        of_float = Inverse if isinstance(self, Inverse) else Share
+        made: Any = Count(value) if type(value) is int else of_float(value) if type(value) is float else None
         if made is None:
             return value
         made.heard, made.pace = self.heard, pace
@@ -72,6 +77,27 @@ class Count(_Counting, int):
 
 class Share(_Counting, float):
     """A number that is proportional to a step count."""
+
+
+class Inverse(_Counting, float):
+    """A number that falls as one over a step count; `pace` is the product of the two."""
+
+    def steps_to(self, number: float) -> float:
+        return abs(self.pace / number) if number else math.inf
+
+
+def _over(kind: Any) -> Any:
+    own = kind.__rtruediv__
+
+    def operation(self: Any, other: Any) -> Any:
+        result = own(self, other)
+        if type(result) is not float or not self.pace or not isinstance(other, (int, float)):
+            return result
+        made = Inverse(result)
+        made.heard, made.pace = self.heard, float(other) / self.pace
+        return made
+
+    return operation
 
 
 def _arithmetic(kind: type, name: str, pace: Callable[[float, Any], float], period: bool = False) -> Any:
@@ -136,6 +162,9 @@ def _of(kind: type, counting: type) -> None:
 
 _of(int, Count)
 _of(float, Share)
+_of(float, Inverse)
+setattr(Count, "__rtruediv__", _over(int))  # noqa: B010 (mypy)
+setattr(Share, "__rtruediv__", _over(float))  # noqa: B010
 
 
 def counting(value: int, heard: Heard) -> Count:
@@ -172,15 +201,21 @@ def steps_among(heard: Heard) -> list[int]:
 
 def whole_numbers(thing: Any, depth: int = DEPTH) -> set[int]:
     """The whole numbers in the text of a function, or of what an object holds: constants, closures, attributes."""
-    return {n for n in _numbers(thing, depth, set()) if n >= LEAST}
+    return {int(n) for n in _numbers(thing, depth, set()) if n >= LEAST and float(n).is_integer()}
 
 
-def _numbers(thing: Any, depth: int, seen: set[int]) -> Iterator[int]:
+def reciprocals(thing: Any, depth: int = DEPTH) -> set[int]:
+    """The whole numbers of which the text has one part, as 100 where 0.01 stands: a share of 1/t passes it there."""
+    found = {round(1 / n) for n in _numbers(thing, depth, set()) if 0 < n < 1 / LEAST}
+    return {c for c in found if any(n == 1 / c for n in _numbers(thing, depth, set()))}
+
+
+def _numbers(thing: Any, depth: int, seen: set[int]) -> Iterator[float]:
     if isinstance(thing, NO_CODE) or id(thing) in seen or depth < 0:
         return
     if isinstance(thing, (int, float, np.number)):
-        if math.isfinite(thing) and float(thing).is_integer():
-            yield int(thing)
+        if math.isfinite(thing):
+            yield float(thing)
         return
     seen.add(id(thing))
     if isinstance(thing, types.CodeType):
@@ -207,7 +242,7 @@ def _numbers(thing: Any, depth: int, seen: set[int]) -> Iterator[int]:
                 yield from _numbers(method, depth - 1, seen)
 
 
-def _of_function(f: types.FunctionType, depth: int, seen: set[int]) -> Iterator[int]:
+def _of_function(f: types.FunctionType, depth: int, seen: set[int]) -> Iterator[float]:
     yield from _numbers(f.__code__, depth, seen)
     for value in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
         yield from _numbers(value, depth - 1, seen)

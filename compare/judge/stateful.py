@@ -148,7 +148,7 @@ def _put(owner: Any, key: Any, value: Any) -> None:
         setattr(owner, key, value)
 
 
-def _exchange(thing: Any, before: np.ndarray, value: Any, seen: set[int]) -> None:
+def _exchange(thing: Any, before: Any, value: Any, seen: set[int]) -> None:
     """The value in the place of the array in all that the object holds."""
     if id(thing) in seen or isinstance(thing, (type, np.ndarray, Bounded, str, bytes)):
         return

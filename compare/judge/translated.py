@@ -89,7 +89,7 @@ def rebuilt(sides: Sides, translate: Translator) -> Sides:
     """The same two sides, the manual one rebuilt; the same object where there is nothing to rebuild."""
     if isinstance(sides, Carried):
         inner = rebuilt(sides.sides, translate)
-        return sides if inner is sides.sides else replace(sides, sides=inner)
+        return replace(sides, sides=inner) if inner is not sides.sides and isinstance(inner, CallSides) else sides
     if type(sides) not in SIDES:
         return sides
     code = {name: x for name, x in vars(sides).items() if name in THEIRS}

@@ -73,7 +73,7 @@ class OwnRate:
 def test_a_rule_that_ignores_the_learning_rate_is_found() -> None:
     report = check(OwnRate(), torch.optim.SGD, theta=(8,), raises=False)
     assert not report.agrees
-    assert {f.draw for f in report.findings if f.differs} == {"small gradients", "large gradients"}
+    assert {f.draw for f in report.findings if f.differs} >= {"small gradients", "large gradients"}
 
 
 def test_the_cause_in_a_rule_over_tensors_is_named() -> None:
