@@ -36,7 +36,7 @@ class Kind(Enum):
     # of what agrees on all of these alone:
     SIZES = auto()  # a batch of one, one named size changed alone, longer ones
     ONE = auto()  # a batch of one where sizes were given as numbers, so that nobody asked for another
-    NOT_FINITE = auto()  # gradients of ∞ or NaN, over which an optimizer passes
+    NOT_FINITE = auto()  # gradients of ∞ or NaN, over which an optimizer passes, and a rate of 0
     NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
     SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given
