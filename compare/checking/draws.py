@@ -37,7 +37,7 @@ class Kind(Enum):
     SIZES = auto()  # named sizes that are long, 1, equal
     BATCHES = auto()  # a batch of one and a long one, where the size of a batch was given as a number
     ALIKE = auto()  # rows of zeros and rows alike, parameters that are 0 or all the same, complex numbers that are real
-    NOT_FINITE = auto()  # gradients of ∞ or NaN, over which an optimizer passes
+    NOT_FINITE = auto()  # gradients of ∞ or NaN, over which an optimizer passes, and a rate of 0
     NUMBERS = auto()  # zeros, tiny and mixed ones, classes and masks that are all the same
     SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given

@@ -45,7 +45,7 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
         lost = f"the derivation has NaN or ∞ in {size} elements where torch has numbers"
         return "", f"{draw.label}: {lost}: {MEND}"
     if draw.kind is Kind.NOT_FINITE and (problem or _overflows(differing)):
-        return "", f"{draw.label}: torch passes over them, the derivation does not: {MEND}"
+        return "", f"{draw.label}: torch takes this, the derivation does not: {MEND}"
     if draw.kind is Kind.NUMBERS and (size := _overflows(differing)):
         return f"{draw.label}: not compared, the derivation has NaN or ∞ in {size} elements where torch has numbers", ""
     return None

@@ -113,6 +113,7 @@ def rule_inputs(
     longest = long if last > few else large
     if steps is None:
         found += _lasting(sides, plain, rngs[3]) if any_size and last < LASTING else []
+        found += _no_rate(sides, plain)
         found += _not_finite(sides, plain, rngs[3])
     gaps = not_passed(sides, longest, constants)
     asides = other_tensors(sides, learning_rate, dtype, seed)
@@ -153,6 +154,14 @@ def _lasting(sides: TrajectorySides, plain: Arrays, rng: np.random.Generator) ->
     return [Draw("lasting signs", arrays, Kind.BEYOND)]
 
 
+def _no_rate(sides: TrajectorySides, plain: Arrays) -> list[Draw]:
+    """A learning rate that is 0 at one step, where the reference takes it."""
+    rate = plain[LEARNING_RATE]
+    width = NARROW if sides.layout is None else plain[THETA].size
+    arrays = {THETA: plain[THETA][:width], GRADS: plain[GRADS][:3, :width], LEARNING_RATE: (rate, 0.0, rate)}
+    return [Draw("a learning rate of 0", arrays, Kind.NOT_FINITE)] if _takes(sides, arrays, (rate, 0.0, rate)) else []
+
+
 def _not_finite(sides: TrajectorySides, plain: Arrays, rng: np.random.Generator) -> list[Draw]:
     """Gradients that are not finite, where the reference, no rule of torch's, takes them for 0."""
     try:
@@ -176,8 +185,7 @@ def _as_changing(short: Any, rate: float, steps: int) -> Any:
     """The learning rates of more steps, changing as these do."""
     if not isinstance(short, tuple):
         return short
-    longer = changing_rates(rate, steps)
-    return longer if 0.0 in short or 0.0 not in longer else tuple(eta or rate for eta in longer)
+    return changing_rates(rate, steps)
 
 
 def _as_many_as(constants: set[int], size: int) -> int:
@@ -199,8 +207,6 @@ def _changing(sides: TrajectorySides, large: Arrays, rate: float) -> tuple[Any, 
         parameter = [torch.nn.Parameter(torch.zeros(1))]
         if type(sides.optimizer(parameter, rate)).__module__.startswith("torch.optim"):
             return changing, ()
-        if not _takes(sides, large, changing):
-            changing = tuple(eta or rate for eta in changing)
         varied, constant = (sides.torch({**large, LEARNING_RATE: eta}) for eta in (changing, changing[0]))
     except Exception as problem:  # which the judge will say
         swallowed(problem, "the reference at changing learning rates")

@@ -16,7 +16,6 @@ LARGE = (1.0, 1e3, 3e4, 1e6, 30.0, 1.0, 1e-3, 0.0)
 SCALES = (1e-3, 0.0, 1.0, 1e-6, 10.0)  # of the elements of θ
 NORMS = 0.03, 3.0  # of the elements of the smallest and the largest tensor
 RATES = (0.7, 0.3, 0.3, 1.3, 1.3, 1.3, 0.9)  # times the rate, at each step; no power of 2
-NOTHING = 5  # the step at which the rate is 0
 STAY, FLIP = range(8, 11), range(11, 14)  # steps at which signs stay, or flip
 AGAINST = 0.03, 1.1  # times what has come so far, and against it: the sign of an average turns somewhere between
 ZEROS = 1 / 8  # of the gradients are 0
@@ -89,8 +88,7 @@ def not_finite_gradients(rng: np.random.Generator, steps: int, size: int, kinds:
 
 
 def changing_rates(rate: float, steps: int) -> tuple[float, ...]:
-    """A learning rate for every step: it changes soon, is 0 once, and then stays for a while."""
+    """A learning rate for every step: it changes soon, and then stays for a while."""
     shares = np.resize(RATES, min(steps, len(RATES))).tolist() + [RATES[-1]] * max(0, steps - len(RATES))
     shares = [share if k % 20 < 13 else 0.3 for k, share in enumerate(shares)]
-    shares[NOTHING : NOTHING + 1] = [0.0] * (steps > NOTHING + 1)
     return tuple(rate * share for share in shares)
