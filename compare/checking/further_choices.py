@@ -30,30 +30,47 @@ def of_choices(one: Mapping[str, Any], given: Arrays, sides: Sides) -> Iterator[
             lambda a, rng: a | {k: np.full_like(a[k], last.get(k, True)) for k in (*last, *masks)},
         )
     if masks:
-        yield "a line of False", Kind.UNASKED, lambda a, rng: a | {k: _a_line_off(a[k]) for k in masks}
+        yield (
+            "a line of False, one with a single True",
+            Kind.UNASKED,
+            lambda a, rng: a | {k: _a_line_off(a[k]) for k in masks},
+        )
         yield "all False", Kind.UNASKED, lambda a, rng: a | {k: np.zeros_like(a[k]) for k in masks}
         yield "masks of 0 and 1", Kind.UNASKED, lambda a, rng: a | {k: a[k].astype(np.int64) for k in masks}
     if last:
-        yield from _of_indices(last, _paddings(sides, given))
+        yield from _of_indices(last, _paddings(sides, given), _from_the_end(last, sides, given))
     numbers = [k for k, v in given.items() if names.is_constant(k) and v.dtype.kind in "iu" and np.unique(v).size > 2]
     if numbers:
         said = "a whole number that never occurs"
         yield said, Kind.UNASKED, lambda a, rng: a | {k: _without_one(a[k]) for k in numbers}
 
 
-def _of_indices(last: Mapping[str, int], paddings: set[int]) -> Iterator[Plan]:
+def _of_indices(last: Mapping[str, int], paddings: set[int], from_the_end: bool) -> Iterator[Plan]:
     """The index of padding, where there is one; the last index from both ends; the one beyond, as of lengths."""
     for p in sorted(paddings):
         padded = {k: p % (n + 1) for k, n in last.items() if -n - 1 <= p <= n}
         if padded:
             said = f"indices of padding, {p}"
             yield said, Kind.NUMBERS, partial(_padded, padded)
-    yield "index −1 beside the last", Kind.UNASKED, lambda a, rng: a | {k: _put(a[k], -1, n) for k, n in last.items()}
+    if from_the_end:
+        said = "index −1 beside the last"
+        yield said, Kind.UNASKED, lambda a, rng: a | {k: _put(a[k], -1, n) for k, n in last.items()}
     yield (
         "the number that indices lie below",
         Kind.UNASKED,
         lambda a, rng: a | {k: _put(a[k], n + 1) for k, n in last.items()},
     )
+
+
+def _from_the_end(last: Mapping[str, int], sides: Sides, given: Arrays) -> bool:
+    """Whether −1 is the last index to torch, and no power or count, of which it is another one."""
+    ends = [given | {k: _put(given[k], n) for k, n in last.items()}, given | {k: _put(given[k], -1) for k in last}]
+    try:
+        one, other = map(sides.torch, ends)
+    except Exception as problem:  # of an index that torch does not take
+        swallowed(problem, "the look for indices from the end")
+        return False
+    return all(np.array_equal(y, other[name], equal_nan=True) for name, y in one.items() if names.is_forward(name))
 
 
 def _padded(padded: Mapping[str, int], arrays: Arrays, rng: Any) -> Arrays:
@@ -76,9 +93,11 @@ def _without_one(values: np.ndarray) -> np.ndarray:
 
 
 def _a_line_off(mask: np.ndarray) -> np.ndarray:
-    """The mask with one line of the last axis False."""
+    """The mask with one line of the last axis False, and one with a single True."""
     found = mask.copy()
-    found.reshape(-1, mask.shape[-1] if mask.ndim else 1)[0] = False
+    lines = found.reshape(-1, mask.shape[-1] if mask.ndim else 1)
+    lines[:2] = False
+    lines[1:2, 0] = True
     return found
 
 

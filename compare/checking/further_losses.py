@@ -30,7 +30,7 @@ def further_of_losses(
     plans = [
         *_of_rows(one, make),
         *_of_classes(sides, one, rng, make is not None),
-        *_of_targets(one),
+        *_of_targets(one, free),
         *(_of_numbers(one, rng) if free else ()),
     ]
     for label, kind, arrays_of in plans:
@@ -80,9 +80,13 @@ def _of_classes(sides: LossSides, one: Arrays, rng: np.random.Generator, resized
         yield f"targets of {own}, which torch leaves out", kind, lambda: one | {TARGET: left_out}
 
 
-def _of_targets(one: Arrays) -> Iterator[Drawn]:
-    """Targets that tie, or are zeros and ones; of probabilities such as are 0, 1 and small, and a row of padding."""
-    target = one[TARGET]
+def _of_targets(one: Arrays, free: bool) -> Iterator[Drawn]:
+    """Outputs that are their targets; targets that tie, 0, 1; probabilities of 0, 1 and small ones; padding."""
+    output, target = one[OUTPUT], one[TARGET]
+    if is_float(target) and target.shape == output.shape and target.ndim > 1 and free:
+        met = output.copy()
+        met[0] = target[0]
+        yield "a row of outputs that are their targets", Kind.ALIKE, lambda: one | {OUTPUT: met}
     if not is_float(target) or target.size < 2 or np.isin(target, (0, 1)).all():
         return
     if target.min() < 0 or target.max() > 1:

@@ -21,7 +21,7 @@ Change = Callable[[Arrays, np.random.Generator], Arrays]
 
 
 def of_real_numbers(arguments: list[str], parameters: list[str]) -> Iterator[tuple[str, Kind, Change]]:
-    """Mixed scales with zeros, tiny numbers; the last parameter but one 0; the last one is in `alike`."""
+    """Mixed scales with zeros, tiny numbers, negative ones; the last parameter but one 0, the last is in `alike`."""
     mine = frozenset(arguments)
     yield "zeros and mixed scales", Kind.SCALES, lambda a, rng: _mixed(a, rng, mine, frozenset(parameters))
     yield (
@@ -29,6 +29,7 @@ def of_real_numbers(arguments: list[str], parameters: list[str]) -> Iterator[tup
         Kind.NUMBERS,
         lambda a, rng: {k: transposed(tiny(v, rng) if k in mine else v) for k, v in a.items()},
     )
+    yield "large negative numbers", Kind.NUMBERS, partial(_changed, arguments, _negative)
     for name in parameters[-AT_ZERO:-1]:
         said = names.input_symbol(name)
         yield f"{said} = 0", Kind.ALIKE, partial(_changed, [name], np.zeros_like)
@@ -53,6 +54,11 @@ def of_complex_numbers(arguments: list[str], parameters: list[str]) -> Iterator[
 
 def _changed(among: list[str], change: Callable[[Any], np.ndarray], arrays: Arrays, rng: Any) -> Arrays:
     return arrays | {k: change(arrays[k]) for k in among}
+
+
+def _negative(values: np.ndarray) -> np.ndarray:
+    """Numbers from −60 to −10 or so: below what stands for the least of all, or for padding."""
+    return np.asarray(-10 * (1 + np.abs(values)), values.dtype)
 
 
 def _real(parts: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from handgrad.compare.foundation.validation import is_whole
 ROWS = 3  # of a small batch
 LONG = (70, 34, 18)  # even, beyond blocks of 64, 32 and 16, and no multiple of these; the longest that is cheap
 BATCH = 46  # rows, of which a tenth is more than one, and no whole number
-SQUARE = 6  # every named size
+SQUARE = 8  # every named size: a block of eight has no rest
 LARGEST = 1 << 12  # numbers of one input
 ALONE = 4  # named sizes that are changed one at a time, at most
 MORE = 2  # of an axis that nobody gave

@@ -124,7 +124,7 @@ class _Run(NamedTuple):
 
 
 def _of_torch(make: Callable[..., Any], start: float, fed: Sequence[float], given: bool) -> tuple[list[Rate], str]:
-    """Torch's learning rates, and the words for a scheduler that ended before so many; where these are not `given`."""
+    """Torch's learning rates, and the words for a scheduler that ends before so many, or there; not `given` ones."""
     run, beside = (_Run(*_made(make, start)) for _ in range(2))
     rates: list[Rate] = []
     passed_on: float | None = None
@@ -146,6 +146,10 @@ def _of_torch(make: Callable[..., Any], start: float, fed: Sequence[float], give
                 "schedule"
             ) from error
         passed_on = abs(beside.rate - run.rate) / off
+    try:
+        run.step(fed[-1])
+    except (ValueError, IndexError):
+        return rates, f"torch's scheduler ends after these {len(fed)} steps"
     return rates, ""
 
 
