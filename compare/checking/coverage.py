@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 from handgrad.compare.checking.reference_seen import ReferenceSeen, name_of
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.judge.rebuilt_code import Translator
-from handgrad.compare.judge.seen import WORDS, Record, Seen, Side
+from handgrad.compare.judge.seen import FALSE, WORDS, Record, Seen, Side
 from handgrad.compare.judge.sides import Arrays, Sides, is_float, own_copies
 from handgrad.compare.judge.translated import rebuilt
 from handgrad.compare.judge.watched_code import RECORDER, site, watched
@@ -160,6 +161,10 @@ class Coverage:
             found += [r.constants for r in self.ours.records.values()]
         return sorted(set().union(*found) - {0.0})
 
+    def is_a_size(self, side: Side) -> bool:
+        """Whether a missing side is that of a plain whole number which is 0, as len(x) never is."""
+        return side.side == FALSE and 1 <= self.record(side.site).least < math.inf
+
     def excused(self, side: Side) -> bool:
         """Whether a missing side cannot be told from its border, or lies where torch has no finite answer.
 
@@ -177,7 +182,8 @@ class Coverage:
 
         `searched`, where draws could be steered; `given` are the inputs that such a generator makes.
         """
-        missing = [side for side in self.missing() if not (searched and self.excused(side))]
+        asked = [side for side in self.missing() if not self.is_a_size(side)]
+        missing = [side for side in asked if not (searched and self.excused(side))]
         theirs = self._of_others(base, given) if missing and given else None
         gaps: dict[str, str] = {}
         notes: dict[str, str] = {}

@@ -72,6 +72,7 @@ class Record:
     numbers: dict[int, set[float]] = field(default_factory=dict)  # single ones, by their place among the operands
     whole: bool = False  # whether a whole number is compared, as a size is
     touched: set[str] = field(default_factory=set)  # sides whose border was met
+    least: float = math.inf  # of plain whole numbers in the place of a truth value, as len(x) is
     turns: Turns = field(default_factory=Turns)
 
     @property
@@ -122,6 +123,7 @@ class Seen:
             mine.prints |= other.prints
             for i, found in other.numbers.items():
                 mine.numbers.setdefault(i, set()).update(found)
+            mine.least = min(mine.least, other.least)
             mine.whole = mine.whole or other.whole
             mine.touched |= other.touched
 
@@ -189,6 +191,8 @@ class Seen:
         """A number in the place of a truth value; `names` are what it was computed of."""
         if _is_number(value):
             self.note(n, (TRUE, FALSE), lambda: {TRUE: bool(value), FALSE: not value}, names)
+            if type(value) is int:
+                self.records[n].least = min(self.records[n].least, value)
         return value
 
     def call(self, n: int, f: Any) -> Any:
@@ -219,11 +223,10 @@ class Seen:
         elif kind in (MAXIMUM, MINIMUM):
             if len(args) == 2 and not kwargs.keys() & {"key", "where"}:
                 a, b = args if kind == MAXIMUM else args[::-1]
-                first, second = (FIRST, SECOND) if kind == MAXIMUM else (SECOND, FIRST)
                 self.note(
                     n,
                     (FIRST, SECOND),
-                    lambda: {first: _any(a, ">", b), second: _any(a, "<", b)},
+                    lambda: {FIRST: _any(a, ">", b), SECOND: _any(a, "<", b)},
                     args,
                     lambda: dict.fromkeys((FIRST, SECOND), _any(a, "==", b)),
                     each=lambda: {first: np.greater(a, b), second: np.less(a, b)},
