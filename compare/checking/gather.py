@@ -177,7 +177,8 @@ def _later(
     except UsageError as problem:
         swallowed(problem, "a later draw")
         return findings, ("", "")
-    if (said := left_out(draw, found)) is not None:
+    told_of = {k: e for k, e in found.items() if as_factor([(e.verdict, e.case)], gathering.allow) is None}
+    if (said := left_out(draw, told_of)) is not None:
         return findings, said
     results.append((draw, found))
     wrong = {name for name, e in found.items() if not e.verdict.agrees}

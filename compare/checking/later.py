@@ -27,7 +27,7 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
     forward = [name for name in differing if is_forward(name)]
     problem = next((e.verdict.problem for e in differing.values() if e.verdict.problem), "")
     if draw.kind in (Kind.WIDTHS, Kind.AXES, Kind.SCALES) and problem:
-        told = draw.kind is not Kind.SCALES and not forward and all(e.fault is None for e in differing.values())
+        told = draw.kind is Kind.WIDTHS and not forward and all(e.fault is None for e in differing.values())
         return f"{draw.label}: not compared, {problem}" if told else "", ""
     if draw.kind is Kind.BATCHES and any(e.fault is Fault.RAISES for e in differing.values()):
         return f"{draw.label}: not compared, {problem}", ""

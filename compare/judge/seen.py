@@ -229,7 +229,7 @@ class Seen:
                     lambda: {FIRST: _any(a, ">", b), SECOND: _any(a, "<", b)},
                     args,
                     lambda: dict.fromkeys((FIRST, SECOND), _any(a, "==", b)),
-                    each=lambda: {first: np.greater(a, b), second: np.less(a, b)},
+                    each=lambda: {FIRST: np.greater(a, b), SECOND: np.less(a, b)},
                 )
         elif kind == CLIP:
             low, high = (*args[1:3], None, None)[:2]
