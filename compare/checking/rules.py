@@ -113,7 +113,7 @@ def rule_inputs(
     longest = long if last > few else large
     if steps is None:
         found += _lasting(sides, plain, rngs[3]) if any_size and last < LASTING else []
-        found += _no_rate(sides, plain)
+        found += _no_rate(sides, plain) if not said else []
         found += _not_finite(sides, plain, rngs[3])
     gaps = not_passed(sides, longest, constants)
     asides = other_tensors(sides, learning_rate, dtype, seed)
