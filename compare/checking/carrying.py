@@ -21,17 +21,19 @@ from handgrad.compare.judge.stateful import Stateful, look_up
 
 CARRIED = "it differs only after an earlier call: what is carried from one call to the next is kept or used otherwise"
 OF_ONE_SIZE = (Kind.PLAIN, Kind.LARGE, Kind.DYADIC)
+Compared = tuple[Draw, dict[str, Evaluation]]
 EARLIER = 2  # calls before the last one
 START = (0.5, 0.875)  # of a state that is set: a variance must be positive, and 0 and 1 are where it starts
 
 
 class OverCalls(NamedTuple):
-    """What came of several calls: the draw and the evaluation that differ, notes, gaps, what the calls have moved."""
+    """What came of several calls: what differs, notes, gaps, what the calls have moved, and what agrees."""
 
-    differing: tuple[Draw, dict[str, Evaluation]] | None = None
+    differing: Compared | None = None
     notes: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     moved: frozenset[str] = frozenset()  # buffers that no longer stand at 0 or 1
+    alike: tuple[Compared, ...] = ()  # the calls that agree, beside the first
 
 
 def carries(sides: Sides, draws: list[Draw]) -> bool:
@@ -61,7 +63,7 @@ def over_calls(sides: CallSides, draws: list[Draw]) -> OverCalls:
     plans = [(f"call {n + 1}", tuple(earlier[:n]), True) for n in range(1, len(earlier) + 1)]
     asked_for = any(draw.kind is Kind.SIZES for draw in draws)
     plans += [("after another size", (d.arrays,), asked_for) for d in draws if d.kind is Kind.OTHER_BATCH][:1]
-    notes, moved, compared = list[str](), frozenset[str](), 0
+    notes, moved, alike = list[str](), frozenset[str](), list[Compared]()
     for label, before, must_run in plans:
         carried = Carried(sides, before)
         try:
@@ -75,11 +77,12 @@ def over_calls(sides: CallSides, draws: list[Draw]) -> OverCalls:
             notes.append(f"{label}: not compared, {wrong[0].verdict.problem}")
         elif wrong:
             return OverCalls((one._replace(label=label), found))
-        compared += 1
-    if not compared:
+        else:
+            alike.append((one._replace(label=label), found))
+    if not alike:
         return OverCalls(gaps=("only the first call was compared: torch takes no second one",))
     gaps, also = _from_another_state(sides, one.arrays)
-    return OverCalls(None, tuple(notes), gaps, moved | also)
+    return OverCalls(None, tuple(notes), gaps, moved | also, tuple(alike))
 
 
 def _earlier(draws: list[Draw]) -> list[Arrays]:

@@ -89,6 +89,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
                 gaps += [gap] if gap else []
         if not any(f.differs for f in findings):
             findings, seen = _in_other_orders(gathering, findings, drawn.draws)
+            over = [*results, *seen.alike]
+            findings = [_finding(gathering, f.tensor, over) if f.undecided and seen.alike else f for f in findings]
             choices, unknown = neutral(sides, drawn.draws[0].arrays, seen.moved)
             notes += (*seen.notes, *choices)
             gaps += seen.gaps

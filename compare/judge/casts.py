@@ -1,8 +1,9 @@
 """Where the reference is less exact than its tensors: casts inside, buffers made in float32, torch's softplus.
 
 A reference that computes a mean of float64 numbers in float32 is off by a float32 rounding, and so is one whose buffer
-holds 0.1 in float32. Torch's softplus is x beyond a threshold, off by log(1 + e⁻²⁰) = 2·10⁻⁹ there. Run without these,
-the reference shows what it would have given.
+holds 0.1 in float32, or that divides whole numbers: torch makes their quotient in its default dtype. Torch's softplus
+is x beyond a threshold, off by log(1 + e⁻²⁰) = 2·10⁻⁹ there. Run without these, the reference shows what it would have
+given.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from handgrad.compare.foundation.torch_internals import DispatchMode, operation_name, tree_leaves
+from handgrad.compare.foundation.torch_internals import DispatchMode, operation_name, tree_leaves, tree_map
 from handgrad.compare.judge.calls import CallSides, call_reference
 from handgrad.compare.judge.derivations import Given
 from handgrad.compare.judge.sides import Arrays, LayerSides, LossSides, Sides
 from handgrad.compare.judge.torch_rounding import DefaultFloat64
 
 LOWER = (torch.float32, torch.float16, torch.bfloat16)
-WHOLE = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
+WHOLE = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
 
 
 def _softplus(x: torch.Tensor, beta: float = 1, threshold: float = 20) -> torch.Tensor:
@@ -59,7 +60,20 @@ class Casts(DispatchMode):  # type: ignore[no-untyped-call]
         if exact is not None:
             self.approximates = True
             return exact(*args, **kwargs) if self.kept else op(*args, **kwargs)
-        return op(*args, **kwargs)
+        result = op(*args, **kwargs)
+        if lower or not dtypes or not dtypes <= WHOLE or not _is_lower(result):
+            return result
+        self.made = True  # a quotient, a power, a root of whole numbers
+        return op(*tree_map(_wide, args), **tree_map(_wide, kwargs)) if self.kept else result
+
+
+def _is_lower(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and x.dtype in LOWER
+
+
+def _wide(x: Any) -> Any:
+    """A tensor of whole numbers in float64; anything else as it is."""
+    return x.double() if isinstance(x, torch.Tensor) and x.dtype in WHOLE else x
 
 
 def casts_inside(sides: Sides, inputs: Arrays) -> bool:

@@ -34,7 +34,9 @@ from handgrad.compare.rounding.model import Precision, is_short, lost_digit
 
 LARGE, FEW = 1 << 12, 4  # a result of so many numbers is large, and so many of them are looked up first
 DISTANCE = "_euclidean_dist"  # of torch.cdist for more than 25 rows: x² + y² − 2xy, of which the root is taken
-STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac")  # float results of a choice
+STEPS = ("sign", "sgn", "floor", "ceil", "round", "trunc", "frac", "floor_divide")  # float results of a choice
+# What makes of whole numbers either whole ones, exactly, or others: exp and tanh may round to one.
+OF_WHOLE = ("add", "sub", "rsub", "mul", "div", "sum", "cumsum", "neg", "remainder", "fmod")
 
 
 class PythonNumber(float):
@@ -68,9 +70,10 @@ class RandomRounding(DispatchMode):
     """Runs torch's operations in float64 with each result moved by one ulp at random, fused ones taken apart.
 
     A result whose every number stood already among the operands, but for its sign, was chosen and not computed, and
-    is left alone: views, maxima, masks. `choices` collects the results of comparisons, of roundings to whole numbers
-    and of signs: a run in which one of them is another has jumped, and says nothing of rounding. `largest` is the
-    largest finite number among all operands and results.
+    is left alone: views, maxima, masks. So is what is exact: a rounding to a whole number, of which an index may be
+    made, and sums and products of such that are whole. `choices` collects the results of comparisons, of roundings to
+    whole numbers and of signs: a run in which one of them is another has jumped, and says nothing of rounding.
+    `largest` is the largest finite number among all operands and results.
     """
 
     def __init__(self, seed: int | None, most: float = math.inf) -> None:
@@ -102,10 +105,10 @@ class RandomRounding(DispatchMode):
             self.choices += [
                 t.clone()
                 for t in tree_leaves(result)
-                if isinstance(t, torch.Tensor) and (not t.is_floating_point() or name in STEPS)
+                if isinstance(t, torch.Tensor) and (not t.is_floating_point() or _is_step(name, kwargs))
             ]
         computed = [t for t in tree_leaves(result) if _is_real(t) and not all_among(t, operands)]
-        if self.generator is None or not computed:
+        if self.generator is None or not computed or _is_exact(name, operands, computed, kwargs):
             return result
         if is_in_place(func):
             computed[0].copy_(self._moved(computed[0]))
@@ -142,6 +145,23 @@ class RandomRounding(DispatchMode):
         up = torch.randint(0, 2, t.shape, generator=self.generator, dtype=torch.bool)
         infinity = torch.full_like(t, torch.inf)
         return torch.where((t == 0) | t.isinf(), t, torch.nextafter(t, torch.where(up, infinity, -infinity)))
+
+
+def _is_exact(name: str, operands: list[Any], computed: list[torch.Tensor], kwargs: Any) -> bool:
+    """Whether nothing is rounded: by a choice, or where whole numbers make whole ones that float64 holds."""
+    if _is_step(name, kwargs):
+        return not kwargs.get("decimals")
+    return name in OF_WHOLE and all(map(_is_whole, (*operands, *computed)))
+
+
+def _is_step(name: str, kwargs: Any) -> bool:
+    return name in STEPS or bool(kwargs.get("rounding_mode"))
+
+
+def _is_whole(x: Any) -> bool:
+    """Whether a number, or each of a tensor's, is whole, and of a size that float64 counts to one by one."""
+    x = torch.as_tensor(x, dtype=torch.float64)
+    return bool(((x == x.round()) & (x.abs() < 2.0**53)).all())
 
 
 def _is_real(t: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 
 from handgrad import check, stateful
 from handgrad.compare.checking import carrying
+from handgrad.compare.checking.outcome import Outcome
 
 
 class Mean:
@@ -155,3 +156,53 @@ def test_what_is_kept_beside_the_state_decides_nothing_where_the_state_is_set() 
     report = check(stateful(Cached, state=["mean"]), TorchMean(), x=(4, 3), raises=False, explain="off")
     assert not report.differing
     assert report.gaps == ("with other numbers set as mean the output mean differ",)
+
+
+class Last:
+    """x times the mean of what the call before was given, which of the first call is 0."""
+
+    def __init__(self, fault: float = 0.0) -> None:
+        self.fault, self.last = fault, np.zeros(3)
+
+    def forward(self, x: Any) -> Any:
+        self.seen, self.last = self.last, x.mean(0)
+        return (1 + self.fault) * x * self.seen
+
+    def backward(self, dy: Any) -> Any:
+        return dy * self.seen
+
+
+class TorchLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: torch.Tensor
+        self.register_buffer("last", torch.zeros(3))
+
+    def forward(self, x: Any) -> Any:
+        y = x * self.last.clone()
+        self.last.copy_(x.detach().mean(0))
+        return y
+
+
+@pytest.mark.parametrize("fault", [0.0, 1e-9])
+def test_what_is_0_at_the_first_call_is_compared_at_the_second(fault: float) -> None:
+    report = check(stateful(lambda: Last(fault), state=["last"]), TorchLast(), x=(4, 3), explain="off", raises=False)
+    assert report.outcome is (Outcome.DIFFERS if fault else Outcome.AGREES), str(report)
+
+
+class Never(Last):
+    def forward(self, x: Any) -> Any:
+        return 0 * super().forward(x)
+
+    def backward(self, dy: Any) -> Any:
+        return 0 * dy
+
+
+class TorchNever(TorchLast):
+    def forward(self, x: Any) -> Any:
+        return 0 * super().forward(x)
+
+
+def test_what_is_0_at_every_call_is_not_decided() -> None:
+    report = check(stateful(Never, state=["last"]), TorchNever(), x=(4, 3), explain="off", raises=False)
+    assert report.outcome is Outcome.UNDECIDED, str(report)

@@ -72,3 +72,30 @@ def test_casts_are_seen_and_left_out() -> None:
     wide = without_casts(sides).torch(inputs)["output"]
     assert np.abs(wide - forward(inputs["x"])[0]).max() < 1e-15
     assert np.abs(wide - sides.torch(inputs)["output"]).max() > 1e-9
+
+
+COUNT = np.array([3, 1, 0, 2, 1])  # 3 / 7 is rounded
+WHOLE = [
+    (lambda n: n / 7, lambda n: n / 7),
+    (lambda n: 3.0**n / 7, lambda n: 3.0**n / 7),
+    (lambda n: n.float() * 0.1, lambda n: n * 0.1),
+    (lambda n: torch.log2(n + 1), lambda n: np.log2(n + 1)),
+    (lambda n: torch.pow(n + 1, -0.5), lambda n: (n + 1) ** -0.5),
+    (lambda n: (n > 0).float().mean() / 3, lambda n: (n > 0).mean() / 3),
+    (lambda n: torch.arange(1, 6) / n.sum(), lambda n: np.arange(1, 6) / n.sum()),
+]
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-10])
+@pytest.mark.parametrize(("theirs", "ours"), WHOLE)
+def test_what_torch_makes_of_whole_numbers_is_of_its_default_dtype(theirs: Any, ours: Any, error: float) -> None:
+    """A right derivation agrees, although torch is off by 1e-8; one that is off by 1e-10 differs."""
+    share = ours(COUNT) * (1 + error)
+    report = check(
+        (lambda x: share * x, lambda dy, x: share * dy),
+        lambda x: theirs(torch.from_numpy(COUNT)) * x,
+        x=(4, 5),
+        explain="off",
+        raises=False,
+    )
+    assert report.agrees == (not error), str(report)

@@ -40,7 +40,7 @@ def test_a_cross_entropy_that_cancels_in_torch(z: float, y: float) -> None:
     """Torch computes (1 − y) z + log(1 + e^−z), whose terms are |z| large; the result is y |z|."""
     sides = LossSides(manual.BinaryCrossEntropyWithLogits(), nn.BCEWithLogitsLoss())
     found = findings(sides, output=np.array([[z]]), target=np.array([[y]]))
-    assert all(f.agrees for f in found.values()), found
+    assert not any(f.differs for f in found.values()), found
 
 
 @pytest.mark.parametrize(("seed", "number", "tensor"), [(1, 2130, "input gradient"), (2, 2046, "gradient of weight")])
@@ -49,7 +49,7 @@ def test_a_normalization_of_one_number(seed: int, number: int, tensor: str) -> N
     (c,) = itertools.islice(configurations(number + 1, seed=seed), number, None)
     assert c.name.startswith(f"{number}: Normalization(size=1, axis=-1")
     found = findings(c.sides, **c.inputs)
-    assert all(f.agrees for f in found.values()), found
+    assert not any(f.differs for f in found.values()), found
     assert found[tensor].verdict.rule == WITHIN_REFERENCE
     assert found[tensor].verdict.largest_difference > 0
 
@@ -154,7 +154,7 @@ def test_what_is_computed_moves_by_one_ulp(computed: Callable[..., torch.Tensor]
 
 
 def test_in_a_sum_the_operands_move_too() -> None:
-    terms = torch.tensor([1e8, 1.0, 2.0, -1e8], dtype=torch.float64)
+    terms = torch.tensor([1e8, 1.25, 1.75, -1e8], dtype=torch.float64)  # whole ones are added exactly
     with RandomRounding(1):
         results = {float(terms.sum()) for _ in range(8)}
     assert max(abs(r - 3) for r in results) > 1e-9  # an ulp of 1e8 is 1.5e-8, and one of the sum 2e-16
