@@ -169,7 +169,7 @@ def away_from_zero(rng: np.random.Generator, shape: Any) -> np.ndarray:
 def apart(arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Dyadic arrays, each moved by another small step, so that no number of one ties with a number of another."""
     finest = min((float(np.abs(a).min()) for a in arrays), default=1.0) * 2.0 ** -max(1, len(arrays) - 1).bit_length()
-    return [(a + j * finest).astype(a.dtype) for j, a in enumerate(arrays)]
+    return [np.asarray(a + j * finest, a.dtype) for j, a in enumerate(arrays)]
 
 
 def dyadic(rng: np.random.Generator, shape: Any) -> np.ndarray:

@@ -37,7 +37,8 @@ def of_real_numbers(arguments: list[str], parameters: list[str]) -> Iterator[tup
 
 def alike(arrays: Arrays, arguments: list[str], parameters: list[str]) -> Arrays:
     """Rows of zeros and rows alike, and the last parameter 0, as gates begin."""
-    return arrays | rows_alike({k: arrays[k] for k in arguments}) | {k: 0 * arrays[k] for k in parameters[-1:]}
+    zeros = {k: np.zeros_like(arrays[k]) for k in parameters[-1:]}
+    return arrays | rows_alike({k: arrays[k] for k in arguments}) | zeros
 
 
 def parameters_alike(arrays: Arrays, parameters: list[str]) -> Arrays:

@@ -71,7 +71,9 @@ class RateJudge:
         """
         try:
             value: Any = self.schedule(Bounded(np.asarray(float(step)), None, self.precision))  # type: ignore[arg-type]
-        except (NoRoundingRule, FloatingPointError, TypeError, ValueError):  # a table, or the math module
+        except Exception as problem:  # a table, the math module, the bits of a whole number
+            if not isinstance(problem, NoRoundingRule):
+                swallowed(problem, "the bound of a schedule")
             return self._by_two_precision(step)
         unit = 4 * self.precision.unit
         if not isinstance(value, Bounded):

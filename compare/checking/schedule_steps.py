@@ -11,7 +11,7 @@ from handgrad.compare.checking.step_constants import Heard, counting, steps_amon
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.signatures import required
 
-LEAST, MOST = 100, 10_000  # steps
+LEAST, MOST = 300, 10_000  # steps: a count of eight bits is passed
 BEYOND = 5  # steps beyond a constant
 OFTEN = 2_000  # steps in which what happens every so many steps should happen several times
 

@@ -55,8 +55,8 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(
     ("steps", "factor", "rounded"),
-    [(LONG, 1.0, False), (LONG, 1.5, False), (SHORT, 1.5, True)],
-    ids=["right", "long and wrong", "short and wrong"],
+    [(LONG, 1.0, False), (LONG, 1.5, False), (SHORT, 1.5, False), (SHORT, 1 + 1e-9, True)],
+    ids=["right", "long and wrong", "short and wrong", "wrong by little"],
 )
 def test_where_it_decides_nothing_none_is_made(draws: list[int], steps: int, factor: float, rounded: bool) -> None:
     x, a = np.random.default_rng(0).normal(size=(2, steps, 2)), np.array([0.7, -0.6])
