@@ -23,7 +23,7 @@ CUTS = {
     "remainder", "fmod", "floor_divide",
 }  # fmt: skip
 NUMBERS = ("number", "Scalar", "float")
-BESIDE = (0.5, 0.875, 1.125, 2.0)  # times a constant: on both sides of it, and of it where a factor 2 comes first
+BESIDE = (1.125, 0.875, 2.0, 0.5)  # times a constant: on both sides of it, and of it where a factor 2 comes first
 LARGEST = 2.0**13  # constants beyond this are stand-ins for infinity
 
 
@@ -68,10 +68,10 @@ def constants_of(sides: Sides, inputs: Arrays) -> list[float]:
 
 def on_both_sides(rng: np.random.Generator, numbers: np.ndarray, constants: Iterable[float]) -> np.ndarray:
     """The numbers, most of them replaced by such as lie on both sides of the constants, of either sign."""
-    values = np.array([sign * share * c for c in constants for share in BESIDE for sign in (1, -1)])
+    # the nearest first: where there is not room for all, those that are far from a constant are left out
+    values = np.array([sign * share * c for share in BESIDE for c in constants for sign in (1, -1)])
     found = numbers.copy()
-    place = rng.permutation(numbers.size)[: max(1, numbers.size - numbers.size // 4)]
+    place = rng.permutation(numbers.size)[: max(1, numbers.size - numbers.size // 4, min(numbers.size, len(values)))]
     # each value differs a little from draw to draw, so that no two are equal
-    spread = rng.permutation(np.resize(values, max(len(place), len(values))))[: len(place)]
-    found.flat[place] = spread * (1 + rng.uniform(-0.03, 0.03, len(place)))
+    found.flat[place] = np.resize(values, len(place)) * (1 + rng.uniform(-0.03, 0.03, len(place)))
     return found

@@ -42,6 +42,7 @@ class Kind(Enum):
     SCALES = auto()  # zeros and mixed scales, up to fifty times a plain draw, where a forward pass may be another one
     ROWS = auto()  # some of the rows that were given
     UNASKED = auto()  # classes and masks that nobody gave, which a derivation need not take
+    ENDS = auto()  # indices that count from the end, which a derivation need not take
     WIDTHS = auto()  # other sizes of axes that were given as numbers, which may stand in a derivation
     AXES = auto()  # one more axis, or one of 1 that is broadcast, which a forward pass may take for something else
 

@@ -54,7 +54,7 @@ def _of_indices(last: Mapping[str, int], paddings: set[int], from_the_end: bool)
             yield said, Kind.NUMBERS, partial(_padded, padded)
     if from_the_end:
         said = "index −1 beside the last"
-        yield said, Kind.UNASKED, lambda a, rng: a | {k: _put(a[k], -1, n) for k, n in last.items()}
+        yield said, Kind.ENDS, lambda a, rng: a | {k: _put(a[k], -1, n) for k, n in last.items()}
     yield (
         "the number that indices lie below",
         Kind.UNASKED,

@@ -36,6 +36,11 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
     if draw.kind in (Kind.WIDTHS, Kind.AXES):
         said = " and ".join(forward or differing)
         return "", f"{draw.label} {said} differ{'' if ' and ' in said else 's'}: {WRITTEN}"
+    if draw.kind is Kind.ENDS:
+        return (
+            "",
+            "" if problem else f"{draw.label}: torch takes this, but the {', '.join(differing)} is another one: {MEND}",
+        )
     if draw.kind in (Kind.ROWS, Kind.UNASKED):
         if problem:  # an exception is nothing that goes unnoticed; but a batch of one size is
             return f"{draw.label}: not compared, {problem}" if draw.kind is Kind.ROWS else "", ""

@@ -105,7 +105,7 @@ def test_a_width_that_was_given_as_a_number_is_not_decided() -> None:
     pair = lambda x: x.mean(-1), lambda dy, x: np.ones_like(x) * dy[:, None] / 8
     report = put(pair, lambda x: x.mean(-1), x=(4, 8))
     assert report.outcome is Outcome.UNDECIDED
-    assert report.gaps[0].startswith("at x (3, 71) input gradient differs: give the sizes names")
+    assert report.gaps[0].startswith("at x (3, 105) input gradient differs: give the sizes names")
     both = put((lambda x: x.sum(-1) / 8, pair[1]), lambda x: x.mean(-1), x=(4, 8))
     assert both.outcome is Outcome.UNDECIDED
     assert "output differs" in both.gaps[0]

@@ -54,9 +54,7 @@ def test_numbers_that_neither_side_has_are_counted() -> None:
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_nothing_compared_is_no_agreement() -> None:
-    with pytest.raises(
-        CheckFailed, match="every number is NaN or ∞ on both sides, on every draw"
-    ):
+    with pytest.raises(CheckFailed, match="every number is NaN or ∞ on both sides, on every draw"):
         check(*logarithm(), x=np.array([[-1.0, -2.0]]))
 
 
