@@ -49,6 +49,13 @@ class Picky(manual.Tanh):
         return planted() if self.refuses(x) else super().forward(params, x)
 
 
+class AlmostRight(manual.Tanh):
+    """Off by so little that it may be rounding, for all that float32 shows."""
+
+    def input_gradient(self, params: Any, cache: Any, dy: Any) -> Any:
+        return (1 + 1e-10) * super().input_gradient(params, cache, dy)
+
+
 class PickyAndDoubled(Picky, Doubled):
     """Both."""
 
@@ -107,12 +114,12 @@ CHECKS: dict[str, tuple[Plant, Callable[[], Report], bool]] = {
         nowhere,
         lambda: report_of(PickyAndDoubled(lambda x: isinstance(x, Bounded) and x.precision.wary), nn.Tanh()), False,
     ),
-    "the reference in default float64": (nowhere, lambda: report_of(Doubled(), away_from_float64), False),
+    "the reference in default float64": (nowhere, lambda: report_of(AlmostRight(), away_from_float64), False),
     "the reference in parts": (
-        of_random_rounding(False), lambda: report_of(Doubled(), nn.Tanh()), False,
+        of_random_rounding(False), lambda: report_of(AlmostRight(), nn.Tanh()), False,
     ),
     "the reference under random rounding": (
-        of_random_rounding(True), lambda: report_of(Doubled(), nn.Tanh()), False,
+        of_random_rounding(True), lambda: report_of(AlmostRight(), nn.Tanh()), False,
     ),
     "the referee": (in_place_of(referee, "opinion"), lambda: report_of(Doubled(), nn.Tanh()), False),
     "the look for a kink": (in_place_of(kinks, "_slopes"), lambda: report_of(OtherConvention(), nn.ReLU()), False),

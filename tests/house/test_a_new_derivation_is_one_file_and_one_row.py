@@ -86,12 +86,12 @@ class Adagrad(Optimizer):
         '''
 @dataclass(frozen=True)
 class Falling(Schedule):
-    """η (1 − 0.9 t/T)."""
+    """η (1 − 0.9 t/T), and η/10 from T on."""
 
     steps: int = 1
 
     def __call__(self, step):
-        return self.learning_rate * (1 - 0.9 * step / self.steps)
+        return self.learning_rate * (1 - 0.9 * np.minimum(step, self.steps) / self.steps)
 ''',
         "SCHEDULES",
         '"linear": Schedule(lambda rate, steps, per_epoch: manual.Falling(rate, steps), '
