@@ -27,7 +27,7 @@ from handgrad.compare.checking.less_exact import with_the_less_exact_side
 from handgrad.compare.checking.neutral import neutral
 from handgrad.compare.checking.order import leak_of
 from handgrad.compare.checking.smaller import Evaluated
-from handgrad.compare.checking.worth import Seen, less_seen, smallest_that_exceeds, undecided_of
+from handgrad.compare.checking.worth import Seen, less_seen, nothing_seen, smallest_that_exceeds, undecided_of
 from handgrad.compare.diagnosis.cause import Cause
 from handgrad.compare.foundation.debug import swallowed
 from handgrad.compare.foundation.errors import UsageError
@@ -68,7 +68,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
         at_kinks: Evaluated = []
         for draw in drawn.draws:
             if draw.kind is Kind.KINKS:
-                findings, at_kinks = _at_kinks(gathering, findings, draw)
+                findings, at_kinks, gap = _at_kinks(gathering, findings, draw)
+                gaps += [gap] if gap else []
         later = [draw for draw in drawn.draws if draw.kind is Kind.NOT_FINITE]
         if drawn.more is not None and not any(f.differs for f in findings):
             more = drawn.more()
@@ -105,17 +106,8 @@ def run(title: str, drawn: Drawn, allow: Accepted = NOTHING, explain: str = FULL
             if f.differs and not f.causes
         ]
         found = tuple(answered(sides, findings, questions, explain, seconds))
-        gaps = [*behind_guards(sides, drawn.draws), *_nothing_seen(results), *gaps] if not questions else []
+        gaps = [*behind_guards(sides, drawn.draws), *nothing_seen(results), *gaps] if not questions else []
         return settled(Report(title, found, notes=tuple(notes), gaps=tuple(gaps)), allow)
-
-
-def _nothing_seen(results: Evaluated) -> tuple[str, ...]:
-    """The sides that were reached where no tolerance tells right from wrong."""
-    return tuple(
-        f"{draw.label}: there the tolerance is as large as every tensor, so that agreement says nothing"
-        for draw, found in results
-        if draw.kind is Kind.STEERED and found and all(e.verdict.vacuous for e in found.values())
-    )
 
 
 def settled(report: Report, allow: Accepted) -> Report:
@@ -144,8 +136,8 @@ def _forward_differs(found: Evaluations) -> bool:
     return any(is_forward(name) and not e.verdict.agrees for name, e in found.items())
 
 
-def _at_kinks(gathering: _Gathering, findings: list[Finding], draw: Draw) -> tuple[list[Finding], Evaluated]:
-    """The findings with what the draw at kinks adds to those that agree so far, and its evaluation.
+def _at_kinks(gathering: _Gathering, findings: list[Finding], draw: Draw) -> tuple[list[Finding], Evaluated, str]:
+    """The findings with what the draw at kinks adds to those that agree so far, its evaluation, and a gap.
 
     It adds nothing where torch has no finite answer there, or where rounding decides the manual code's choices.
     """
@@ -154,7 +146,9 @@ def _at_kinks(gathering: _Gathering, findings: list[Finding], draw: Draw) -> tup
         defined = all(np.isfinite(y).all() for y in sides.torch(draw.arrays).values())
         found = evaluate(sides, draw.arrays) if defined else {}
     except UsageError:
-        return findings, []
+        return findings, [], ""
+    if (said := left_out(draw, found)) is not None:
+        return findings, [], said[1]
     results = [(draw, found)]
     added = [n for n in found if all(n != f.tensor for f in findings) and not any(f.differs for f in findings)]
 
@@ -167,7 +161,7 @@ def _at_kinks(gathering: _Gathering, findings: list[Finding], draw: Draw) -> tup
             return here
         return replace(f, draws=here.draws, notes=tuple(dict.fromkeys((*f.notes, *here.notes))))
 
-    return [*map(beside, findings), *(_finding(gathering, n, results) for n in added)], results
+    return [*map(beside, findings), *(_finding(gathering, n, results) for n in added)], results, ""
 
 
 def _later(

@@ -29,8 +29,9 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
     if draw.kind in (Kind.WIDTHS, Kind.AXES, Kind.SCALES) and problem:
         told = draw.kind is Kind.WIDTHS and not forward and all(e.fault is None for e in differing.values())
         return f"{draw.label}: not compared, {problem}" if told else "", ""
-    if draw.kind is Kind.BATCHES and any(e.fault is Fault.RAISES for e in differing.values()):
-        return f"{draw.label}: not compared, {problem}", ""
+    if draw.kind is Kind.BATCHES and problem:  # an input that keeps its rows may be broadcast beside a single one
+        raises = any(e.fault is Fault.RAISES for e in differing.values())
+        return f"{draw.label}: not compared, {problem}" if raises else "", ""
     if draw.kind in (Kind.AXES, Kind.SCALES) and forward:
         return "", ""
     if draw.kind in (Kind.WIDTHS, Kind.AXES):
@@ -46,7 +47,7 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
             return f"{draw.label}: not compared, {problem}" if draw.kind is Kind.ROWS else "", ""
         if forward:
             return "", f"{draw.label}: torch takes this, but the {', '.join(forward)} is another one: {MEND}"
-    if draw.kind in (Kind.ALIKE, Kind.BATCHES) and (size := _overflows(differing)):
+    if draw.kind in (Kind.ALIKE, Kind.BATCHES, Kind.KINKS) and (size := _overflows(differing)):
         lost = f"the derivation has NaN or ∞ in {size} elements where torch has numbers"
         return "", f"{draw.label}: {lost}: {MEND}"
     if draw.kind is Kind.NOT_FINITE and (problem or _overflows(differing)):

@@ -85,7 +85,8 @@ def _not_reached(beyond: Sequence[int], rates: Sequence[float]) -> tuple[str, ..
         return ()
     same = ", and the learning rate was the same at every one" if len(set(rates)) == 1 else ""
     steps = "1 step was" if len(rates) == 1 else f"{len(rates):,} steps were"
-    return (f"steps are counted to {', '.join(f'{c:,}' for c in sorted(beyond))}, but {steps} compared{same}",)
+    counted = ", ".join(f"{c:,}" for c in sorted(beyond))
+    return (f"steps are counted to {counted}, but {steps} compared{same}: give steps={max(beyond) + 1}",)
 
 
 def _undecided(verdicts: Sequence[Verdict], rates: Sequence[float]) -> tuple[str, ...]:

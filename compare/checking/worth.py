@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -44,6 +45,15 @@ def smallest_that_exceeds(seen: Seen) -> float:
     there may hide as much.
     """
     return math.nan if _is_zero(seen) else 2 * min(e.verdict.looseness for _, e in _compared(seen))
+
+
+def nothing_seen(results: Iterable[tuple[Draw, Mapping[str, Evaluation]]]) -> tuple[str, ...]:
+    """The sides that were reached where no tolerance tells right from wrong."""
+    return tuple(
+        f"{draw.label}: there the tolerance is as large as every tensor, so that agreement says nothing"
+        for draw, found in results
+        if draw.kind is Kind.STEERED and found and all(e.verdict.vacuous for e in found.values())
+    )
 
 
 def _is_zero(seen: Seen) -> bool:

@@ -158,8 +158,8 @@ def test_the_ratio_of_the_rates_is_shown() -> None:
 
 def test_steps_that_do_not_go_beyond_a_constant_are_said_to() -> None:
     report = check(of(lambda k: 0.1), step_lr, steps=10, raises=False)
-    said = "steps are counted to 30, but 10 steps were compared, and the learning rate was the same at every one"
-    assert said in report.gaps
+    said = "steps are counted to 30, but 10 steps were compared, and the learning rate was the same at every one: "
+    assert f"{said}give steps=31" in report.gaps
     assert report.outcome is Outcome.UNDECIDED
     assert not check(manual.Constant(0.1), lambda o: lr_scheduler.ConstantLR(o, factor=1.0)).notes
 
