@@ -32,10 +32,10 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
     if draw.kind is Kind.BATCHES and problem:  # an input that keeps its rows may be broadcast beside a single one
         raises = any(e.fault is Fault.RAISES for e in differing.values())
         return f"{draw.label}: not compared, {problem}" if raises else "", ""
-    if draw.kind in (Kind.AXES, Kind.SCALES) and forward:
+    if draw.kind in (Kind.WIDTHS, Kind.AXES, Kind.SCALES) and forward:  # a layer has the width that it was made with
         return "", ""
     if draw.kind in (Kind.WIDTHS, Kind.AXES):
-        said = " and ".join(forward or differing)
+        said = " and ".join(differing)
         return "", f"{draw.label} {said} differ{'' if ' and ' in said else 's'}: {WRITTEN}"
     if draw.kind is Kind.ENDS:
         return (

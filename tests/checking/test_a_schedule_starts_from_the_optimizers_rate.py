@@ -86,7 +86,7 @@ def test_a_scheduler_that_wants_a_metric_is_fed() -> None:
 
 
 def test_too_few_metrics_are_refused() -> None:
-    with pytest.raises(UsageError, match="metrics must have a number for each of 100 steps, got 3"):
+    with pytest.raises(UsageError, match="metrics must have a number for each of 300 steps, got 3"):
         check(plateau(5), lambda o: lr_scheduler.ReduceLROnPlateau(o), metrics=[1.0, 1.0, 1.0])
 
 

@@ -46,9 +46,8 @@ def test_a_wrong_series_around_zero(at: float) -> None:
     assert "input gradient" in {f.tensor for f in report.differing}
 
 
-@pytest.mark.parametrize("also", [lambda x: True, lambda x: x != 0])
-def test_below_what_is_a_guard_nothing_is_quiet(also: Any) -> None:
-    ours = (lambda x: 1.0 * x, lambda dy, x: dy * (1 + (np.abs(x) < 1e-14) * also(x)))
+def test_below_what_is_a_guard_nothing_is_quiet() -> None:
+    ours = (lambda x: 1.0 * x, lambda dy, x: dy * (1 + (np.abs(x) < 1e-14)))
     assert checked(ours, lambda x: 1.0 * x).outcome is not Outcome.AGREES
 
 
@@ -229,7 +228,7 @@ class Configured:
             raise ValueError("rows")
         if self.scale is not None or self.mode == "mean" or self.eps <= 0 or self.mode in ("none", "max"):
             x = x / 7
-        assert x.shape[1] < 100
+        assert x.shape[1] < 1000
         s = x.sum(0) if self.mode == "sum" else x.mean(0)
         for i in range(len(x)):
             if i > 10**6:

@@ -250,10 +250,10 @@ class Square(Base):
 
     def forward(self, params: Any, x: Any) -> Any:
         self.cache["x"] = x
-        return self.store(x * x), None
+        return self.store(x * x), self.x
 
     def input_gradient(self, params: Any, cache: Any, dy: Any) -> Any:
-        return self.factor * self.twice(self.x) * dy
+        return self.factor * self.twice(cache) * dy
 
 
 @dataclass(frozen=True)
