@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.detection.held_out import held_out
+from benchmarks.detection.hidden import put as put_hidden
 from benchmarks.detection.unseen import READINGS, put, reading
 from tests.derivations.case import LAYER, LOSS, RULE, Derivation
 from tests.derivations.held_out import load
+from tests.derivations.hidden import sets as hidden
 from tests.derivations.right.rewritten import FORMS
 from tests.derivations.unseen.sets import SETS, cases
 from tests.derivations.wrong import held_out_first, held_out_second
@@ -84,3 +86,17 @@ def test_a_kind_that_is_none_is_refused() -> None:
 def test_patterns_that_are_no_tuple_are_refused() -> None:
     with pytest.raises(TypeError, match="must be a tuple, got the string 'factor'"):
         Derivation("x", LAYER, None, None, differs={"output": "factor"})  # type: ignore[dict-item]
+
+
+HIDDEN = {"first": (258, 206), "second": (225, 120), "third": (212, 85)}  # wrong, right
+
+
+@pytest.mark.parametrize("which", HIDDEN)
+def test_a_hidden_set_is_as_it_was_frozen(which: str) -> None:
+    found = hidden.cases(which)
+    assert (sum(not c.right for c in found), sum(c.right for c in found)) == HIDDEN[which]
+
+
+def test_one_of_them_is_put_to_a_check() -> None:
+    said = put_hidden("third", next(i for i, c in enumerate(hidden.cases("third")) if c.name == "selu/right"))
+    assert said["verdict"] == "agrees", said["words"]
