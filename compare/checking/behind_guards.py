@@ -60,8 +60,7 @@ def _given(differing: Mapping[str, Evaluation]) -> str:
     for name, e in differing.items():
         if e.case is None or e.verdict.problem:
             continue
-        with np.errstate(all="ignore"):
-            wrong = ~(np.abs(e.case.manual - e.case.torch) <= e.case.allowed)
+        wrong = e.case.where()
         if wrong.any():
             at = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
             of = "" if len(differing) == 1 else f" in {name}"

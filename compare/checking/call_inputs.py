@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -114,10 +115,7 @@ def _drawn(sides: Sides, asked: Asked, plans: list[Plan], upstream: list[str], p
     constants: list[float] | None = None
 
     def make(plan: Plan, number: int, points: list[float]) -> Arrays:
-        rng = np.random.default_rng([asked.seed, number])
-        arrays = arrays_of(asked, plan, rng, points, constants or [])
-        wanted = [plan.only] if plan.only else upstream
-        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, wanted)
+        return _made(sides, asked, upstream, plan, [number], points, constants or [])
 
     for i, plan in enumerate(plans):
         if plan.kind is Kind.BEYOND:
@@ -155,6 +153,17 @@ def _drawn(sides: Sides, asked: Asked, plans: list[Plan], upstream: list[str], p
     return Drawn(sides, found, tuple(notes), more=more)
 
 
+def _made(
+    sides: Sides, asked: Asked, upstream: list[str], plan: Plan, number: Sequence[int], points: list[float],
+    constants: list[float],
+) -> Arrays:  # fmt: skip
+    """A draw as planned, with the upstream gradients; `number` is that of its generator."""
+    rng = np.random.default_rng([asked.seed, *number])
+    arrays = arrays_of(asked, plan, rng, points, constants)
+    wanted = [plan.only] if plan.only else upstream
+    return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, wanted)
+
+
 def _freedom(sides: Sides, asked: Asked, plan: Plan, upstream: list[str]) -> Freedom:
     """What of the first draw may be changed."""
     free = [k for k in plan.specs if free_shape(plan.specs[k]) is not None]
@@ -162,9 +171,7 @@ def _freedom(sides: Sides, asked: Asked, plan: Plan, upstream: list[str]) -> Fre
     inputs = [name for k in arguments_first for name in (names.argument(k), names.constant(k))]
 
     def make(plan: Plan, *number: int) -> Arrays:
-        rng = np.random.default_rng([asked.seed, *number])
-        arrays = arrays_of(asked, plan, rng, [], [])
-        return arrays | upstream_gradients(sides, asked.dy, asked.dtype, plan.kind, arrays, rng, upstream, upstream)
+        return _made(sides, asked, upstream, plan, number, [], [])
 
     def resized(specs: dict[str, Any]) -> Arrays:
         return make(plan._replace(specs=specs, kind=Kind.STEERED), 0)

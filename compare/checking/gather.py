@@ -203,9 +203,7 @@ def _beside(gathering: _Gathering, findings: list[Finding], aside: Aside) -> tup
         names = ", ".join(list(wrong)[:SHOWN])
         return findings, ("", f"{draw.label}: {names} differ, but the rule knows its tensors by their names")
     for name in wrong:
-        made = _finding(gathering, name, [(draw, found)])
-        cause = Cause("other tensors", TENSORS, draw.label)
-        findings = [*findings, replace(made, causes=(cause,), notes=(TENSORS, *made.notes))]
+        findings = [*findings, _because(gathering, name, draw, found, "other tensors", TENSORS)]
     return findings, ("", "")
 
 
@@ -237,10 +235,14 @@ def _with_the_order(
     told = {f.tensor: f for f in findings}
     for name, e in found.items():
         if not e.verdict.agrees:
-            made = _finding(gathering, name, [(draw, found)])
-            cause = Cause("order of calls", phrase, draw.label)
-            told[name] = replace(made, causes=(cause,), notes=(phrase, *made.notes))
+            told[name] = _because(gathering, name, draw, found, "order of calls", phrase)
     return list(told.values())
+
+
+def _because(gathering: _Gathering, name: str, draw: Draw, found: Evaluations, kind: str, phrase: str) -> Finding:
+    """The finding on a draw whose making says what is wrong."""
+    made = _finding(gathering, name, [(draw, found)])
+    return replace(made, causes=(Cause(kind, phrase, draw.label),), notes=(phrase, *made.notes))
 
 
 def _finding(gathering: _Gathering, name: str, results: Evaluated, draws: int = 0) -> Finding:

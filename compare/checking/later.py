@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -38,23 +38,26 @@ def left_out(draw: Draw, found: Mapping[str, Evaluation]) -> tuple[str, str] | N
         said = " and ".join(differing)
         return "", f"{draw.label} {said} differ{'' if ' and ' in said else 's'}: {WRITTEN}"
     if draw.kind is Kind.ENDS:
-        return (
-            "",
-            "" if problem else f"{draw.label}: torch takes this, but the {', '.join(differing)} is another one: {MEND}",
-        )
+        return "", "" if problem else _another(draw, list(differing))
     if draw.kind in (Kind.ROWS, Kind.UNASKED):
         if problem:  # an exception is nothing that goes unnoticed; but a batch of one size is
             return f"{draw.label}: not compared, {problem}" if draw.kind is Kind.ROWS else "", ""
         if forward:
-            return "", f"{draw.label}: torch takes this, but the {', '.join(forward)} is another one: {MEND}"
-    if draw.kind in (Kind.ALIKE, Kind.BATCHES, Kind.KINKS) and (size := _overflows(differing)):
-        lost = f"the derivation has NaN or ∞ in {size} elements where torch has numbers"
+            return "", _another(draw, forward)
+    size = _overflows(differing)
+    lost = f"the derivation has NaN or ∞ in {size} elements where torch has numbers"
+    if draw.kind in (Kind.ALIKE, Kind.BATCHES, Kind.KINKS) and size:
         return "", f"{draw.label}: {lost}: {MEND}"
-    if draw.kind is Kind.NOT_FINITE and (problem or _overflows(differing)):
+    if draw.kind is Kind.NOT_FINITE and (problem or size):
         return "", f"{draw.label}: torch takes this, the derivation does not: {MEND}"
-    if draw.kind is Kind.NUMBERS and (size := _overflows(differing)):
-        return f"{draw.label}: not compared, the derivation has NaN or ∞ in {size} elements where torch has numbers", ""
+    if draw.kind is Kind.NUMBERS and size:
+        return f"{draw.label}: not compared, {lost}", ""
     return None
+
+
+def _another(draw: Draw, differing: Iterable[str]) -> str:
+    """The words for inputs that torch takes as the derivation does not."""
+    return f"{draw.label}: torch takes this, but the {', '.join(differing)} is another one: {MEND}"
 
 
 def _overflows(differing: Mapping[str, Evaluation]) -> int:
